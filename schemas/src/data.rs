@@ -1,0 +1,113 @@
+//! Data sets as a run names them: shapes, partitions, label maps. The rows themselves never pass through this crate.
+
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Channels, height and width of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    /// Channels.
+    pub channels: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Width in pixels.
+    pub width: u32,
+}
+
+impl Shape {
+    /// Values in one image.
+    pub fn len(&self) -> usize {
+        (self.channels * self.height * self.width) as usize
+    }
+
+    /// Whether an image has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A data set of a resolved run: which rows it has, by content, and what a model must know of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataSet {
+    /// sha256 of all rows (images and labels, in order) and of the transform.
+    pub sha256: Digest,
+    /// Rows in the file.
+    pub rows: u32,
+    /// Rows to use, drawn by the plan without replacement; all rows where it equals `rows`.
+    pub take: u32,
+    /// Label values run from 0 to `classes` - 1.
+    pub classes: u32,
+    /// Shape of an image.
+    pub shape: Shape,
+}
+
+/// How private rows are divided among the parties.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Partition {
+    /// A seeded permutation in equal sizes.
+    Iid,
+    /// Each class divided by proportions drawn from a symmetric Dirichlet distribution
+    /// (Hsu, Qi and Brown 2019, arXiv:1909.06335), drawn anew until every party has `min` rows.
+    Dirichlet {
+        /// Concentration: small values give a party few classes, large ones equal shares.
+        alpha: f64,
+        /// Fewest rows a party may have.
+        #[serde(default = "one")]
+        min: u32,
+    },
+    /// Every party holds rows of `per_party` classes, chosen by seed so that all classes are used evenly.
+    Classes {
+        /// Classes of one party.
+        per_party: u32,
+    },
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// How the labels of the private and the public set meet in one head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labels {
+    /// Private classes first, public classes after them: disjoint.
+    Union,
+    /// The same label value means the same class in both sets.
+    Shared,
+    /// The head has the private classes only; public labels are never used.
+    Private,
+}
+
+impl Labels {
+    /// Classes of the head over both sets.
+    pub fn head(self, private: u32, public: u32) -> u32 {
+        match self {
+            Self::Union => private + public,
+            Self::Shared => private.max(public),
+            Self::Private => private,
+        }
+    }
+
+    /// What is added to a public label to find its place in the head; `None` where public labels are not used.
+    pub fn public_offset(self, private: u32) -> Option<u32> {
+        match self {
+            Self::Union => Some(private),
+            Self::Shared => Some(0),
+            Self::Private => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_union_head_puts_public_classes_after_private_ones() {
+        assert_eq!(Labels::Union.head(26, 10), 36);
+        assert_eq!(Labels::Union.public_offset(26), Some(26));
+        assert_eq!(Labels::Shared.head(10, 26), 26);
+        assert_eq!(Labels::Private.public_offset(26), None);
+    }
+}
