@@ -1,0 +1,126 @@
+"""The results of a run, read with DuckDB and pyarrow as anyone would: without options.
+
+FEDSTILL_RUNS names the folder of a finished run (what `fedstill run --out` was given); without it tests/data/tiny.toml
+is run first. Either must hold fedmd and its baseline standalone with the same seeds.
+"""
+
+import os
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+COLUMNS = {
+    "metrics": "pipeline seed step slot architecture test_set accuracy balanced_accuracy loss samples",
+    "steps": "pipeline seed attempt step stage subject architecture queued_ms started_ms ended_ms cpu_seconds"
+    " bytes_in bytes_out gb_seconds price",
+    "consensus": "pipeline seed chunk members abstentions abstained late entropy agreement",
+    "rounds": "pipeline seed attempt duration_seconds quorum members stragglers refused"
+    " bytes_tasks bytes_answers bytes_logits bytes_consensus peak_memory",
+}
+COLUMNS = {table: set(names.split()) for table, names in COLUMNS.items()}
+
+
+@pytest.fixture(scope="session")
+def results(cargo_run, tmp_path_factory):
+    """The folder of the tables."""
+    if "FEDSTILL_RUNS" in os.environ:
+        return Path(os.environ["FEDSTILL_RUNS"]) / "results"
+    out = tmp_path_factory.mktemp("runs")
+    cargo_run("-p", "fedstill", "--", "run", "tests/data/tiny.toml", "--out", out)
+    return out / "results"
+
+
+@pytest.fixture
+def query(results):
+    """Rows of an SQL query in which `{metrics}` and the like stand for a table's files."""
+
+    def rows(sql):
+        return duckdb.sql(sql.format(**{table: f"'{results}/{table}/*/*/*.parquet'" for table in COLUMNS})).fetchall()
+
+    return rows
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_duckdb_reads_every_table_with_run_and_round(query, table):
+    columns = {name: kind for name, kind, *_ in query(f"describe select * from {{{table}}}")}
+    assert COLUMNS[table] | {"run", "round"} <= columns.keys()
+    assert columns["run"] == "VARCHAR" and columns["round"] == "BIGINT"
+    [[rows]] = query(f"select count(*) from {{{table}}}")
+    assert rows > 0
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_pyarrow_reads_the_same_rows(results, query, table):
+    read = pq.read_table(results / table)
+    [[rows]] = query(f"select count(*) from {{{table}}}")
+    assert read.num_rows == rows
+    assert COLUMNS[table] | {"run", "round"} <= set(read.column_names)
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_columns_are_scalar_and_not_repeated_in_the_path(results, table):
+    files = sorted((results / table).glob("run=*/round=*/*.parquet"))
+    assert files and files == sorted((results / table).rglob("*.parquet"))
+    for file in files:
+        schema = pq.read_schema(file)
+        assert not {"run", "round"} & set(schema.names)
+        nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+        assert not nested, f"{file}: {nested}"
+
+
+def test_a_run_is_named_by_run_file_pipeline_and_seed(query):
+    for run, pipeline, seed in query("select distinct run, pipeline, seed from {metrics}"):
+        assert run.endswith(f"-{pipeline}-{seed}")
+
+
+def test_metrics_have_one_row_a_slot_and_test_set_in_every_round(query):
+    assert query("select * from {metrics} qualify count(*) over (partition by run, round, slot, test_set) > 1") == []
+    counts = query("select run, round, count(*) from {metrics} group by all")
+    assert len({rows for _, _, rows in counts}) == 1
+    for run in {run for run, _, _ in counts}:
+        rounds = sorted(number for other, number, _ in counts if other == run)
+        assert rounds == list(range(len(rounds))) and len(rounds) > 1
+
+
+def test_metrics_are_in_their_range(query):
+    assert query("""
+        select * from {metrics}
+        where not (accuracy between 0 and 1 and balanced_accuracy between 0 and 1
+                   and isfinite(loss) and loss >= 0 and samples > 0)
+    """) == []
+
+
+def test_balanced_test_rows_make_both_accuracies_equal(query):
+    """letters-test has equally many rows of each class."""
+    assert query("select * from {metrics} where abs(accuracy - balanced_accuracy) > 1e-6") == []
+
+
+def test_round_0_is_the_same_for_the_baseline_and_later_rounds_are_not(query):
+    per_round = """
+        select round, bool_and(a.loss = b.loss and a.accuracy = b.accuracy)
+        from {metrics} a join {metrics} b using (round, seed, slot, test_set)
+        where a.pipeline = 'fedmd' and b.pipeline = 'standalone' group by round order by round
+    """
+    same = dict(query(per_round))
+    assert same.pop(0) is True
+    assert same and not any(same.values())
+
+
+def test_only_collaborating_rounds_have_a_consensus(query):
+    [[least]] = query("select min(round) from {consensus}")
+    assert least == 1
+    assert query("select distinct pipeline from {consensus}") == [("fedmd",)]
+
+
+def test_nobody_was_missing(query):
+    """A local run without a deadline waits for everyone."""
+    assert query("select * from {consensus} where not (members > 0 and abstentions = 0 and abstained = '' and late = 0)") == []
+    assert query("select * from {rounds} where not (members >= quorum and stragglers = '' and refused = '')") == []
+
+
+def test_tasks_start_after_they_are_queued_and_end_after_they_start(query):
+    assert query("select * from {steps} where not (queued_ms <= started_ms and started_ms <= ended_ms)") == []
+    assert query("select * from {steps} where not (cpu_seconds >= 0 and gb_seconds >= 0 and price >= 0)") == []
