@@ -4,8 +4,17 @@
 pub mod architecture;
 pub mod data;
 pub mod digest;
+pub mod envelope;
+pub mod events;
 pub mod fit;
+pub mod names;
 pub mod pipeline;
+pub mod plan;
+pub mod predictions;
+pub mod resolved;
+pub mod results;
+pub mod run_file;
+pub mod task;
 
 pub use architecture::Architecture;
 pub use digest::{Digest, canonical_json};

@@ -1,0 +1,124 @@
+//! Names of topics, keys and objects. Nothing else in fedstill formats one.
+
+use crate::digest::Digest;
+use crate::pipeline::Stage;
+use crate::task::{Attempt, Part, Subject, Task};
+
+/// Triggers of rounds, read by `plan`.
+pub const ROUNDS: &str = "fedstill.rounds";
+/// Predictions, read by `aggregate`.
+pub const LOGITS: &str = "fedstill.logits";
+/// Answers of workers, read by `advance`.
+pub const ANSWERS: &str = "fedstill.answers";
+/// Decisions, read by every worker.
+pub const DECISIONS: &str = "fedstill.decisions";
+/// Consensus, for whoever follows.
+pub const CONSENSUS: &str = "fedstill.consensus";
+/// Records that could not be used, for people.
+pub const DEAD: &str = "fedstill.dead";
+
+/// The topic of a stage's tasks.
+pub fn stage_topic(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Pretrain => "fedstill.pretrain",
+        Stage::Train => "fedstill.train",
+        Stage::Predict => "fedstill.predict",
+        Stage::Aggregate => "fedstill.aggregate",
+        Stage::Join => "fedstill.join",
+        Stage::Distill => "fedstill.distill",
+        Stage::Evaluate => "fedstill.evaluate",
+        Stage::Archive => "fedstill.archive",
+    }
+}
+
+/// Every topic but those of parties' own workers.
+pub fn topics() -> Vec<&'static str> {
+    let mut topics = vec![ROUNDS, LOGITS, ANSWERS, DECISIONS, CONSENSUS, DEAD];
+    topics.extend(Stage::ALL.into_iter().map(stage_topic));
+    topics
+}
+
+/// The partition of a key: CRC-32 of the key modulo the partitions, so that any client can compute it.
+pub fn partition(key: &str, partitions: u32) -> u32 {
+    crc32fast::hash(key.as_bytes()) % partitions
+}
+
+/// The id of a run: `<name>-<pipeline>-<seed>`.
+pub fn run_id(name: &str, pipeline: &str, seed: u64) -> String {
+    format!("{name}-{pipeline}-{seed}")
+}
+
+/// The key of a phase.
+pub fn phase_key(at: &Attempt, phase: u32) -> String {
+    format!("{}/{}/{}/{phase}", at.run, at.round, at.attempt)
+}
+
+/// The key of a task's record: its run and subject.
+pub fn task_key(at: &Attempt, subject: Subject) -> String {
+    format!("{}/{subject}", at.run)
+}
+
+/// The key of a chunk's records.
+pub fn chunk_key(at: &Attempt, step: &str, chunk: u32) -> String {
+    format!("{}/{}/{}/{step}/{chunk}", at.run, at.round, at.attempt)
+}
+
+/// The resolved run.
+pub fn run_object(run: &str) -> String {
+    format!("{run}/run.json")
+}
+
+/// The plan of an attempt at a round.
+pub fn plan_object(at: &Attempt) -> String {
+    format!("{}/{}/plan-{}.json", at.run, at.round, at.attempt)
+}
+
+/// The manifest of a round.
+pub fn manifest_object(run: &str, round: u32) -> String {
+    format!("{run}/{round}/manifest.json")
+}
+
+/// What closed a phase.
+pub fn closed_object(at: &Attempt, phase: u32) -> String {
+    format!("{}/{}/closed-{}-{phase}.json", at.run, at.round, at.attempt)
+}
+
+/// A task's result.
+pub fn result_object(run: &str, round: u32, step: &str, subject: Subject, task: Digest) -> String {
+    format!("{run}/{round}/{step}/{subject}-{task}")
+}
+
+/// A task's result.
+pub fn result_of(task: &Task) -> String {
+    result_object(&task.at.run, task.at.round, &task.step, task.subject, task.digest())
+}
+
+/// A part, within its store.
+pub fn part_object(run: &str, part: &Part) -> String {
+    format!("{run}/parts/{}", part.sha256)
+}
+
+/// One file of a results table.
+pub fn result_file(table: &str, run: &str, round: u32) -> String {
+    format!("{table}/run={run}/round={round}/part-0.parquet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_the_crc_of_the_key() {
+        // CRC-32 of "123456789" is 0xCBF43926, the check value of its specification.
+        assert_eq!(partition("123456789", 1 << 16), 0x3926);
+    }
+
+    #[test]
+    fn topics_are_distinct() {
+        let mut topics = topics();
+        let all = topics.len();
+        topics.sort_unstable();
+        topics.dedup();
+        assert_eq!(topics.len(), all);
+    }
+}

@@ -1,0 +1,93 @@
+//! The resolved run: everything that decides a run's bits, and nothing else. Put once as `<run>/run.json`; its sha256
+//! is part of every task's identity.
+
+use crate::architecture::Architecture;
+use crate::data::{DataSet, Labels, Partition};
+use crate::digest::Digest;
+use crate::pipeline::{Pipeline, Who};
+use serde::{Deserialize, Serialize};
+
+/// Version of the schemas of tasks, events, plans and results. A reader refuses a newer one.
+pub const VERSION: u32 = 1;
+
+/// One pipeline, one seed, defaults filled in, data by sha256. Without rounds, seeds, baselines, paths, log, store and
+/// deadlines, which change no result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvedRun {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The algorithm, with the settings of its steps.
+    pub pipeline: Pipeline,
+    /// Every random stream of the run derives from it.
+    pub seed: u64,
+    /// Architecture of each party, by slot.
+    pub parties: Vec<Architecture>,
+    /// Rows that parties keep to themselves.
+    pub private: DataSet,
+    /// Rows that everyone can read; `None` where the pipeline uses none.
+    pub public: Option<DataSet>,
+    /// Rows that models are scored on.
+    pub test: DataSet,
+    /// How private and public labels meet in one head.
+    pub labels: Labels,
+    /// How private rows are divided.
+    pub partition: Partition,
+    /// Rows of each round's alignment set.
+    pub alignment: u32,
+    /// Number format of predictions on the wire.
+    pub precision: Precision,
+}
+
+/// Number format of predictions on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// IEEE 754 binary16: two bytes a value.
+    #[default]
+    Float16,
+    /// IEEE 754 binary32: four bytes a value.
+    Float32,
+}
+
+impl Precision {
+    /// Bytes of one value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Float16 => 2,
+            Self::Float32 => 4,
+        }
+    }
+}
+
+impl ResolvedRun {
+    /// Its identity.
+    pub fn sha256(&self) -> Digest {
+        Digest::of_json(self)
+    }
+
+    /// Classes of every model's head.
+    pub fn head(&self) -> u32 {
+        let public = self.public.as_ref().map_or(0, |set| set.classes);
+        self.labels.head(self.private.classes, public)
+    }
+
+    /// The distinct architectures, in the order of their first party.
+    pub fn architectures(&self) -> Vec<&Architecture> {
+        let mut distinct: Vec<&Architecture> = Vec::new();
+        for architecture in &self.parties {
+            if !distinct.contains(&architecture) {
+                distinct.push(architecture);
+            }
+        }
+        distinct
+    }
+
+    /// Whether model slots are architectures (a model of the server), not parties.
+    pub fn scores_architectures(&self) -> bool {
+        self.pipeline
+            .round
+            .iter()
+            .any(|step| step.who == Who::Architectures)
+    }
+}

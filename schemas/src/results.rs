@@ -1,0 +1,84 @@
+//! Arrow schemas of the four result tables. Scalar columns only, so that DuckDB, Polars, DataFusion and pyarrow read
+//! them without options; run and round are the hive partitions of their folders.
+
+use arrow_schema::{DataType, Field, Schema};
+use std::sync::Arc;
+
+/// Scores: one row a model slot and test set, round 0 included.
+pub const METRICS: &str = "metrics";
+/// Costs: one row a task.
+pub const STEPS: &str = "steps";
+/// Aggregation: one row a chunk.
+pub const CONSENSUS: &str = "consensus";
+/// One row a round.
+pub const ROUNDS: &str = "rounds";
+
+/// All tables.
+pub const TABLES: [&str; 4] = [METRICS, STEPS, CONSENSUS, ROUNDS];
+
+/// The schema of a table of [`TABLES`].
+pub fn schema(table: &str) -> Arc<Schema> {
+    use DataType::{Float64, Int64, UInt32, UInt64, Utf8};
+    let fields: &[(&str, DataType)] = match table {
+        METRICS => &[
+            ("pipeline", Utf8),
+            ("seed", UInt64),
+            ("step", Utf8),
+            ("slot", UInt32),
+            ("architecture", Utf8),
+            ("test_set", Utf8),
+            ("accuracy", Float64),
+            ("balanced_accuracy", Float64),
+            ("loss", Float64),
+            ("samples", UInt32),
+        ],
+        STEPS => &[
+            ("pipeline", Utf8),
+            ("seed", UInt64),
+            ("attempt", UInt32),
+            ("step", Utf8),
+            ("stage", Utf8),
+            ("subject", Utf8),
+            ("architecture", Utf8),
+            ("queued_ms", Int64),
+            ("started_ms", Int64),
+            ("ended_ms", Int64),
+            ("cpu_seconds", Float64),
+            ("bytes_in", UInt64),
+            ("bytes_out", UInt64),
+            ("gb_seconds", Float64),
+            ("price", Float64),
+        ],
+        CONSENSUS => &[
+            ("pipeline", Utf8),
+            ("seed", UInt64),
+            ("chunk", UInt32),
+            ("members", UInt32),
+            ("abstentions", UInt32),
+            ("abstained", Utf8),
+            ("late", UInt32),
+            ("entropy", Float64),
+            ("agreement", Float64),
+        ],
+        _ => &[
+            ("pipeline", Utf8),
+            ("seed", UInt64),
+            ("attempt", UInt32),
+            ("duration_seconds", Float64),
+            ("quorum", UInt32),
+            ("members", UInt32),
+            ("stragglers", Utf8),
+            ("refused", Utf8),
+            ("bytes_tasks", UInt64),
+            ("bytes_answers", UInt64),
+            ("bytes_logits", UInt64),
+            ("bytes_consensus", UInt64),
+            ("peak_memory", UInt64),
+        ],
+    };
+    let fields: Vec<Field> = fields
+        .iter()
+        .map(|(name, kind)| Field::new(*name, kind.clone(), false))
+        .collect();
+    Arc::new(Schema::new(fields))
+}

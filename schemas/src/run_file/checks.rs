@@ -1,0 +1,139 @@
+//! Fields of a run file against each other, and against what its pipelines do.
+
+use super::problem::Problem;
+use super::{Catalog, RunFile};
+use crate::data::{Labels, Partition};
+use crate::pipeline::{On, Pipeline, Stage, Step, Target};
+
+/// All problems of a file whose fields are valid one by one, in the order of the text.
+pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
+    let pipelines: Vec<&Pipeline> = file.pipelines().filter_map(|name| catalog.pipeline(name)).collect();
+    let mut problems: Vec<Problem> = [
+        baseline_is_the_pipeline(file),
+        public_is_missing(file, &pipelines),
+        public_labels_are_needed(file, &pipelines),
+        alignment_exceeds_public(file),
+        too_few_private_rows(file),
+        too_many_architectures(file),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    problems.sort_by_key(|problem| problem.span.start);
+    problems
+}
+
+fn baseline_is_the_pipeline(file: &RunFile) -> Option<Problem> {
+    let index = file.baselines.iter().position(|name| *name == file.pipeline)?;
+    Some(file.complain(
+        &format!("baselines[{index}]"),
+        format!("'{}' is the file's pipeline and cannot be its baseline", file.pipeline),
+        "remove it from baselines",
+    ))
+}
+
+fn public_is_missing(file: &RunFile, pipelines: &[&Pipeline]) -> Option<Problem> {
+    if file.data.public.is_some() {
+        return None;
+    }
+    if let Some(users) = users(pipelines, reads_public) {
+        return Some(file.complain(
+            "data",
+            format!("'public' is missing in data, but {users} needs a public set"),
+            "add public = { url = \"data/mnist.parquet\" }",
+        ));
+    }
+    file.data.alignment?;
+    Some(file.complain(
+        "data.alignment",
+        "'data.alignment' is a number of public rows, but the file has no public set",
+        "remove it, or add public = { url = \"data/mnist.parquet\" } to [data]",
+    ))
+}
+
+fn public_labels_are_needed(file: &RunFile, pipelines: &[&Pipeline]) -> Option<Problem> {
+    if file.data.labels != Labels::Private {
+        return None;
+    }
+    let users = users(pipelines, trains_on_public_labels)?;
+    Some(file.complain(
+        "data.labels",
+        format!("labels = \"private\" uses no public labels, but {users} trains on them"),
+        "write labels = \"union\" or labels = \"shared\", or choose pipelines that use no public labels",
+    ))
+}
+
+fn alignment_exceeds_public(file: &RunFile) -> Option<Problem> {
+    let alignment = file.data.alignment?;
+    let rows = file.data.public.as_ref()?.rows?;
+    (alignment > rows).then(|| {
+        file.complain(
+            "data.alignment",
+            format!("an alignment set of {alignment} rows cannot be drawn from {rows} public rows"),
+            format!("write alignment = {rows} or less, or raise rows of data.public"),
+        )
+    })
+}
+
+fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
+    let rows = file.data.private.rows?;
+    let count = file.parties.count;
+    if rows < count {
+        return Some(file.complain(
+            "data.private.rows",
+            format!("{rows} private rows are too few for {count} parties: each needs at least one"),
+            format!("write rows = {count} or more, or lower parties.count"),
+        ));
+    }
+    let Partition::Dirichlet { min, .. } = file.data.partition else {
+        return None;
+    };
+    let needed = u64::from(min) * u64::from(count);
+    (needed > rows.into()).then(|| {
+        file.complain(
+            "data.partition.min",
+            format!("{count} parties with at least {min} rows each need {needed} private rows, but there are {rows}"),
+            format!("write min = {} or less, raise rows of data.private, or lower parties.count", rows / count),
+        )
+    })
+}
+
+fn too_many_architectures(file: &RunFile) -> Option<Problem> {
+    let count = file.parties.count as usize;
+    let listed = file.parties.architectures.len();
+    let first = file.parties.architectures.get(count)?;
+    Some(file.complain(
+        &format!("parties.architectures[{count}]"),
+        format!("{listed} architectures for {count} parties: no party would have {first}"),
+        format!("write count = {listed} or more, or list {count} architectures or fewer"),
+    ))
+}
+
+/// "step 'pretrain' of fedmd, step 'digest' of feddf": of each pipeline the first step that it is true of; `None`
+/// where there is none.
+fn users(pipelines: &[&Pipeline], is_true: fn(&Step) -> bool) -> Option<String> {
+    let users: Vec<String> = pipelines
+        .iter()
+        .filter_map(|pipeline| {
+            let step = pipeline.all_steps().find(|step| is_true(step))?;
+            Some(format!("step '{}' of {}", step.name, pipeline.name))
+        })
+        .collect();
+    (!users.is_empty()).then(|| users.join(", "))
+}
+
+fn reads_public(step: &Step) -> bool {
+    // Predictions and what is made of them are always about the alignment set.
+    matches!(step.stage, Stage::Predict | Stage::Aggregate | Stage::Join)
+        || step.terms.iter().any(|term| on_public_rows(term.on))
+}
+
+fn trains_on_public_labels(step: &Step) -> bool {
+    step.terms
+        .iter()
+        .any(|term| on_public_rows(term.on) && term.target == Target::Labels)
+}
+
+fn on_public_rows(on: On) -> bool {
+    matches!(on, On::Public | On::Alignment)
+}

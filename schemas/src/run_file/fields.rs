@@ -1,0 +1,270 @@
+//! The keys of a run file, table by table: names, types, ranges, defaults.
+
+use super::reader::{Notes, Repeats, Table, Value};
+use super::spelling::{quoted, suggestion};
+use super::training::steps;
+use super::{Catalog, Close, Data, Parties, RunFile, Source, duration};
+use crate::architecture::Architecture;
+use crate::data::{Labels, Partition};
+use crate::pipeline::Pipeline;
+use crate::resolved::Precision;
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// Keys of the top level.
+const TOP: &[&str] = &[
+    "name",
+    "pipeline",
+    "rounds",
+    "seeds",
+    "baselines",
+    "predictions",
+    "data",
+    "parties",
+    "steps",
+    "close",
+];
+
+/// Longest name of a run: with pipeline and seed it becomes part of file names.
+const LONGEST_NAME: usize = 60;
+
+/// Reads a document. Where it returns `None`, the notes say why.
+pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<'_>) -> Option<RunFile> {
+    let mut top = Table::top(document, notes, TOP);
+    let name = top.required("name", "name = \"quickstart\"", run_name);
+    let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| known_pipeline(value, catalog));
+    let rounds = top.required("rounds", "rounds = 5", |value| value.count(0));
+    let seeds = top.optional("seeds", "seeds = [0]", seeds);
+    let baselines = top.optional("baselines", "baselines = [\"standalone\"]", |value| {
+        value.list(Repeats::Refused, |item| Some(known_pipeline(item, catalog)?.name.clone()))
+    });
+    let predictions = top.optional("predictions", "predictions = \"float16\"", |value| {
+        let words = [("float16", Precision::Float16), ("float32", Precision::Float32)];
+        value.one_of("a number format of predictions", &words)
+    });
+    let data = top.required("data", "a table [data] with keys private and test", data);
+    let parties = top.required("parties", "a table [parties] with keys count and architectures", |value| {
+        parties(value, catalog)
+    });
+    let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, pipeline));
+    let close = top.optional("close", "a table [close] with key quorum", close);
+    top.finish();
+
+    Some(RunFile {
+        name: name?,
+        pipeline: pipeline?.name.clone(),
+        rounds: rounds?,
+        seeds: seeds.unwrap_or_else(|| vec![0]),
+        baselines: baselines.unwrap_or_default(),
+        predictions: predictions.unwrap_or_default(),
+        data: data?,
+        parties: parties?,
+        steps: steps.unwrap_or_default(),
+        close: close.unwrap_or(Close::default()),
+        places: notes.places(),
+    })
+}
+
+/// The name of a run, which becomes part of topics' keys, objects and folders.
+fn run_name(value: &Value<'_>) -> Option<String> {
+    let name = value.text("a name")?;
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(valid) && !name.starts_with('-') {
+        return Some(name.to_owned());
+    }
+    let near: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if valid(c) { c } else { '-' })
+        .take(LONGEST_NAME)
+        .collect();
+    let near = match near.trim_matches('-') {
+        "" => "quickstart",
+        near => near,
+    };
+    value.refuse(
+        format!(
+            "'name' is {}, but a name has lower-case letters, digits and hyphens, at most {LONGEST_NAME}, and no \
+             hyphen in front",
+            quoted(name)
+        ),
+        format!("write name = \"{near}\""),
+    );
+    None
+}
+
+/// A pipeline that exists.
+fn known_pipeline<'a>(value: &Value<'_>, catalog: &Catalog<'a>) -> Option<&'a Pipeline> {
+    let name = value.text("the name of a pipeline")?;
+    let found = catalog.pipeline(name);
+    if found.is_none() {
+        let names: Vec<&str> = catalog.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        value.refuse(
+            format!("unknown pipeline {}", quoted(name)),
+            suggestion(name, "pipelines", &names),
+        );
+    }
+    found
+}
+
+fn seeds(value: &Value<'_>) -> Option<Vec<u64>> {
+    // A TOML integer has 64 bits and a sign.
+    let seeds = value.list(Repeats::Refused, |item| item.whole(0, i64::MAX as u64))?;
+    if seeds.is_empty() {
+        value.expect("a list of at least one seed");
+        return None;
+    }
+    Some(seeds)
+}
+
+fn data(value: &Value<'_>) -> Option<Data> {
+    let mut table = value.table()?;
+    let private = table.required("private", "private = { url = \"data/letters.parquet\" }", source);
+    let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", source);
+    let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", source);
+    let labels = table.optional("labels", "labels = \"shared\"", |value| {
+        let words = [
+            ("union", Labels::Union),
+            ("shared", Labels::Shared),
+            ("private", Labels::Private),
+        ];
+        value.one_of("a way to join labels", &words)
+    });
+    let partition = table.optional("partition", "partition = { kind = \"iid\" }", partition);
+    let alignment = table.optional("alignment", "alignment = 3000", |value| value.count(1));
+    table.finish();
+    Some(Data {
+        private: private?,
+        public,
+        test: test?,
+        labels: labels.unwrap_or(Labels::Shared),
+        partition: partition.unwrap_or(Partition::Iid),
+        alignment,
+    })
+}
+
+fn source(value: &Value<'_>) -> Option<Source> {
+    let mut table = value.table()?;
+    let url = table.required("url", "url = \"data/letters.parquet\"", url);
+    let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| value.count(1));
+    table.finish();
+    Some(Source { url: url?, rows })
+}
+
+/// A file of this machine.
+fn url(value: &Value<'_>) -> Option<String> {
+    let url = value.text("the path of a Parquet file")?;
+    let local = match url.split_once("://") {
+        None => !url.is_empty(),
+        Some(("file", path)) => path.len() > 1 && path.starts_with('/'),
+        Some(_) => false,
+    };
+    if !local {
+        value.refuse(
+            format!("'{}' is {}, but only local files are read so far", value.path(), quoted(url)),
+            "write a path relative to this file, as in url = \"data/letters.parquet\", or file:// and an absolute path",
+        );
+    }
+    local.then(|| url.to_owned())
+}
+
+fn partition(value: &Value<'_>) -> Option<Partition> {
+    const KIND: &str = "kind = \"iid\"";
+    let mut table = value.table()?;
+    let words = [("iid", "iid"), ("dirichlet", "dirichlet"), ("classes", "classes")];
+    let kind = table.required("kind", KIND, |value| value.one_of("a kind of partition", &words));
+    if let Some(kind) = kind {
+        table.specify(&format!("of kind '{kind}'"));
+    }
+    let partition = match kind {
+        Some("dirichlet") => {
+            let alpha = table.required("alpha", "alpha = 0.5", |value| {
+                value.positive()
+            });
+            let min = table.optional("min", "min = 20", |value| value.count(1));
+            alpha.map(|alpha| Partition::Dirichlet {
+                alpha,
+                min: min.unwrap_or(1),
+            })
+        }
+        Some("classes") => table
+            .required("per_party", "per_party = 2", |value| value.count(1))
+            .map(|per_party| Partition::Classes { per_party }),
+        Some(_) => Some(Partition::Iid),
+        None => {
+            table.allow(&["alpha", "min", "per_party"]);
+            None
+        }
+    };
+    table.finish();
+    partition
+}
+
+fn parties(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Parties> {
+    let mut table = value.table()?;
+    let count = table.required("count", "count = 10", |value| value.count(1));
+    let architectures = table.required("architectures", "architectures = [\"lenet\"]", |value| {
+        let list = value.list(Repeats::Allowed, |item| architecture(item, catalog))?;
+        if list.is_empty() {
+            value.expect("a list of at least one architecture");
+            return None;
+        }
+        Some(list)
+    });
+    table.optional("active", "active = 1.0, or leave it out", |value| {
+        value.number("1.0 (all parties in every round; fractions are not supported yet)", |active| active == 1.0)
+    });
+    table.finish();
+    Some(Parties {
+        count: count?,
+        architectures: architectures?,
+    })
+}
+
+fn architecture(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Architecture> {
+    let text = value.text("an architecture")?;
+    let Ok(architecture) = text.parse::<Architecture>() else {
+        value.refuse(
+            format!("{} is not an architecture", quoted(text)),
+            "write a family, or a family with its sizes, as in lenet, cnn[16,32] or mlp[200]",
+        );
+        return None;
+    };
+    let family = architecture.family();
+    if !catalog.families.contains(&family) {
+        value.refuse(
+            format!("unknown model family {}", quoted(family)),
+            suggestion(family, "families", catalog.families),
+        );
+        return None;
+    }
+    Some(architecture)
+}
+
+fn close(value: &Value<'_>) -> Option<Close> {
+    let mut table = value.table()?;
+    let quorum = table.optional("quorum", "quorum = 0.5", |value| {
+        value.number("a fraction above 0 and at most 1", |quorum| quorum > 0.0 && quorum <= 1.0)
+    });
+    let deadline = table.optional("deadline", "deadline = \"10m\"", deadline);
+    table.finish();
+    let default = Close::default();
+    Some(Close {
+        quorum: quorum.unwrap_or(default.quorum),
+        deadline,
+    })
+}
+
+fn deadline(value: &Value<'_>) -> Option<Duration> {
+    let text = value.text("a duration with its unit")?;
+    match duration::parse(text) {
+        Ok(deadline) => Some(deadline),
+        Err(why) => {
+            value.refuse(
+                format!("'{}' is {}, which is no duration: {why}", value.path(), quoted(text)),
+                "write a whole number and one of ms, s, m, h, d, as in deadline = \"10m\"",
+            );
+            None
+        }
+    }
+}

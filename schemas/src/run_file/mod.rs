@@ -1,0 +1,225 @@
+//! The run file: what a person writes to describe a run, read into typed fields.
+//!
+//! In: the text of a TOML file and a [`Catalog`] of the pipelines and model families that exist. Out: a [`RunFile`], or
+//! every [`Problem`] found, each with its place and its fix. Nothing is read from disk: whether data files exist and
+//! fit is for the caller to find out, who then points at the same places with [`RunFile::complain`].
+//!
+//! ```text
+//! text ──toml──> tables with places ──fields──> RunFile ──checks──> RunFile
+//!        │ syntax            │ keys, types, ranges       │ fields against each other
+//!        └───────────────────┴──────> Problem <──────────┘
+//! ```
+//! The three passes report apart: a later one starts when the one before found nothing, so that one mistake is one
+//! problem. serde does not do the reading, because its tagged enums forget where a value stood.
+
+mod checks;
+mod duration;
+mod fields;
+mod places;
+mod problem;
+mod reader;
+mod spelling;
+#[cfg(test)]
+mod tests;
+mod training;
+
+pub use places::Places;
+pub use problem::Problem;
+
+use crate::architecture::Architecture;
+use crate::data::{Labels, Partition};
+use crate::fit::{EarlyStop, Fit, Optimizer};
+use crate::pipeline::Pipeline;
+use crate::resolved::Precision;
+use reader::Notes;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// A documented run file with the quickstart's settings, to begin from.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+/// Rows of the public set in each round's alignment set where the run file names no number and the set has as many.
+pub const ALIGNMENT: u32 = 5000;
+
+/// What a run file may name: which pipelines and model families exist.
+#[derive(Clone, Copy, Debug)]
+pub struct Catalog<'a> {
+    /// The pipelines.
+    pub pipelines: &'a [Pipeline],
+    /// The model families: `lenet`, `cnn`.
+    pub families: &'a [&'a str],
+}
+
+impl<'a> Catalog<'a> {
+    /// The pipeline of that name.
+    pub fn pipeline(&self, name: &str) -> Option<&'a Pipeline> {
+        self.pipelines.iter().find(|pipeline| pipeline.name == name)
+    }
+}
+
+/// A run file that was found valid, with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct RunFile {
+    /// Its name; run ids are `<name>-<pipeline>-<seed>`.
+    pub name: String,
+    /// The pipeline that it is about.
+    pub pipeline: String,
+    /// Rounds after the warm-up; 0 for the warm-up alone.
+    pub rounds: u32,
+    /// Seeds, each a run of its own: distinct, at least one.
+    pub seeds: Vec<u64>,
+    /// Pipelines to compare with: distinct, without the pipeline itself.
+    pub baselines: Vec<String>,
+    /// The number format of predictions on the wire.
+    pub predictions: Precision,
+    /// Data sets and how they are used.
+    pub data: Data,
+    /// The parties.
+    pub parties: Parties,
+    /// What the file changes about steps of its pipeline, by step.
+    pub steps: BTreeMap<String, StepSettings>,
+    /// When a phase ends.
+    pub close: Close,
+    places: Places,
+}
+
+impl RunFile {
+    /// Reads and checks a run file.
+    ///
+    /// # Errors
+    /// The problems found, in the order of the text; at least one.
+    pub fn parse(text: &str, catalog: &Catalog<'_>) -> Result<Self, Vec<Problem>> {
+        let document = DeTable::parse(text).map_err(|error| vec![problem::of_syntax(text, &error)])?;
+        let notes = Notes::new(text);
+        let read = fields::run_file(document.get_ref(), &notes, catalog);
+        match (read, notes.into_problems()) {
+            (Some(file), problems) if problems.is_empty() => {
+                let problems = checks::run(&file, catalog);
+                if problems.is_empty() { Ok(file) } else { Err(problems) }
+            }
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// The pipelines of this file: its own and its baselines.
+    pub fn pipelines(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.pipeline).chain(&self.baselines).map(String::as_str)
+    }
+
+    /// A problem at the place of a dotted key, such as `data.private.url` or `parties.architectures[1]`; where the
+    /// file does not write that key, at the table that would hold it.
+    pub fn complain(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
+        self.places.problem(self.places.of(key), message.into(), Some(help.into()))
+    }
+}
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// The rows that are divided among the parties.
+    pub private: Source,
+    /// The rows that everyone can read; present where a pipeline of the file uses them.
+    pub public: Option<Source>,
+    /// The rows that models are evaluated on.
+    pub test: Source,
+    /// How private and public labels meet in one head.
+    pub labels: Labels,
+    /// How private rows are divided.
+    pub partition: Partition,
+    /// Rows of the public set in each round's alignment set; where `None`, [`ALIGNMENT`] or all that there are.
+    pub alignment: Option<u32>,
+}
+
+/// A data set's file and how many of its rows to draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As written: a path, relative to the run file, or `file://` and an absolute path.
+    pub url: String,
+    /// Rows to draw; all where `None`.
+    pub rows: Option<u32>,
+}
+
+impl Source {
+    /// The file, for a run file that lies in `folder`.
+    pub fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(self.url.strip_prefix("file://").unwrap_or(&self.url))
+    }
+}
+
+/// `[parties]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// How many there are.
+    pub count: u32,
+    /// Their architectures, in turn: not empty, no more than parties.
+    pub architectures: Vec<Architecture>,
+}
+
+impl Parties {
+    /// The architecture of the party in that slot.
+    pub fn architecture(&self, slot: u32) -> &Architecture {
+        &self.architectures[slot as usize % self.architectures.len()]
+    }
+}
+
+/// `[steps.<name>]`: what is `None` stays as the pipeline has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepSettings {
+    /// Passes over the step's rows.
+    pub epochs: Option<u32>,
+    /// Rows a step of the optimizer.
+    pub batch: Option<u32>,
+    /// The optimizer.
+    pub optimizer: Option<Optimizer>,
+    /// Early stopping.
+    pub stop: Option<Stop>,
+}
+
+impl StepSettings {
+    /// Changes what these settings name.
+    pub fn apply(&self, fit: &mut Fit) {
+        if let Some(epochs) = self.epochs {
+            fit.epochs = epochs;
+        }
+        if let Some(batch) = self.batch {
+            fit.batch = batch;
+        }
+        if let Some(optimizer) = &self.optimizer {
+            fit.optimizer = optimizer.clone();
+        }
+        match &self.stop {
+            Some(Stop::Never) => fit.stop = None,
+            Some(Stop::Early(stop)) => fit.stop = Some(stop.clone()),
+            None => {}
+        }
+    }
+}
+
+/// What a run file says about early stopping.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// `stop = false`: all epochs are trained.
+    Never,
+    /// `stop = { patience = .. }`.
+    Early(EarlyStop),
+}
+
+/// `[close]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Close {
+    /// The fraction of a phase's parties that must answer, above 0 and at most 1.
+    pub quorum: f64,
+    /// How long a phase waits for all of them; for ever where `None`.
+    pub deadline: Option<Duration>,
+}
+
+impl Default for Close {
+    fn default() -> Self {
+        Self {
+            quorum: 0.5,
+            deadline: None,
+        }
+    }
+}

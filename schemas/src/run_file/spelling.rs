@@ -1,0 +1,57 @@
+//! Which valid name was meant by one that is not, and how names are shown.
+
+/// The valid name nearest to what was written, if one is near enough to be a slip of the pen.
+pub(super) fn nearest<'a>(written: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let length = written.chars().count();
+    let slack = (length / 3).max(1);
+    valid
+        .into_iter()
+        // Long before it is measured: the distance costs the product of both lengths.
+        .filter(|name| name.chars().count().abs_diff(length) <= slack)
+        .map(|name| (strsim::damerau_levenshtein(&written, name), name))
+        .filter(|(distance, _)| *distance <= slack)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// The fix for a name that is not valid: the one that was meant, or all there are.
+pub(super) fn suggestion<'a>(written: &str, what: &str, valid: &[&'a str]) -> String {
+    match nearest(written, valid.iter().copied()) {
+        Some(name) => format!("did you mean '{name}'?"),
+        None if valid.is_empty() => format!("there are no {what}"),
+        None => format!("{what}: {}", valid.join(", ")),
+    }
+}
+
+/// A text of the file in quotes, shortened where it is long, control characters escaped.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push_str("..");
+    }
+    format!("'{short}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_recognised_and_other_words_are_not() {
+        let valid = ["rounds", "seeds", "pipeline", "baselines"];
+        assert_eq!(nearest("ronds", valid), Some("rounds"));
+        assert_eq!(nearest("ruonds", valid), Some("rounds"));
+        assert_eq!(nearest("Pipelines", valid), Some("pipeline"));
+        assert_eq!(nearest("colour", valid), None);
+        assert_eq!(nearest("", valid), None);
+        assert_eq!(nearest(&"x".repeat(1_000_000), valid), None);
+    }
+
+    #[test]
+    fn long_and_unprintable_texts_are_shown_short_and_safe() {
+        assert_eq!(quoted("a\u{1b}[1m\n"), "'a\\u{1b}[1m\\n'");
+        assert_eq!(quoted(&"é".repeat(61)), format!("'{}..'", "é".repeat(60)));
+    }
+}
