@@ -93,7 +93,10 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
         file.complain(
             "data.partition.min",
             format!("{count} parties with at least {min} rows each need {needed} private rows, but there are {rows}"),
-            format!("write min = {} or less, raise rows of data.private, or lower parties.count", rows / count),
+            format!(
+                "write min = {} or less, raise rows of data.private, or lower parties.count",
+                rows / count
+            ),
         )
     })
 }

@@ -32,20 +32,26 @@ const LONGEST_NAME: usize = 60;
 pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<'_>) -> Option<RunFile> {
     let mut top = Table::top(document, notes, TOP);
     let name = top.required("name", "name = \"quickstart\"", run_name);
-    let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| known_pipeline(value, catalog));
+    let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| {
+        known_pipeline(value, catalog)
+    });
     let rounds = top.required("rounds", "rounds = 5", |value| value.count(0));
     let seeds = top.optional("seeds", "seeds = [0]", seeds);
     let baselines = top.optional("baselines", "baselines = [\"standalone\"]", |value| {
-        value.list(Repeats::Refused, |item| Some(known_pipeline(item, catalog)?.name.clone()))
+        value.list(Repeats::Refused, |item| {
+            Some(known_pipeline(item, catalog)?.name.clone())
+        })
     });
     let predictions = top.optional("predictions", "predictions = \"float16\"", |value| {
         let words = [("float16", Precision::Float16), ("float32", Precision::Float32)];
         value.one_of("a number format of predictions", &words)
     });
     let data = top.required("data", "a table [data] with keys private and test", data);
-    let parties = top.required("parties", "a table [parties] with keys count and architectures", |value| {
-        parties(value, catalog)
-    });
+    let parties = top.required(
+        "parties",
+        "a table [parties] with keys count and architectures",
+        |value| parties(value, catalog),
+    );
     let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, pipeline));
     let close = top.optional("close", "a table [close] with key quorum", close);
     top.finish();
@@ -60,7 +66,7 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
         data: data?,
         parties: parties?,
         steps: steps.unwrap_or_default(),
-        close: close.unwrap_or(Close::default()),
+        close: close.unwrap_or_default(),
         places: notes.places(),
     })
 }
@@ -98,7 +104,11 @@ fn known_pipeline<'a>(value: &Value<'_>, catalog: &Catalog<'a>) -> Option<&'a Pi
     let name = value.text("the name of a pipeline")?;
     let found = catalog.pipeline(name);
     if found.is_none() {
-        let names: Vec<&str> = catalog.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect();
+        let names: Vec<&str> = catalog
+            .pipelines
+            .iter()
+            .map(|pipeline| pipeline.name.as_str())
+            .collect();
         value.refuse(
             format!("unknown pipeline {}", quoted(name)),
             suggestion(name, "pipelines", &names),
@@ -146,7 +156,9 @@ fn data(value: &Value<'_>) -> Option<Data> {
 fn source(value: &Value<'_>) -> Option<Source> {
     let mut table = value.table()?;
     let url = table.required("url", "url = \"data/letters.parquet\"", url);
-    let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| value.count(1));
+    let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
+        value.count(1)
+    });
     table.finish();
     Some(Source { url: url?, rows })
 }
@@ -161,7 +173,11 @@ fn url(value: &Value<'_>) -> Option<String> {
     };
     if !local {
         value.refuse(
-            format!("'{}' is {}, but only local files are read so far", value.path(), quoted(url)),
+            format!(
+                "'{}' is {}, but only local files are read so far",
+                value.path(),
+                quoted(url)
+            ),
             "write a path relative to this file, as in url = \"data/letters.parquet\", or file:// and an absolute path",
         );
     }
@@ -178,9 +194,7 @@ fn partition(value: &Value<'_>) -> Option<Partition> {
     }
     let partition = match kind {
         Some("dirichlet") => {
-            let alpha = table.required("alpha", "alpha = 0.5", |value| {
-                value.positive()
-            });
+            let alpha = table.required("alpha", "alpha = 0.5", Value::positive);
             let min = table.optional("min", "min = 20", |value| value.count(1));
             alpha.map(|alpha| Partition::Dirichlet {
                 alpha,
@@ -212,7 +226,10 @@ fn parties(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Parties> {
         Some(list)
     });
     table.optional("active", "active = 1.0, or leave it out", |value| {
-        value.number("1.0 (all parties in every round; fractions are not supported yet)", |active| active == 1.0)
+        value.number(
+            "1.0 (all parties in every round; fractions are not supported yet)",
+            |active| active == 1.0,
+        )
     });
     table.finish();
     Some(Parties {
@@ -244,7 +261,9 @@ fn architecture(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Architecture
 fn close(value: &Value<'_>) -> Option<Close> {
     let mut table = value.table()?;
     let quorum = table.optional("quorum", "quorum = 0.5", |value| {
-        value.number("a fraction above 0 and at most 1", |quorum| quorum > 0.0 && quorum <= 1.0)
+        value.number("a fraction above 0 and at most 1", |quorum| {
+            quorum > 0.0 && quorum <= 1.0
+        })
     });
     let deadline = table.optional("deadline", "deadline = \"10m\"", deadline);
     table.finish();

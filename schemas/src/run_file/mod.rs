@@ -105,13 +105,16 @@ impl RunFile {
 
     /// The pipelines of this file: its own and its baselines.
     pub fn pipelines(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.pipeline).chain(&self.baselines).map(String::as_str)
+        std::iter::once(&self.pipeline)
+            .chain(&self.baselines)
+            .map(String::as_str)
     }
 
     /// A problem at the place of a dotted key, such as `data.private.url` or `parties.architectures[1]`; where the
     /// file does not write that key, at the table that would hold it.
     pub fn complain(&self, key: &str, message: impl Into<String>, help: impl Into<String>) -> Problem {
-        self.places.problem(self.places.of(key), message.into(), Some(help.into()))
+        self.places
+            .problem(self.places.of(key), message.into(), Some(help.into()))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::places::Places;
 use super::problem::Problem;
-use super::spelling::{nearest, quoted, suggestion};
+use super::spelling::{nearest, quoted, shortened, suggestion};
 use std::cell::RefCell;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -130,7 +130,11 @@ impl<'t> Table<'t> {
                 continue;
             }
             // A key that the table already has is not what was meant.
-            let absent = self.known.iter().copied().filter(|name| self.entries.get(*name).is_none());
+            let absent = self
+                .known
+                .iter()
+                .copied()
+                .filter(|name| self.entries.get(*name).is_none());
             let help = if let Some(name) = nearest(written, absent) {
                 meant.push(name);
                 format!("did you mean '{name}'?")
@@ -169,7 +173,7 @@ pub(super) struct Value<'t> {
     path: String,
     hint: &'static str,
     span: Range<usize>,
-    value: &'t DeValue<'t>,
+    content: &'t DeValue<'t>,
     top_level: &'static [&'static str],
 }
 
@@ -187,7 +191,7 @@ impl<'t> Value<'t> {
             path,
             hint,
             span: value.span(),
-            value: value.get_ref(),
+            content: value.get_ref(),
             top_level,
         }
     }
@@ -204,7 +208,7 @@ impl<'t> Value<'t> {
 
     /// Notes that this value is not what is expected; the hint is the fix.
     pub(super) fn expect(&self, expected: &str) {
-        let found = describe(self.value);
+        let found = describe(self.content);
         self.refuse(
             format!("'{}' is {found}, but {expected} is expected", self.path),
             format!("write {}", self.hint),
@@ -218,17 +222,17 @@ impl<'t> Value<'t> {
 
     /// Whether this is that truth value.
     pub(super) fn is(&self, truth: bool) -> bool {
-        self.value.as_bool() == Some(truth)
+        self.content.as_bool() == Some(truth)
     }
 
     /// Whether this is a table.
     pub(super) fn is_table(&self) -> bool {
-        self.value.is_table()
+        self.content.is_table()
     }
 
     /// A text.
     pub(super) fn text(&self, expected: &str) -> Option<&'t str> {
-        if let DeValue::String(text) = self.value {
+        if let DeValue::String(text) = self.content {
             return Some(text);
         }
         self.expect(expected);
@@ -237,7 +241,7 @@ impl<'t> Value<'t> {
 
     /// A whole number of at least `least`.
     pub(super) fn whole(&self, least: u64, most: u64) -> Option<u64> {
-        let DeValue::Integer(integer) = self.value else {
+        let DeValue::Integer(integer) = self.content else {
             self.expect("a whole number");
             return None;
         };
@@ -261,7 +265,7 @@ impl<'t> Value<'t> {
 
     /// A number, whole or not, that is `valid`.
     pub(super) fn number(&self, expected: &str, valid: impl FnOnce(f64) -> bool) -> Option<f64> {
-        let number = match self.value {
+        let number = match self.content {
             DeValue::Float(float) => float.as_str().parse().ok(),
             DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
                 .ok()
@@ -287,7 +291,7 @@ impl<'t> Value<'t> {
 
     /// A table.
     pub(super) fn table(&self) -> Option<Table<'t>> {
-        let DeValue::Table(entries) = self.value else {
+        let DeValue::Table(entries) = self.content else {
             self.expect("a table");
             return None;
         };
@@ -309,7 +313,7 @@ impl<'t> Value<'t> {
         repeats: Repeats,
         read: impl Fn(&Value<'t>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let DeValue::Array(items) = self.value else {
+        let DeValue::Array(items) = self.content else {
             self.expect("a list");
             return None;
         };
@@ -319,7 +323,7 @@ impl<'t> Value<'t> {
             let item = Value::new(self.notes, path, self.hint, self.top_level, item);
             let Some(read) = read(&item) else { continue };
             if repeats == Repeats::Refused && list.contains(&read) {
-                let found = describe(item.value);
+                let found = describe(item.content);
                 item.refuse(format!("'{}' lists {found} twice", self.path), "remove one of the two");
             }
             list.push(read);
@@ -353,8 +357,8 @@ pub(super) enum Repeats {
 fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("the text {}", quoted(text)),
-        DeValue::Integer(number) => quoted(&number.to_string()).replace('\'', ""),
-        DeValue::Float(number) => quoted(number.as_str()).replace('\'', ""),
+        DeValue::Integer(number) => shortened(&number.to_string()),
+        DeValue::Float(number) => shortened(number.as_str()),
         DeValue::Boolean(truth) => truth.to_string(),
         DeValue::Datetime(_) => "a date".to_owned(),
         DeValue::Array(items) if items.is_empty() => "an empty list".to_owned(),

@@ -4,19 +4,21 @@
 pub(super) fn nearest<'a>(written: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     let length = written.chars().count();
-    let slack = (length / 3).max(1);
     valid
         .into_iter()
-        // Long before it is measured: the distance costs the product of both lengths.
-        .filter(|name| name.chars().count().abs_diff(length) <= slack)
-        .map(|name| (strsim::damerau_levenshtein(&written, name), name))
-        .filter(|(distance, _)| *distance <= slack)
+        .filter_map(|name| {
+            let slack = name.chars().count().div_ceil(3);
+            // Not measured where it must exceed the slack: it costs the product of both lengths.
+            let measured = name.chars().count().abs_diff(length) <= slack;
+            let distance = measured.then(|| strsim::damerau_levenshtein(&written, name))?;
+            (distance <= slack).then_some((distance, name))
+        })
         .min()
         .map(|(_, name)| name)
 }
 
 /// The fix for a name that is not valid: the one that was meant, or all there are.
-pub(super) fn suggestion<'a>(written: &str, what: &str, valid: &[&'a str]) -> String {
+pub(super) fn suggestion(written: &str, what: &str, valid: &[&str]) -> String {
     match nearest(written, valid.iter().copied()) {
         Some(name) => format!("did you mean '{name}'?"),
         None if valid.is_empty() => format!("there are no {what}"),
@@ -24,14 +26,19 @@ pub(super) fn suggestion<'a>(written: &str, what: &str, valid: &[&'a str]) -> St
     }
 }
 
-/// A text of the file in quotes, shortened where it is long, control characters escaped.
+/// A text of the file in quotes.
 pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", shortened(text))
+}
+
+/// A text of the file, cut where it is long, control characters escaped.
+pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
         short.push_str("..");
     }
-    format!("'{short}'")
+    short
 }
 
 #[cfg(test)]
@@ -44,8 +51,11 @@ mod tests {
         assert_eq!(nearest("ronds", valid), Some("rounds"));
         assert_eq!(nearest("ruonds", valid), Some("rounds"));
         assert_eq!(nearest("Pipelines", valid), Some("pipeline"));
+        assert_eq!(nearest("alfa", ["alpha", "min"]), Some("alpha"));
+        assert_eq!(nearest("uri", ["rows", "url"]), Some("url"));
         assert_eq!(nearest("colour", valid), None);
         assert_eq!(nearest("", valid), None);
+        assert_eq!(nearest("vit", ["lenet", "cnn", "mlp"]), None);
         assert_eq!(nearest(&"x".repeat(1_000_000), valid), None);
     }
 

@@ -270,11 +270,14 @@ fn later_checks_point_at_the_same_places() {
     };
     assert_eq!(place("data.private.url"), (10, 21, "\"data/a.parquet\"".to_owned()));
     assert_eq!(place("parties.architectures[1]"), (19, 33, "\"lenet\"".to_owned()));
-    assert_eq!(place("steps.digest.optimizer.lr"), (25, 36, "1e-2".to_owned()));
+    assert_eq!(place("steps.digest.optimizer.lr"), (25, 35, "1e-2".to_owned()));
     assert_eq!(place("steps.digest"), (22, 1, "[steps.digest]".to_owned()));
     assert_eq!(place("data"), (9, 1, "[data]".to_owned()));
     // What is not written is complained about where it would be.
-    assert_eq!(place("data.test.transform"), (12, 13, "{ url = \"../c.parquet\", rows = 10 }".to_owned()));
+    assert_eq!(
+        place("data.test.transform"),
+        (12, 13, "{ url = \"../c.parquet\", rows = 10 }".to_owned())
+    );
     assert_eq!(place("log.url"), (1, 1, String::new()));
 }
 
@@ -282,7 +285,9 @@ fn later_checks_point_at_the_same_places() {
 fn a_problem_is_displayed_on_one_line() {
     let problems = parse("ronds = 1").unwrap_err();
     let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert!(shown.contains(&"line 1, column 1: unknown key 'ronds' in the top level; did you mean 'rounds'?".to_owned()));
+    assert!(
+        shown.contains(&"line 1, column 1: unknown key 'ronds' in the top level; did you mean 'rounds'?".to_owned())
+    );
 }
 
 #[test]

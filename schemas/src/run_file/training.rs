@@ -53,7 +53,9 @@ fn step(value: &Value<'_>) -> Option<StepSettings> {
     let mut table = value.table()?;
     let settings = StepSettings {
         epochs: table.optional("epochs", "epochs = 1", |value| value.count(1)),
-        batch: table.optional("batch", "batch = 32 (a batch of one row is dropped)", |value| value.count(2)),
+        batch: table.optional("batch", "batch = 32 (a batch of one row is dropped)", |value| {
+            value.count(2)
+        }),
         optimizer: table.optional("optimizer", "optimizer = { kind = \"adam\", lr = 0.001 }", optimizer),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
     };
@@ -71,17 +73,13 @@ fn optimizer(value: &Value<'_>) -> Option<Optimizer> {
         return None;
     };
     table.specify(&format!("of kind '{kind}'"));
-    let lr = table.required("lr", "lr = 0.001", |value| value.positive());
-    let weight_decay = table.optional("weight_decay", "weight_decay = 0.0", |value| {
-        value.not_negative()
-    });
+    let lr = table.required("lr", "lr = 0.001", Value::positive);
+    let weight_decay = table.optional("weight_decay", "weight_decay = 0.0", Value::not_negative);
     let fraction = |value: &Value<'_>| value.number("a number from 0 to below 1", |x| (0.0..1.0).contains(&x));
     let optimizer = if kind == "adam" {
         let given_beta_1 = table.optional("beta_1", "beta_1 = 0.9", fraction);
         let given_beta_2 = table.optional("beta_2", "beta_2 = 0.999", fraction);
-        let given_epsilon = table.optional("epsilon", "epsilon = 1e-8", |value| {
-            value.positive()
-        });
+        let given_epsilon = table.optional("epsilon", "epsilon = 1e-8", Value::positive);
         lr.map(|lr| {
             let mut adam = Optimizer::adam(lr);
             if let Optimizer::Adam {
@@ -121,13 +119,10 @@ fn stop(value: &Value<'_>) -> Option<Stop> {
     }
     let mut table = value.table()?;
     let patience = table.required("patience", "patience = 3", |value| value.count(1));
-    let min_delta = table.optional("min_delta", "min_delta = 0.005", |value| {
-        value.not_negative()
-    });
+    let min_delta = table.optional("min_delta", "min_delta = 0.005", Value::not_negative);
     table.finish();
     Some(Stop::Early(EarlyStop {
         patience: patience?,
         min_delta: min_delta.unwrap_or(0.0),
     }))
 }
-
