@@ -1,0 +1,430 @@
+//! Entries in files: segments for the bytes, an index for where they are.
+//!
+//! ```text
+//!  FORMAT            "fedstill log 1"
+//!  LOCK              locked while a process has the log open
+//!  00000000.segment  sealed: full, found through the index
+//!  00000001.segment  active: appended to; its extents are in memory, from a scan at open
+//!  index.redb        extents of the sealed segments, the catalog at the last seal
+//! ```
+//!
+//! Comes in: entries. Goes out: records. A write is one append to the active segment and one
+//! fsync. After a crash the active segment is scanned, what a cut-short write left is cut off, and
+//! what stays is synced before anything follows it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use super::catalog::{Catalog, Entry, Pid, Stored};
+use super::frame::{self, Frame};
+use super::index::{Extent, Index};
+use super::segment::{self, Scan, Scanned};
+use super::storage::{Limit, Storage, take};
+use crate::error::{Cause, LogError};
+use crate::record::Offset;
+
+const VERSION: u32 = 1;
+const FORMAT: &str = "fedstill log ";
+
+/// A segment is sealed before the write that follows this size. It bounds the scan at open and the
+/// extents in memory.
+const SEGMENT_BYTES: u64 = 128 << 20;
+/// Records join an extent up to this size: what a read may have to pass over.
+const EXTENT_BYTES: u64 = 64 << 10;
+/// Extents that lie one behind the other are read together up to this size.
+const READ_BYTES: u64 = 1 << 20;
+/// Values from this size on are written from where they are, without a copy.
+const LARGE: usize = 64 << 10;
+/// Open files of sealed segments.
+const MOST_HANDLES: usize = 64;
+
+/// A folder that holds a log.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    active: Mutex<Active>,
+    tail: RwLock<Tail>,
+    index: Index,
+    handles: Mutex<BTreeMap<u32, Arc<File>>>,
+    /// Locked as long as the log is open.
+    _lock: File,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+struct Active {
+    file: File,
+    segment: u32,
+    bytes: u64,
+    /// Why nothing can be written any more.
+    broken: Option<LogError>,
+}
+
+/// Where the records of the active segment are.
+type Tail = BTreeMap<Pid, Vec<Extent>>;
+
+impl Files {
+    /// Opens the log in a folder, which it makes if need be, with the sum of its entries.
+    pub(super) fn open(folder: &Path) -> Result<(Self, Catalog), LogError> {
+        std::fs::create_dir_all(folder).map_err(|e| LogError::io("making", folder, e))?;
+        let lock = lock(folder)?;
+        check_format(folder)?;
+        let index = Index::open(folder)?;
+        let (mut catalog, mut segment) = index.load()?;
+        let (active, tail) = loop {
+            let (active, tail) = recover(folder, segment, &mut catalog)?;
+            if !segment::path(folder, segment + 1).exists() {
+                break (active, tail);
+            }
+            // The index does not know this segment though it is full: it has been made anew.
+            index.seal(segment, each(&tail), &catalog)?;
+            segment += 1;
+        };
+        sync_folder(folder)?;
+        let files = Self {
+            folder: folder.to_owned(),
+            active: Mutex::new(active),
+            tail: RwLock::new(tail),
+            index,
+            handles: Mutex::default(),
+            _lock: lock,
+        };
+        Ok((files, catalog))
+    }
+
+    /// Moves on to the next segment.
+    fn seal(&self, active: &mut Active, catalog: &Catalog) -> Result<(), LogError> {
+        self.index.seal(active.segment, each(&self.tail.read()), catalog)?;
+        let segment = active.segment + 1;
+        let path = segment::path(&self.folder, segment);
+        let file = open_segment(&path)?;
+        sync_folder(&self.folder)?;
+        // From here on readers find these records through the index.
+        self.tail.write().clear();
+        *active = Active {
+            file,
+            segment,
+            bytes: 0,
+            broken: None,
+        };
+        Ok(())
+    }
+
+    fn handle(&self, segment: u32) -> Result<Arc<File>, LogError> {
+        let mut handles = self.handles.lock();
+        if let Some(file) = handles.get(&segment) {
+            return Ok(Arc::clone(file));
+        }
+        let path = segment::path(&self.folder, segment);
+        let file = File::open(&path).map_err(|e| LogError::io("opening", &path, e))?;
+        if handles.len() >= MOST_HANDLES {
+            handles.pop_first();
+        }
+        let file = Arc::new(file);
+        handles.insert(segment, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn extents(&self, pid: Pid, from: Offset, most: u64) -> Result<Vec<Extent>, LogError> {
+        // The tail first: what it has lost since has come to the index before.
+        if let Some(extents) = self.tail.read().get(&pid) {
+            let after = extents.partition_point(|extent| extent.base <= from);
+            if after > 0 {
+                let mut left = most;
+                let more = extents[after - 1..].iter().take_while(|extent| {
+                    let go_on = left > 0;
+                    left = left.saturating_sub(u64::from(extent.bytes));
+                    go_on
+                });
+                return Ok(more.copied().collect());
+            }
+        }
+        self.index.extents(pid, from, most)
+    }
+
+    fn damaged(&self, segment: u32, at: u64) -> LogError {
+        Cause::Corrupted {
+            path: segment::path(&self.folder, segment),
+            at,
+            what: "a record is not as it was written",
+        }
+        .into()
+    }
+}
+
+impl Storage for Files {
+    fn write(&self, entries: &[Entry], before: &Catalog) -> Result<(), LogError> {
+        let mut active = self.active.lock();
+        if let Some(error) = &active.broken {
+            return Err(error.clone());
+        }
+        if active.bytes >= SEGMENT_BYTES {
+            self.seal(&mut active, before)?;
+        }
+        let mut added = Vec::new();
+        let start = active.bytes;
+        let written = append(&mut active, entries, &mut added);
+        let path = || segment::path(&self.folder, active.segment);
+        match written {
+            Ok(bytes) => {
+                if let Err(source) = active.file.sync_data() {
+                    // What a failed sync has dropped cannot be synced again: the pages are gone.
+                    let path = path();
+                    let broken = LogError::from(Cause::Broken { path, source });
+                    active.broken = Some(broken.clone());
+                    return Err(broken);
+                }
+                active.bytes = start + bytes;
+            }
+            Err(source) => {
+                let error = LogError::io("writing", &path(), source);
+                if let Err(source) = active.file.set_len(start) {
+                    let path = path();
+                    active.broken = Some(Cause::Broken { path, source }.into());
+                }
+                return Err(error);
+            }
+        }
+        let mut tail = self.tail.write();
+        for (pid, extent) in added {
+            join(&mut tail, pid, extent);
+        }
+        Ok(())
+    }
+
+    fn read(&self, pid: Pid, from: Offset, mut limit: Limit) -> Result<Vec<Stored>, LogError> {
+        let mut out = Vec::new();
+        let mut next = from;
+        loop {
+            let most = (limit.bytes as u64).min(READ_BYTES);
+            let run = first_run(&self.extents(pid, next, most)?);
+            let Some((segment, position, bytes)) = run else {
+                return Ok(out);
+            };
+            let mut buffer = vec![0; bytes];
+            let file = self.handle(segment)?;
+            let path = || segment::path(&self.folder, segment);
+            segment::read_at(&file, &mut buffer, position).map_err(|e| LogError::io("reading", &path(), e))?;
+            let buffer = Bytes::from(buffer);
+            let mut at = 0;
+            let before = next;
+            while at < buffer.len() {
+                let damaged = || self.damaged(segment, position + at as u64);
+                let rest = &buffer[at..];
+                let length = frame::length(rest).filter(|length| *length <= rest.len());
+                let length = length.ok_or_else(damaged)?;
+                let passed = match frame::record_place(&rest[..length]) {
+                    Some((other, offset)) if other == pid => offset < next,
+                    _ => return Err(damaged()),
+                };
+                if !passed {
+                    match frame::decode(&buffer.slice(at..at + length)) {
+                        Some(Frame::Entry(Entry::Record { record, .. })) => {
+                            next = record.offset + 1;
+                            if !take(&mut out, &mut limit, record) {
+                                return Ok(out);
+                            }
+                        }
+                        _ => return Err(damaged()),
+                    }
+                }
+                at += length;
+            }
+            // The extents have ended where the partition does.
+            if next == before {
+                return Ok(out);
+            }
+        }
+    }
+}
+
+/// Writes the entries behind what is there and says where the records are; returns the bytes.
+fn append(active: &mut Active, entries: &[Entry], added: &mut Vec<(Pid, Extent)>) -> std::io::Result<u64> {
+    // Records of a partition side by side, for those who read it; their order stays.
+    let mut order: Vec<&Entry> = entries.iter().collect();
+    order.sort_by_key(|entry| match entry {
+        Entry::Topic { .. } => (0, 0),
+        Entry::Record { pid, .. } => (1, *pid),
+        Entry::Commit { .. } => (2, 0),
+    });
+    let mut buffer = Vec::with_capacity(LARGE);
+    frame::encode_mark(active.bytes, &mut buffer);
+    let mut flushed = 0;
+    for entry in order {
+        let start = flushed + buffer.len() as u64;
+        let value = frame::encode(entry, &mut buffer);
+        if value.len() < LARGE {
+            buffer.extend_from_slice(value);
+        }
+        if buffer.len() >= READ_BYTES as usize || value.len() >= LARGE {
+            active.file.write_all(&buffer)?;
+            flushed += buffer.len() as u64;
+            buffer.clear();
+        }
+        if value.len() >= LARGE {
+            active.file.write_all(value)?;
+            flushed += value.len() as u64;
+        }
+        if let Entry::Record { pid, record } = entry {
+            let extent = Extent {
+                base: record.offset,
+                segment: active.segment,
+                position: active.bytes + start,
+                bytes: (flushed + buffer.len() as u64 - start) as u32,
+            };
+            added.push((*pid, extent));
+        }
+    }
+    active.file.write_all(&buffer)?;
+    Ok(flushed + buffer.len() as u64)
+}
+
+/// Adds an extent, or makes the last one longer if it lies right behind it.
+fn join(tail: &mut Tail, pid: Pid, extent: Extent) {
+    let extents = tail.entry(pid).or_default();
+    if let Some(last) = extents.last_mut() {
+        let behind = last.position + u64::from(last.bytes) == extent.position;
+        if behind && u64::from(last.bytes + extent.bytes) <= EXTENT_BYTES {
+            last.bytes += extent.bytes;
+            return;
+        }
+    }
+    extents.push(extent);
+}
+
+fn each(tail: &Tail) -> impl Iterator<Item = (Pid, &Extent)> {
+    let pairs = tail.iter();
+    pairs.flat_map(|(pid, extents)| extents.iter().map(move |extent| (*pid, extent)))
+}
+
+/// The extents at the start that lie one behind the other: segment, position, bytes.
+fn first_run(extents: &[Extent]) -> Option<(u32, u64, usize)> {
+    let (first, rest) = extents.split_first()?;
+    let mut bytes = u64::from(first.bytes);
+    for extent in rest {
+        let behind = first.position + bytes == extent.position;
+        let longer = bytes + u64::from(extent.bytes);
+        if extent.segment != first.segment || !behind || longer > READ_BYTES {
+            break;
+        }
+        bytes = longer;
+    }
+    Some((first.segment, first.position, bytes as usize))
+}
+
+/// Folds a segment into the catalog and cuts off what a crash left behind its last whole frame.
+fn recover(folder: &Path, segment: u32, catalog: &mut Catalog) -> Result<(Active, Tail), LogError> {
+    let path = segment::path(folder, segment);
+    let file = open_segment(&path)?;
+    let failed = |e| LogError::io("opening", &path, e);
+    let mut scan = Scan::new(File::open(&path).map_err(failed)?, path.clone())?;
+    let mut tail = Tail::new();
+    let mut bytes = 0;
+    loop {
+        match scan.next()? {
+            Scanned::Frame(Frame::Mark(_), position, length) => bytes = position + length,
+            Scanned::Frame(Frame::Entry(entry), position, length) => {
+                let fits = catalog.apply(&entry);
+                fits.ok_or_else(|| scan.damaged("an entry does not follow the one before it"))?;
+                if let Entry::Record { pid, record } = entry {
+                    let extent = Extent {
+                        base: record.offset,
+                        segment,
+                        position,
+                        bytes: length as u32,
+                    };
+                    join(&mut tail, pid, extent);
+                }
+                bytes = position + length;
+            }
+            Scanned::End => break,
+            Scanned::Torn(_) if segment::path(folder, segment + 1).exists() => {
+                return Err(scan.damaged("an entry is not as it was written in a full segment"));
+            }
+            Scanned::Torn(position) => {
+                file.set_len(position).map_err(|e| LogError::io("writing", &path, e))?;
+                break;
+            }
+        }
+    }
+    // A killed process may have left whole frames that never reached the disk, and what is
+    // written next vouches for them.
+    file.sync_all().map_err(|e| LogError::io("writing", &path, e))?;
+    let active = Active {
+        file,
+        segment,
+        bytes,
+        broken: None,
+    };
+    Ok((active, tail))
+}
+
+fn open_segment(path: &Path) -> Result<File, LogError> {
+    let open = OpenOptions::new().append(true).create(true).open(path);
+    open.map_err(|e| LogError::io("opening", path, e))
+}
+
+fn lock(folder: &Path) -> Result<File, LogError> {
+    let path = folder.join("LOCK");
+    let open = OpenOptions::new().append(true).create(true).open(&path);
+    let file = open.map_err(|e| LogError::io("opening", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Cause::InUse(folder.to_owned()).into()),
+        Err(TryLockError::Error(e)) => Err(LogError::io("locking", &path, e)),
+    }
+}
+
+/// Refuses a folder of another version, or of something else; marks an empty one as this version.
+fn check_format(folder: &Path) -> Result<(), LogError> {
+    let path = folder.join("FORMAT");
+    let failed = |e| LogError::io("reading", &path, e);
+    let mut found = String::new();
+    match File::open(&path) {
+        Ok(file) => {
+            file.take(100).read_to_string(&mut found).map_err(failed)?;
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            for other in std::fs::read_dir(folder).map_err(failed)? {
+                let name = other.map_err(failed)?.file_name();
+                // A crash while the folder was made leaves no more than these.
+                if name != "LOCK" && name != "FORMAT.new" {
+                    let path = folder.to_owned();
+                    return Err(Cause::NotALog { path }.into());
+                }
+            }
+            let failed = |e| LogError::io("writing", &path, e);
+            let new = folder.join("FORMAT.new");
+            let mut file = File::create(&new).map_err(failed)?;
+            writeln!(file, "{FORMAT}{VERSION}").map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+            std::fs::rename(&new, &path).map_err(failed)?;
+            return sync_folder(folder);
+        }
+        Err(e) => return Err(failed(e)),
+    }
+    if found.trim_end() == format!("{FORMAT}{VERSION}") {
+        return Ok(());
+    }
+    Err(Cause::Version {
+        path: folder.to_owned(),
+        found: found.trim_end().trim_start_matches(FORMAT).to_owned(),
+        expected: VERSION,
+    }
+    .into())
+}
+
+/// Makes the names of new files durable.
+fn sync_folder(folder: &Path) -> Result<(), LogError> {
+    if cfg!(unix) {
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|e| LogError::io("writing", folder, e))?;
+    }
+    Ok(())
+}
