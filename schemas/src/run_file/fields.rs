@@ -11,26 +11,12 @@ use crate::resolved::Precision;
 use std::time::Duration;
 use toml::de::DeTable;
 
-/// Keys of the top level.
-const TOP: &[&str] = &[
-    "name",
-    "pipeline",
-    "rounds",
-    "seeds",
-    "baselines",
-    "predictions",
-    "data",
-    "parties",
-    "steps",
-    "close",
-];
-
 /// Longest name of a run: with pipeline and seed it becomes part of file names.
 const LONGEST_NAME: usize = 60;
 
 /// Reads a document. Where it returns `None`, the notes say why.
 pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<'_>) -> Option<RunFile> {
-    let mut top = Table::top(document, notes, TOP);
+    let mut top = Table::top(document, notes);
     let name = top.required("name", "name = \"quickstart\"", run_name);
     let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| {
         known_pipeline(value, catalog)

@@ -16,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct Notes {
     places: RefCell<Places>,
     problems: RefCell<Vec<Problem>>,
-    misplaced: RefCell<Vec<String>>,
+    strays: RefCell<Vec<Stray>>,
 }
 
 impl Notes {
@@ -25,7 +25,7 @@ impl Notes {
         Self {
             places: RefCell::new(Places::new(text)),
             problems: RefCell::default(),
-            misplaced: RefCell::default(),
+            strays: RefCell::default(),
         }
     }
 
@@ -47,6 +47,15 @@ impl Notes {
     }
 }
 
+/// A key of a table that nothing in the table is near to: it may belong to the top level, which is finished last.
+#[derive(Debug)]
+struct Stray {
+    key: String,
+    span: Range<usize>,
+    message: String,
+    help: String,
+}
+
 /// A table that is being read.
 #[derive(Debug)]
 pub(super) struct Table<'t> {
@@ -55,21 +64,19 @@ pub(super) struct Table<'t> {
     within: String,
     span: Range<usize>,
     entries: &'t DeTable<'t>,
-    top_level: &'static [&'static str],
     known: Vec<&'static str>,
     missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'t> Table<'t> {
-    /// The document itself. `keys` are those that it knows: found deeper, they are recognised as misplaced.
-    pub(super) fn top(entries: &'t DeTable<'t>, notes: &'t Notes, keys: &'static [&'static str]) -> Self {
+    /// The document itself.
+    pub(super) fn top(entries: &'t DeTable<'t>, notes: &'t Notes) -> Self {
         Self {
             notes,
             path: String::new(),
             within: "the top level".to_owned(),
             span: 0..0,
             entries,
-            top_level: keys,
             known: Vec::new(),
             missing: Vec::new(),
         }
@@ -121,36 +128,49 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    /// Notes unknown keys, and required ones that are missing and not just misspelt or misplaced.
+    /// Notes unknown keys, and required ones that are missing and not just misspelt or misplaced. The document itself
+    /// is finished after all other tables.
     pub(super) fn finish(self) {
+        let is_document = self.path.is_empty();
         let mut meant = Vec::new();
+        if is_document {
+            for stray in self.notes.strays.take() {
+                let known = self.known.iter().find(|name| **name == stray.key);
+                let help = known.map_or(stray.help, |name| {
+                    meant.push(*name);
+                    format!("'{name}' belongs at the top of the file, above the first [table]")
+                });
+                self.notes.problem(stray.span, stray.message, help);
+            }
+        }
         for (key, _) in self.entries {
             let written: &str = key.get_ref();
             if self.known.contains(&written) {
                 continue;
             }
-            // A key that the table already has is not what was meant.
-            let absent = self
-                .known
-                .iter()
-                .copied()
-                .filter(|name| self.entries.get(*name).is_none());
-            let help = if let Some(name) = nearest(written, absent) {
-                meant.push(name);
-                format!("did you mean '{name}'?")
-            } else if !self.path.is_empty() && self.top_level.contains(&written) {
-                self.notes.misplaced.borrow_mut().push(written.to_owned());
-                format!("'{written}' belongs at the top of the file, above the first [table]")
-            } else {
-                suggestion(written, "valid keys here", &self.known)
-            };
             let message = format!("unknown key {} in {}", quoted(written), self.within);
-            self.notes.problem(key.span(), message, help);
+            // A key that the table already has is not what was meant.
+            let absent = self.known.iter().filter(|name| self.entries.get(**name).is_none());
+            if let Some(name) = nearest(written, absent.copied()) {
+                meant.push(name);
+                self.notes
+                    .problem(key.span(), message, format!("did you mean '{name}'?"));
+                continue;
+            }
+            let help = suggestion(written, "valid keys here", &self.known);
+            if is_document {
+                self.notes.problem(key.span(), message, help);
+            } else {
+                self.notes.strays.borrow_mut().push(Stray {
+                    key: written.to_owned(),
+                    span: key.span(),
+                    message,
+                    help,
+                });
+            }
         }
-        let misplaced = self.notes.misplaced.borrow();
         for (key, hint) in self.missing {
-            let elsewhere = self.path.is_empty() && misplaced.iter().any(|name| name == key);
-            if !meant.contains(&key) && !elsewhere {
+            if !meant.contains(&key) {
                 let message = format!("'{key}' is missing in {}", self.within);
                 self.notes.problem(self.span.clone(), message, format!("add {hint}"));
             }
@@ -162,7 +182,7 @@ impl<'t> Table<'t> {
             "" => key.to_owned(),
             path => format!("{path}.{key}"),
         };
-        Value::new(self.notes, path, hint, self.top_level, value)
+        Value::new(self.notes, path, hint, value)
     }
 }
 
@@ -174,17 +194,10 @@ pub(super) struct Value<'t> {
     hint: &'static str,
     span: Range<usize>,
     content: &'t DeValue<'t>,
-    top_level: &'static [&'static str],
 }
 
 impl<'t> Value<'t> {
-    fn new(
-        notes: &'t Notes,
-        path: String,
-        hint: &'static str,
-        top_level: &'static [&'static str],
-        value: &'t toml::Spanned<DeValue<'t>>,
-    ) -> Self {
+    fn new(notes: &'t Notes, path: String, hint: &'static str, value: &'t toml::Spanned<DeValue<'t>>) -> Self {
         notes.places.borrow_mut().put(path.clone(), value.span());
         Self {
             notes,
@@ -192,7 +205,6 @@ impl<'t> Value<'t> {
             hint,
             span: value.span(),
             content: value.get_ref(),
-            top_level,
         }
     }
 
@@ -301,7 +313,6 @@ impl<'t> Value<'t> {
             within: self.path.clone(),
             span: self.span.clone(),
             entries,
-            top_level: self.top_level,
             known: Vec::new(),
             missing: Vec::new(),
         })
@@ -320,7 +331,7 @@ impl<'t> Value<'t> {
         let mut list = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let path = format!("{}[{index}]", self.path);
-            let item = Value::new(self.notes, path, self.hint, self.top_level, item);
+            let item = Value::new(self.notes, path, self.hint, item);
             let Some(read) = read(&item) else { continue };
             if repeats == Repeats::Refused && list.contains(&read) {
                 let found = describe(item.content);

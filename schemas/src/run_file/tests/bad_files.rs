@@ -202,6 +202,7 @@ fn what_is_not_toml() {
         ("[close]", "[close", 32, 7, "this is not TOML", "a run file is TOML"),
         ("rounds      = 7", "rounds", 4, 7, "this is not TOML", "lines of key = value"),
         ("rounds      = 7", "name = \"b\"", 4, 1, "this is not TOML: duplicate key", "keep one of the two"),
+        ("name        =", "\u{feff}name =", 2, 1, "this is not TOML", "a run file is TOML"),
         ("\"90s\"", "\"90s", 34, 16, "this is not TOML", "double quotes"),
     ]);
 }
