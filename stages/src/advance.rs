@@ -1,0 +1,315 @@
+//! `advance` counts answers, hands out what follows and closes phases.
+//!
+//! ```text
+//! fedstill.answers ──> advance ──> closed (store) ──> open, tasks of what follows ──> closed (decisions) ──> commit
+//! ```
+//!
+//! In: answers, a partition a phase. It reads its partition to the end before it acts, and commits no further than the
+//! first answer of its oldest open phase: after a crash, or when a partition changes hands, the answers are folded
+//! again to the same state, `closed` is adopted if it exists, and what follows is published once more.
+
+use crate::context::Context;
+use crate::decisions::Decisions;
+use crate::error::StageError;
+use crate::phase::{Folded, OpenPhase};
+use crate::plan::{Opening, log_ends, open};
+use crate::rewind::rewind;
+use fedstill_log::{Consumer, Offset, Polled, Record, TopicPartition};
+use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
+use fedstill_schemas::names;
+use fedstill_schemas::pipeline::Stage;
+use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::task::Attempt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Consumer group of `advance`.
+pub const GROUP: &str = "fedstill.advance";
+
+/// The stage `advance`.
+pub struct Advance {
+    context: Arc<Context>,
+    consumer: Box<dyn Consumer>,
+    decisions: Decisions,
+    partitions: BTreeMap<u32, Owned>,
+}
+
+/// A partition of the answers that this worker owns.
+#[derive(Debug, Default)]
+struct Owned {
+    open: BTreeMap<String, Open>,
+    /// What was committed last, so that idle partitions are not committed again.
+    committed: Option<Offset>,
+}
+
+#[derive(Debug)]
+struct Open {
+    phase: OpenPhase,
+    /// Offset of its first answer: nothing from there on is committed while it is open.
+    first: Option<Offset>,
+}
+
+impl fmt::Debug for Advance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Advance")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Advance {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn new(context: Arc<Context>) -> Result<Self, StageError> {
+        let consumer = context.log.subscribe(GROUP, &[names::ANSWERS])?;
+        let decisions = Decisions::read(Arc::clone(&context.log))?;
+        Ok(Self {
+            context,
+            consumer,
+            decisions,
+            partitions: BTreeMap::new(),
+        })
+    }
+
+    /// Folds what has arrived and acts on it; whether there was anything.
+    ///
+    /// # Errors
+    /// What this worker cannot go on with, and what may work later: call again then.
+    pub fn tick(&mut self) -> Result<bool, StageError> {
+        let progressed = match self.consumer.poll(Duration::ZERO)? {
+            Polled::Idle => false,
+            Polled::Assigned(partitions) => {
+                for partition in partitions {
+                    self.partitions.insert(partition.partition, Owned::default());
+                }
+                true
+            }
+            Polled::Revoked(partitions) => {
+                for partition in partitions {
+                    self.partitions.remove(&partition.partition);
+                }
+                true
+            }
+            Polled::Records(records) => {
+                for (index, record) in records.iter().enumerate() {
+                    if let Err(error) = self.fold(record) {
+                        rewind(&mut *self.consumer, &records[index..])?;
+                        return Err(error);
+                    }
+                }
+                true
+            }
+        };
+        self.decisions.refresh()?;
+        self.adopt_open_phases()?;
+        let acted = self.act()?;
+        Ok(progressed || acted)
+    }
+
+    /// Phases that the decisions name open and that lie in a partition of ours, answered or not: a phase nobody answers
+    /// must end too.
+    fn adopt_open_phases(&mut self) -> Result<(), StageError> {
+        let count = self.context.partitions(names::ANSWERS)?;
+        let mut new = Vec::new();
+        for (key, opened) in self.decisions.open() {
+            let owned = self.partitions.get(&names::partition(key, count));
+            if owned.is_some_and(|owned| !owned.open.contains_key(key)) {
+                new.push((key.clone(), opened.clone()));
+            }
+        }
+        for (key, opened) in new {
+            let round = self.context.round(&opened.at, opened.phase)?;
+            let phase = OpenPhase::new(round, opened.opened_ms);
+            if let Some(owned) = self.partitions.get_mut(&names::partition(&key, count)) {
+                owned.open.insert(key, Open { phase, first: None });
+            }
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, record: &Record) -> Result<(), StageError> {
+        let answer: Answer = match serde_json::from_slice(&record.value) {
+            Ok(answer) => answer,
+            Err(error) => {
+                return self
+                    .context
+                    .dead_letter(record, &format!("it is not an answer: {error}"));
+            }
+        };
+        if answer.version > VERSION {
+            let reason = format!(
+                "it has schema version {}, this release reads up to {VERSION}",
+                answer.version
+            );
+            return self.context.dead_letter(record, &reason);
+        }
+        let key = names::phase_key(&answer.at, answer.phase);
+        let known =
+            |owned: &BTreeMap<u32, Owned>| owned.get(&record.partition).is_some_and(|o| o.open.contains_key(&key));
+        if !known(&self.partitions) {
+            // `open` was acknowledged before the task existed: it is on the log by now.
+            self.decisions.refresh()?;
+            self.adopt_open_phases()?;
+        }
+        if self.decisions.is_over(&answer.at, answer.phase) {
+            return Ok(());
+        }
+        let Some(open) = self
+            .partitions
+            .get_mut(&record.partition)
+            .and_then(|owned| owned.open.get_mut(&key))
+        else {
+            return self.context.dead_letter(
+                record,
+                &format!("phase {key} was never opened, or belongs in another partition"),
+            );
+        };
+        open.first.get_or_insert(record.offset);
+        open.phase.count_bytes(&record.topic, record.value.len() as u64);
+        match open.phase.fold(&answer) {
+            Folded::Counted | Folded::Repeat => Ok(()),
+            Folded::Unknown(reason) => self.context.dead_letter(record, &reason),
+        }
+    }
+
+    /// Hands out next tasks and closes phases, in partitions that were read to their end; commits.
+    fn act(&mut self) -> Result<bool, StageError> {
+        let mut acted = false;
+        let owned: Vec<u32> = self.partitions.keys().copied().collect();
+        for partition in owned {
+            let topic_partition = TopicPartition::new(names::ANSWERS, partition);
+            // The clock first, the end after it: what was answered in time lies below that end.
+            let now = self.context.log.now_ms();
+            let end = self.context.log.offsets(names::ANSWERS, partition)?.end;
+            let Some(position) = self.consumer.position(&topic_partition) else {
+                continue;
+            };
+            if position < end {
+                continue;
+            }
+            let keys: Vec<String> = self.partitions[&partition].open.keys().cloned().collect();
+            for key in keys {
+                acted |= self.act_on(partition, &key, now)?;
+            }
+            self.commit(topic_partition, position)?;
+        }
+        Ok(acted)
+    }
+
+    fn act_on(&mut self, partition: u32, key: &str, now: i64) -> Result<bool, StageError> {
+        let Some(owned) = self.partitions.get_mut(&partition) else {
+            return Ok(false);
+        };
+        let Some(open) = owned.open.get_mut(key) else {
+            return Ok(false);
+        };
+        let phase = &mut open.phase;
+        let (at, index) = (phase.round().planned.at().clone(), phase.round().phase());
+        if self.decisions.is_over(&at, index) {
+            owned.open.remove(key);
+            return Ok(true);
+        }
+        if !phase.complete() && !phase.overdue(now) {
+            let tasks = phase.hand_out();
+            if tasks.is_empty() {
+                return Ok(false);
+            }
+            let messages = self.context.tasks(&phase.round().planned, &tasks)?;
+            for message in &messages {
+                phase.count_bytes(&message.topic, message.value.len() as u64);
+            }
+            self.context.log.append(&messages)?;
+            return Ok(true);
+        }
+        close(&self.context, phase)?;
+        owned.open.remove(key);
+        self.decisions.refresh()?;
+        Ok(true)
+    }
+
+    fn commit(&mut self, partition: TopicPartition, position: Offset) -> Result<(), StageError> {
+        let Some(owned) = self.partitions.get_mut(&partition.partition) else {
+            return Ok(());
+        };
+        let oldest = owned.open.values().filter_map(|open| open.first).min();
+        let offset = oldest.unwrap_or(position);
+        if owned.committed != Some(offset) {
+            self.context.faults.hit("advance:before-commit");
+            self.consumer.commit(&[(partition, offset)])?;
+            owned.committed = Some(offset);
+        }
+        Ok(())
+    }
+
+    /// The phases that are open here, for tests.
+    pub fn open_phases(&self) -> BTreeSet<String> {
+        self.partitions
+            .values()
+            .flat_map(|owned| owned.open.keys().cloned())
+            .collect()
+    }
+}
+
+/// Closes a phase: decides, or adopts what was decided, publishes what follows, and says so.
+fn close(context: &Context, phase: &OpenPhase) -> Result<(), StageError> {
+    let round = phase.round();
+    let planned = &round.planned;
+    let at = planned.at();
+    let path = names::closed_object(at, round.phase());
+    context.faults.hit("advance:before-close");
+    let closed = if let Some((closed, _)) = context.store.get_json::<Closed>(&path)? {
+        closed
+    } else {
+        let ends = if planned.phases[round.phase() as usize].stages.contains(&Stage::Predict) {
+            // After the decision: every member's predictions were acknowledged before its answer.
+            log_ends(context, names::LOGITS, planned.plan.logits_start.len() as u32)?
+        } else {
+            Vec::new()
+        };
+        context.store.create_json(&path, phase.close(ends))?.0
+    };
+    context.faults.hit("advance:after-close");
+    let closed = Arc::new(closed);
+    let last = round.phase() as usize + 1 == planned.phases.len();
+    if !closed.enough {
+        let step = planned.phases[round.phase() as usize].steps.join(", ");
+        let why = Ending::Failed {
+            step,
+            missing: closed.missing.clone(),
+        };
+        let ended = Decision::Ended { at: at.clone(), why };
+        context.log.append(&[context.decision(&ended)?])?;
+    } else if !last {
+        let mut next = round.clone();
+        next.closed.push(Arc::clone(&closed));
+        open(context, &next, |point| match point {
+            Opening::Opened => context.faults.hit("advance:after-open"),
+            Opening::Tasks => context.faults.hit("advance:after-tasks"),
+        })?;
+    }
+    let said = Decision::Closed {
+        at: at.clone(),
+        phase: round.phase(),
+    };
+    context.log.append(&[context.decision(&said)?])?;
+    context.faults.hit("advance:after-closed");
+    context.observer.closed(&closed);
+    Ok(())
+}
+
+/// Stops a run: nothing at or below that round and attempt goes on.
+///
+/// # Errors
+/// A log that does not answer.
+pub fn stop(context: &Context, at: Attempt) -> Result<(), StageError> {
+    let ended = Decision::Ended {
+        at,
+        why: Ending::Stopped,
+    };
+    context.log.append(&[context.decision(&ended)?])?;
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! `aggregate`: the consensus of the chunks of one partition of the predictions.
+//!
+//! In: the members of the predicting phase, and the range of the partition from the plan's offset to the closed
+//! phase's. Out: one consensus a chunk, in the store and on `fedstill.consensus`. Each member's first valid record of
+//! each chunk counts, whatever lies between; sums are exact, so order changes no bit. A member without a usable record
+//! abstains; a chunk with fewer usable members than the quorum fails the attempt. Memory: the sums of the partition's
+//! chunks, and one read of the log.
+
+use crate::aggregation::Accumulator;
+use crate::context::{Context, pinned};
+use crate::error::StageError;
+use crate::execute::{Inputs, Output};
+use crate::fit::consensus_part;
+use fedstill_log::{Message, Record};
+use fedstill_schemas::envelope::{self, Kind};
+use fedstill_schemas::events::Closed;
+use fedstill_schemas::names;
+use fedstill_schemas::predictions::{self, Identity, Predictions, Values};
+use fedstill_schemas::resolved::Precision;
+use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes read from the log at a time.
+const READ: usize = 4 << 20;
+
+/// A chunk while it is summed.
+struct Sum<'a> {
+    chunk: u32,
+    rows: &'a [u32],
+    accumulator: Accumulator,
+    /// By row and class: how many members have their largest logit there.
+    votes: Vec<u32>,
+    counted: BTreeSet<u32>,
+    refused: BTreeMap<u32, String>,
+}
+
+pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
+    let task = inputs.task;
+    let planned = &inputs.planned;
+    let Subject::Partition(partition) = task.subject else {
+        return Err(StageError::Reject(format!(
+            "{} is not a partition of the predictions",
+            task.subject
+        )));
+    };
+    let (phase, step) = planned
+        .predicting(task.phase)
+        .ok_or_else(|| StageError::Reject("no phase before it predicts".to_owned()))?;
+    let (closed, _) = context
+        .store
+        .need_json::<Closed>(&names::closed_object(&task.at, phase))?;
+    let members = members(&closed);
+    let draws = context.draws(planned)?;
+    let classes = planned.run.head();
+    let mut sums: BTreeMap<String, Sum<'_>> = (0..)
+        .zip(&planned.plan.chunks)
+        .filter(|(_, slice)| slice.partition == partition)
+        .map(|(chunk, slice)| {
+            let values = slice.rows as usize * classes as usize;
+            let sum = Sum {
+                chunk,
+                rows: &draws.alignment[slice.range()],
+                accumulator: Accumulator::new(values),
+                votes: vec![0; values],
+                counted: BTreeSet::new(),
+                refused: BTreeMap::new(),
+            };
+            (names::chunk_key(&task.at, step, chunk), sum)
+        })
+        .collect();
+    let bounds = |offsets: &[u64]| offsets.get(partition as usize).copied();
+    let (Some(start), Some(end)) = (bounds(&planned.plan.logits_start), bounds(&closed.logits_end)) else {
+        return Err(StageError::Reject(format!("partition {partition} is not in the plan")));
+    };
+    let kept_from = context.log.offsets(names::LOGITS, partition)?.start;
+    if kept_from > start {
+        let reason = format!(
+            "records {start} to {kept_from} of {}-{partition} are gone by retention: raise it",
+            names::LOGITS
+        );
+        return Err(StageError::Reject(reason));
+    }
+    let mut reader = context.log.read(names::LOGITS, partition, start)?;
+    let mut position = start;
+    while position < end {
+        let records = reader.next(READ)?;
+        if records.is_empty() {
+            let reason = format!(
+                "{}-{partition} ends at {position}, before the closed phase's {end}",
+                names::LOGITS
+            );
+            return Err(StageError::Retry(reason));
+        }
+        for record in records.iter().take_while(|record| record.offset < end) {
+            // Other runs share the topic: what is not of these chunks is passed over by its key.
+            let Some(sum) = std::str::from_utf8(&record.key).ok().and_then(|key| sums.get_mut(key)) else {
+                continue;
+            };
+            if let Err(reason) = take(sum, record, &task.at, step, classes, &members) {
+                context.dead_letter(record, &reason)?;
+            }
+        }
+        position = records.last().map_or(end, |record| record.offset + 1);
+    }
+    let needed = planned.plan.close.needed(planned.run.parties.len());
+    let mut parts = BTreeMap::new();
+    let mut chunks = Vec::new();
+    for (_, sum) in sums {
+        let chunk = sum.chunk;
+        let (report, values) = finish(sum, classes, &members, needed)?;
+        let identity = Identity {
+            at: task.at.clone(),
+            step: task.step.clone(),
+            chunk,
+            slot: None,
+        };
+        let slice = planned.plan.chunks[chunk as usize];
+        let rows = &draws.alignment[slice.range()];
+        let message = predictions::encode(&identity, rows, classes, &values, Precision::Float32)
+            .map_err(|error| StageError::Reject(format!("consensus of chunk {chunk}: {error}")))?;
+        parts.insert(consensus_part(chunk), (Place::Shared, message));
+        chunks.push(report);
+    }
+    chunks.sort_by_key(|report| report.chunk);
+    Ok(Output {
+        parts,
+        kept: BTreeMap::new(),
+        report: Report::Consensus { chunks },
+    })
+}
+
+fn members(closed: &Closed) -> BTreeSet<u32> {
+    let slots = closed.members.keys().filter_map(|subject| match subject {
+        Subject::Party(slot) => Some(*slot),
+        _ => None,
+    });
+    slots.collect()
+}
+
+/// Adds a record to its chunk, or says why it cannot be used.
+fn take(
+    sum: &mut Sum<'_>,
+    record: &Record,
+    at: &fedstill_schemas::task::Attempt,
+    step: &str,
+    classes: u32,
+    members: &BTreeSet<u32>,
+) -> Result<(), String> {
+    let subject = record
+        .header("ce_subject")
+        .and_then(|subject| std::str::from_utf8(subject).ok());
+    let claimed = match subject.and_then(|subject| subject.parse().ok()) {
+        Some(Subject::Party(slot)) => slot,
+        _ => return Err("its ce_subject names no party".to_owned()),
+    };
+    if !members.contains(&claimed) || sum.counted.contains(&claimed) {
+        // Late, or a repeat: passed over.
+        return Ok(());
+    }
+    let used = predictions::decode(&record.value)
+        .map_err(|error| error.to_string())
+        .and_then(|found| {
+            let expected = Identity {
+                at: at.clone(),
+                step: step.to_owned(),
+                chunk: sum.chunk,
+                slot: Some(claimed),
+            };
+            if found.identity != expected {
+                return Err(
+                    "it is another party's, or of another round, step or chunk, than its envelope says".to_owned(),
+                );
+            }
+            found.check(sum.rows, classes).map_err(|error| error.to_string())?;
+            sum.accumulator.add(&found.values).map_err(|error| error.to_string())?;
+            vote(&mut sum.votes, &found);
+            Ok(())
+        });
+    match used {
+        Ok(()) => {
+            sum.counted.insert(claimed);
+            sum.refused.remove(&claimed);
+            Ok(())
+        }
+        Err(reason) => {
+            sum.refused.entry(claimed).or_insert_with(|| reason.clone());
+            Err(reason)
+        }
+    }
+}
+
+fn vote(votes: &mut [u32], predictions: &Predictions) {
+    let classes = predictions.classes as usize;
+    match &predictions.values {
+        Values::Float16(values) => {
+            // Sign and magnitude become an integer with the same order, which compares faster than a float.
+            let order = |value: &half::f16| {
+                let bits = value.to_bits() as i16;
+                if bits < 0 { -(bits & 0x7fff) } else { bits }
+            };
+            for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
+                votes[largest(row, order)] += 1;
+            }
+        }
+        Values::Float32(values) => {
+            for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
+                votes[largest(row, |value| *value)] += 1;
+            }
+        }
+    }
+}
+
+/// Index of the first largest value.
+fn largest<T, K: PartialOrd + Copy>(row: &[T], key: impl Fn(&T) -> K) -> usize {
+    let mut best = 0;
+    let mut most = key(&row[0]);
+    for (index, value) in row.iter().enumerate().skip(1) {
+        let value = key(value);
+        if value > most {
+            (best, most) = (index, value);
+        }
+    }
+    best
+}
+
+/// The consensus of a chunk and how it came about.
+fn finish(
+    sum: Sum<'_>,
+    classes: u32,
+    members: &BTreeSet<u32>,
+    needed: usize,
+) -> Result<(ChunkReport, Vec<f32>), StageError> {
+    let chunk = sum.chunk;
+    let abstentions: BTreeMap<u32, String> = members
+        .difference(&sum.counted)
+        .map(|slot| {
+            let absent = || "its predictions are not on the log".to_owned();
+            (*slot, sum.refused.get(slot).cloned().unwrap_or_else(absent))
+        })
+        .collect();
+    let mean = sum.accumulator.mean().filter(|_| sum.counted.len() >= needed);
+    let Some(values) = mean else {
+        let who: Vec<String> = abstentions
+            .iter()
+            .map(|(slot, reason)| format!("party-{slot} ({reason})"))
+            .collect();
+        return Err(StageError::Reject(format!(
+            "chunk {chunk} has predictions of {} parties and needs {needed}; without: {}",
+            sum.counted.len(),
+            who.join(", ")
+        )));
+    };
+    let classes = classes as usize;
+    let rows = values.chunks_exact(classes);
+    let count = rows.len().max(1) as f64;
+    let agreeing: u32 = sum
+        .votes
+        .chunks_exact(classes)
+        .zip(rows.clone())
+        .map(|(votes, row)| votes[largest(row, |value| *value)])
+        .sum();
+    let report = ChunkReport {
+        chunk,
+        entropy: rows.map(entropy).sum::<f64>() / count,
+        agreement: f64::from(agreeing) / (count * sum.counted.len() as f64),
+        members: sum.counted.into_iter().collect(),
+        abstentions,
+    };
+    Ok((report, values))
+}
+
+/// Entropy of a row's softmax, in nats; `exp` and `log` from one implementation on every machine.
+fn entropy(row: &[f32]) -> f64 {
+    let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shifted = || row.iter().map(|value| f64::from(*value) - f64::from(most));
+    let sum: f64 = shifted().map(libm::exp).sum();
+    let weighted: f64 = shifted().map(|x| x * libm::exp(x)).sum();
+    libm::log(sum) - weighted / sum
+}
+
+pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<Vec<Message>, StageError> {
+    let task = inputs.task;
+    let Report::Consensus { chunks } = &result.report else {
+        return Err(StageError::Reject("its result is not a consensus".to_owned()));
+    };
+    let partitions = pinned(&inputs.planned.plan, names::CONSENSUS)?;
+    let messages = chunks.iter().map(|report| {
+        let part = result.parts.get(&consensus_part(report.chunk));
+        let part = part.ok_or_else(|| StageError::Reject(format!("its result lacks chunk {}", report.chunk)))?;
+        let key = names::chunk_key(&task.at, &task.step, report.chunk);
+        Ok(Message {
+            topic: names::CONSENSUS.to_owned(),
+            partition: names::partition(&key, partitions),
+            headers: envelope::headers(Kind::Consensus, &task.at, &key, &task.subject.to_string()),
+            key: key.into(),
+            value: context.store.get_part(&task.at.run, part)?,
+        })
+    });
+    messages.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::f16;
+
+    #[test]
+    fn entropy_of_equal_logits_is_the_logarithm_of_their_number() {
+        assert!((entropy(&[3.0; 8]) - 8f64.ln()).abs() < 1e-12);
+        assert!(entropy(&[1000.0, 0.0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn votes_go_to_the_first_largest_value_whatever_its_sign() {
+        let predictions = |row: [f32; 3]| Predictions {
+            identity: Identity {
+                at: fedstill_schemas::task::Attempt {
+                    run: "r".into(),
+                    round: 1,
+                    attempt: 0,
+                },
+                step: "predict".into(),
+                chunk: 0,
+                slot: Some(0),
+            },
+            samples: vec![0].into(),
+            classes: 3,
+            values: Values::Float16(row.map(f16::from_f32).to_vec().into()),
+        };
+        for (row, expected) in [
+            ([-3.0, -1.0, -2.0], 1),
+            ([0.0, 0.0, -1.0], 0),
+            ([-0.5, 0.25, 0.5], 2),
+            ([-0.0, 0.0, -1.0], 0),
+        ] {
+            let mut votes = vec![0; 3];
+            vote(&mut votes, &predictions(row));
+            assert_eq!(votes[expected], 1, "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Exact sums of predictions: 128-bit fixed point with a grid of 2^-64, so that the order of parties changes no bit.
+//!
+//! A finite float16 is an integer multiple of 2^-24, so sums of float16 are exact; a float32 is rounded to the grid
+//! once. Float16 is summed in 64 bits on a grid of 2^-24 first, which is the same number and much faster.
+
+use fedstill_schemas::predictions::Values;
+use half::f16;
+
+/// A value that the accumulator cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccumulateError {
+    /// NaN or an infinity.
+    #[error("it holds a value that is not finite")]
+    NotFinite,
+    /// Beyond the range in which any number of parties can be summed.
+    #[error("it holds a value beyond 2^40, which no logit has")]
+    TooLarge,
+    /// Not as many values as the accumulator has.
+    #[error("it has another number of values")]
+    Length,
+}
+
+/// The exact sum of any number of rows of predictions.
+#[derive(Clone, Debug)]
+pub struct Accumulator {
+    /// Float16 values, grid 2^-24.
+    narrow: Vec<i64>,
+    /// Members in `narrow`.
+    narrow_members: u32,
+    /// Everything else, grid 2^-64; empty until needed.
+    wide: Vec<i128>,
+    members: u32,
+}
+
+/// Members whose float16 values surely fit 64 bits: 2^16 * 2^24 * 2^22 < 2^63.
+const NARROW: u32 = 1 << 22;
+
+impl Accumulator {
+    /// Sums of `values` values.
+    pub fn new(values: usize) -> Self {
+        Self {
+            narrow: vec![0; values],
+            narrow_members: 0,
+            wide: Vec::new(),
+            members: 0,
+        }
+    }
+
+    /// How many members were added.
+    pub fn members(&self) -> u32 {
+        self.members
+    }
+
+    /// Adds a member's values, all or none.
+    ///
+    /// # Errors
+    /// Values that are not finite, too large, or of another number.
+    pub fn add(&mut self, values: &Values) -> Result<(), AccumulateError> {
+        if values.len() != self.narrow.len() {
+            return Err(AccumulateError::Length);
+        }
+        match values {
+            Values::Float16(values) => self.add_f16(values)?,
+            Values::Float32(values) => self.add_f32(values)?,
+        }
+        self.members += 1;
+        Ok(())
+    }
+
+    fn add_f16(&mut self, values: &[f16]) -> Result<(), AccumulateError> {
+        if !all_finite(values) {
+            return Err(AccumulateError::NotFinite);
+        }
+        if self.narrow_members == NARROW {
+            self.widen();
+        }
+        for (sum, value) in self.narrow.iter_mut().zip(values) {
+            *sum += grid(value.to_bits());
+        }
+        self.narrow_members += 1;
+        Ok(())
+    }
+
+    fn add_f32(&mut self, values: &[f32]) -> Result<(), AccumulateError> {
+        const LARGEST: f32 = (1u64 << 40) as f32;
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(AccumulateError::NotFinite);
+        }
+        if values.iter().any(|v| v.abs() > LARGEST) {
+            return Err(AccumulateError::TooLarge);
+        }
+        self.make_wide();
+        for (sum, value) in self.wide.iter_mut().zip(values) {
+            // Scaling by a power of two is exact; 2^40 * 2^64 * 2^22 members stay far below 2^127.
+            *sum += (f64::from(*value) * 2f64.powi(64)).round_ties_even() as i128;
+        }
+        Ok(())
+    }
+
+    fn make_wide(&mut self) {
+        if self.wide.is_empty() {
+            self.wide = vec![0; self.narrow.len()];
+        }
+    }
+
+    fn widen(&mut self) {
+        self.make_wide();
+        for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
+            *wide += i128::from(*narrow) << 40;
+            *narrow = 0;
+        }
+        self.narrow_members = 0;
+    }
+
+    /// The mean over members, each value rounded once, to nearest, ties to even; `None` without members.
+    pub fn mean(mut self) -> Option<Vec<f32>> {
+        if self.members == 0 {
+            return None;
+        }
+        if self.wide.is_empty() {
+            let mean = self
+                .narrow
+                .iter()
+                .map(|sum| quotient(i128::from(*sum) << 40, self.members));
+            return Some(mean.collect());
+        }
+        self.widen();
+        Some(self.wide.iter().map(|sum| quotient(*sum, self.members)).collect())
+    }
+}
+
+/// Whether no value is an infinity or NaN: an exponent of all ones.
+fn all_finite(values: &[f16]) -> bool {
+    !values.iter().any(|value| value.to_bits() & 0x7c00 == 0x7c00)
+}
+
+/// A finite float16 as a multiple of 2^-24.
+fn grid(bits: u16) -> i64 {
+    let exponent = i64::from((bits >> 10) & 0x1f);
+    let fraction = i64::from(bits & 0x3ff);
+    // Subnormals have no hidden one and the exponent of the smallest normals.
+    let normal = i64::from(exponent != 0);
+    let magnitude = (fraction | (normal << 10)) << (exponent - normal);
+    let sign = -i64::from(bits >> 15);
+    (magnitude ^ sign) - sign
+}
+
+/// `sum * 2^-64 / members` as float32, rounded once.
+fn quotient(sum: i128, members: u32) -> f32 {
+    let magnitude = sum.unsigned_abs();
+    if magnitude == 0 {
+        return 0.0;
+    }
+    // The dividend's highest bit goes to the top, so that the quotient has at least 95 significant bits.
+    let shift = magnitude.leading_zeros();
+    let dividend = magnitude << shift;
+    let members = u128::from(members);
+    let (quotient, rest) = (dividend / members, dividend % members);
+    // 24 bits are kept; what is cut off decides the rounding.
+    let cut = 128 - quotient.leading_zeros() - 24;
+    let kept = (quotient >> cut) as u32;
+    let tail = quotient & ((1 << cut) - 1);
+    let half = 1 << (cut - 1);
+    let above = tail > half || (tail == half && (rest != 0 || kept & 1 == 1));
+    // At most 2^24: exact in float32, and so is scaling by a power of two, as no value is below 2^-96 or above 2^41.
+    let rounded = (kept + u32::from(above)) as f32;
+    let exponent = cut as i32 - 64 - shift as i32;
+    let value = (f64::from(rounded) * 2f64.powi(exponent)) as f32;
+    if sum < 0 { -value } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Rational arithmetic: the sum as an exact integer on the grid, compared as a fraction with float32 neighbours.
+    fn is_nearest(value: f32, sum: i128, members: u32) -> bool {
+        // |value * members * 2^64 - sum| must not exceed half the gap to either neighbour. All terms are exact in
+        // wide integers after scaling by 2^64 more.
+        let exact = |x: f32| -> Option<i128> {
+            let scaled = f64::from(x) * 2f64.powi(90);
+            (scaled.abs() < 2f64.powi(126) && scaled.fract() == 0.0).then_some(scaled as i128)
+        };
+        let target = sum << 26;
+        let error = |x: f32| exact(x).map(|x| (x * i128::from(members) - target).unsigned_abs());
+        let here = error(value);
+        let up = error(f32::from_bits(value.to_bits() + 1));
+        let down = if value == 0.0 {
+            None
+        } else {
+            error(f32::from_bits(value.to_bits() - 1))
+        };
+        here.is_some_and(|here| up.is_none_or(|up| here <= up) && down.is_none_or(|down| here <= down))
+    }
+
+    fn finite() -> impl Strategy<Value = f16> {
+        prop_oneof![
+            4 => any::<u16>().prop_map(|bits| f16::from_bits(if bits & 0x7c00 == 0x7c00 { bits & 0x83ff } else { bits })),
+            1 => Just(f16::MAX), 1 => Just(f16::MIN), 1 => Just(f16::MIN_POSITIVE_SUBNORMAL), 1 => Just(f16::NEG_ZERO),
+            2 => (-8.0f32..8.0).prop_map(f16::from_f32),
+        ]
+    }
+
+    fn sum_of(values: &[f16]) -> Accumulator {
+        let mut sum = Accumulator::new(1);
+        for value in values {
+            sum.add(&Values::Float16(vec![*value].into())).unwrap();
+        }
+        sum
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_mean_of_float16_is_the_exact_mean_rounded_once(values in proptest::collection::vec(finite(), 1..40)) {
+            let exact: i128 = values.iter().map(|v| (f64::from(v.to_f32()) * 2f64.powi(64)) as i128).sum();
+            let mean = sum_of(&values).mean().unwrap()[0];
+            prop_assert!(is_nearest(mean.abs(), exact.abs(), values.len() as u32), "{mean} of {exact}");
+            prop_assert!(exact == 0 || (mean < 0.0) == (exact < 0));
+        }
+
+        #[test]
+        fn order_changes_no_bit(values in proptest::collection::vec(finite(), 1..40), seed in any::<u64>(), single in any::<u64>()) {
+            let add = |order: &[usize]| {
+                let mut sum = Accumulator::new(1);
+                for i in order {
+                    // Some members send float32: the widths may mix.
+                    let value = if single >> (i % 64) & 1 == 1 {
+                        Values::Float32(vec![values[*i].to_f32() * 1.000_1].into())
+                    } else {
+                        Values::Float16(vec![values[*i]].into())
+                    };
+                    sum.add(&value).unwrap();
+                }
+                sum.mean().unwrap()[0].to_bits()
+            };
+            let forward: Vec<usize> = (0..values.len()).collect();
+            let mut shuffled = forward.clone();
+            shuffled.sort_by_key(|i| (seed.rotate_left(*i as u32) ^ *i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            prop_assert_eq!(add(&forward), add(&shuffled));
+        }
+
+        #[test]
+        fn float16_lies_on_the_grid(value in finite()) {
+            prop_assert_eq!(grid(value.to_bits()) as f64, f64::from(value.to_f32()) * 2f64.powi(24));
+        }
+    }
+
+    #[test]
+    fn a_member_with_a_bad_value_is_refused_whole() {
+        let mut sum = Accumulator::new(2);
+        sum.add(&Values::Float16(vec![f16::ONE, f16::ONE].into())).unwrap();
+        let bad = Values::Float16(vec![f16::ONE, f16::NAN].into());
+        assert_eq!(sum.add(&bad), Err(AccumulateError::NotFinite));
+        assert_eq!(
+            sum.add(&Values::Float32(vec![1.0, f32::INFINITY].into())),
+            Err(AccumulateError::NotFinite)
+        );
+        assert_eq!(
+            sum.add(&Values::Float32(vec![1.0, 1e30].into())),
+            Err(AccumulateError::TooLarge)
+        );
+        assert_eq!(
+            sum.add(&Values::Float16(vec![f16::ONE].into())),
+            Err(AccumulateError::Length)
+        );
+        assert_eq!(sum.mean().unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_mean_of_nobody_is_nothing() {
+        assert_eq!(Accumulator::new(3).mean(), None);
+    }
+}

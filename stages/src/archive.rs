@@ -1,0 +1,324 @@
+//! `archive` ends a round.
+//!
+//! ```text
+//! every result of the round ──> archive ──> manifest (store, create-once) ──> result tables (Parquet)
+//!                                                 └──> the next round's trigger, or `ended`
+//! ```
+//!
+//! In: the round's closed phases and results. Out: the manifest, the round's rows of the four result tables, and what
+//! goes on. The first manifest of a round wins; the tables are written from that one, under names and with bytes that
+//! follow from it, so that writing them again changes nothing.
+
+use crate::context::{Context, json};
+use crate::cost;
+use crate::error::StageError;
+use crate::execute::{Inputs, Output, read_result, round_of};
+use crate::rounds::Round;
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use bytes::Bytes;
+use fedstill_log::Message;
+use fedstill_schemas::envelope::{self, Kind};
+use fedstill_schemas::events::{Decision, Done, Ending, Trigger};
+use fedstill_schemas::names;
+use fedstill_schemas::pipeline::Stage;
+use fedstill_schemas::plan::Manifest;
+use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::results;
+use fedstill_schemas::task::{Attempt, Report, Subject};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
+    let task = inputs.task;
+    let mut round = round_of(context, task)?;
+    let path = names::manifest_object(&task.at.run, task.at.round);
+    let (manifest, sha256) = context.store.create_json::<Manifest>(&path, round.manifest())?;
+    context.faults.hit("archive:after-manifest");
+    if manifest.at != task.at {
+        // Another attempt was first: its round is the one that counts.
+        round = context.round(&manifest.at, task.phase)?;
+    }
+    for (table, columns) in tables(context, &round, &manifest)? {
+        let file = names::result_file(table, &manifest.at.run, manifest.at.round);
+        context.store.put_result_file(&file, parquet(table, columns)?)?;
+    }
+    context.faults.hit("archive:after-tables");
+    Ok(Output {
+        parts: BTreeMap::new(),
+        kept: BTreeMap::new(),
+        report: Report::Archived { manifest: sha256 },
+    })
+}
+
+/// What goes on: the next round's trigger, or the end of the run.
+pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>) -> Result<Vec<Message>, StageError> {
+    let plan = &inputs.planned.plan;
+    let at = &plan.at;
+    if at.round >= plan.through {
+        let ended = Decision::Ended {
+            at: at.clone(),
+            why: Ending::Finished,
+        };
+        return Ok(vec![context.decision(&ended)?]);
+    }
+    let next = Attempt {
+        run: at.run.clone(),
+        round: at.round + 1,
+        attempt: 0,
+    };
+    let trigger = Trigger {
+        version: VERSION,
+        at: next,
+        through: plan.through,
+        resolved: inputs.planned.run.clone(),
+        close: plan.close,
+        auto: true,
+    };
+    Ok(vec![trigger_message(context, &trigger)?])
+}
+
+/// The record of a trigger.
+///
+/// # Errors
+/// A log that does not answer.
+pub fn trigger_message(context: &Context, trigger: &Trigger) -> Result<Message, StageError> {
+    let at = &trigger.at;
+    let id = format!("{}/{}/{}", at.run, at.round, at.attempt);
+    Ok(Message {
+        topic: names::ROUNDS.to_owned(),
+        partition: names::partition(&at.run, context.partitions(names::ROUNDS)?),
+        headers: envelope::headers(Kind::Trigger, at, &id, &at.run),
+        key: at.run.clone().into(),
+        value: json(trigger),
+    })
+}
+
+type Columns = Vec<ArrayRef>;
+
+fn tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<Vec<(&'static str, Columns)>, StageError> {
+    Ok(vec![
+        (results::METRICS, metrics(context, round, manifest)?),
+        (results::STEPS, steps(round)),
+        (results::CONSENSUS, consensus(context, round)?),
+        (results::ROUNDS, rounds(context, round)?),
+    ])
+}
+
+fn metrics(context: &Context, round: &Round, manifest: &Manifest) -> Result<Columns, StageError> {
+    let run = &round.planned.run;
+    let mut rows = Vec::new();
+    for (subject, reference) in &manifest.scores {
+        let result = read_result(context, &manifest.at.run, reference)?;
+        if let Report::Scores(scores) = result.report {
+            rows.push((*subject, reference.step.clone(), scores));
+        }
+    }
+    let n = rows.len();
+    Ok(vec![
+        text(std::iter::repeat_n(&run.pipeline.name, n)),
+        whole64(std::iter::repeat_n(run.seed, n)),
+        text(rows.iter().map(|(_, step, _)| step)),
+        whole(rows.iter().map(|(subject, ..)| slot(*subject))),
+        text(rows.iter().map(|(subject, ..)| architecture(round, *subject))),
+        text(rows.iter().map(|(.., scores)| &scores.test_set)),
+        real(rows.iter().map(|(.., scores)| scores.accuracy)),
+        real(rows.iter().map(|(.., scores)| scores.balanced_accuracy)),
+        real(rows.iter().map(|(.., scores)| scores.loss)),
+        whole(rows.iter().map(|(.., scores)| scores.samples)),
+    ])
+}
+
+fn steps(round: &Round) -> Columns {
+    let run = &round.planned.run;
+    let rows: Vec<(Subject, &Done)> = done(round).collect();
+    let stage = |name: &str| {
+        round
+            .planned
+            .step(name)
+            .map_or(Stage::Archive, |step| step.stage)
+            .name()
+    };
+    let seconds = |done: &Done| (done.usage.ended_ms - done.usage.started_ms).max(0) as f64 / 1000.0;
+    let n = rows.len();
+    vec![
+        text(std::iter::repeat_n(&run.pipeline.name, n)),
+        whole64(std::iter::repeat_n(run.seed, n)),
+        whole(std::iter::repeat_n(round.planned.at().attempt, n)),
+        text(rows.iter().map(|(_, done)| &done.result.step)),
+        text(rows.iter().map(|(_, done)| stage(&done.result.step))),
+        text(rows.iter().map(|(subject, _)| subject.to_string())),
+        text(rows.iter().map(|(subject, _)| architecture(round, *subject))),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|(_, done)| done.usage.queued_ms),
+        )),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|(_, done)| done.usage.started_ms),
+        )),
+        Arc::new(Int64Array::from_iter_values(
+            rows.iter().map(|(_, done)| done.usage.ended_ms),
+        )),
+        real(rows.iter().map(|(_, done)| done.usage.cpu_seconds)),
+        whole64(rows.iter().map(|(_, done)| done.usage.bytes_in)),
+        whole64(rows.iter().map(|(_, done)| done.usage.bytes_out)),
+        real(rows.iter().map(|(_, done)| cost::gb_seconds(seconds(done)))),
+        real(rows.iter().map(|(_, done)| cost::price(seconds(done)))),
+    ]
+}
+
+fn consensus(context: &Context, round: &Round) -> Result<Columns, StageError> {
+    let run = &round.planned.run;
+    let mut chunks = Vec::new();
+    for (_, done) in done(round) {
+        if round
+            .planned
+            .step(&done.result.step)
+            .is_some_and(|step| step.stage == Stage::Aggregate)
+        {
+            let result = read_result(context, &round.planned.at().run, &done.result)?;
+            if let Report::Consensus { chunks: some } = result.report {
+                chunks.extend(some);
+            }
+        }
+    }
+    chunks.sort_by_key(|report| report.chunk);
+    let late = late(round);
+    let n = chunks.len();
+    Ok(vec![
+        text(std::iter::repeat_n(&run.pipeline.name, n)),
+        whole64(std::iter::repeat_n(run.seed, n)),
+        whole(chunks.iter().map(|chunk| chunk.chunk)),
+        whole(chunks.iter().map(|chunk| chunk.members.len() as u32)),
+        whole(chunks.iter().map(|chunk| chunk.abstentions.len() as u32)),
+        text(chunks.iter().map(|chunk| {
+            let who = chunk
+                .abstentions
+                .iter()
+                .map(|(slot, reason)| format!("party-{slot}: {reason}"));
+            who.collect::<Vec<_>>().join("; ")
+        })),
+        whole(std::iter::repeat_n(late, n)),
+        real(chunks.iter().map(|chunk| chunk.entropy)),
+        real(chunks.iter().map(|chunk| chunk.agreement)),
+    ])
+}
+
+/// Members of the predicting phase's cohort that did not make it.
+fn late(round: &Round) -> u32 {
+    let predicting = round.planned.predicting(round.phase());
+    let closed = predicting.map(|(phase, _)| &round.closed[phase as usize]);
+    closed.map_or(0, |closed| closed.missing.len() as u32)
+}
+
+fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
+    let run = &round.planned.run;
+    let usages: Vec<_> = done(round).map(|(_, done)| done.usage).collect();
+    let first = usages.iter().map(|usage| usage.queued_ms).min().unwrap_or(0);
+    let last = usages.iter().map(|usage| usage.ended_ms).max().unwrap_or(0);
+    let (mut stragglers, mut refused) = (Vec::new(), Vec::new());
+    let mut members: Option<usize> = None;
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+    for closed in &round.closed {
+        for (subject, reason) in &closed.missing {
+            let late = reason.starts_with("it did not answer");
+            if late { &mut stragglers } else { &mut refused }.push(format!("{subject}: {reason}"));
+        }
+        let parties = closed
+            .members
+            .keys()
+            .filter(|subject| matches!(subject, Subject::Party(_)))
+            .count();
+        if parties > 0 {
+            members = Some(members.map_or(parties, |fewest| fewest.min(parties)));
+        }
+        for (topic, count) in &closed.wire_bytes {
+            let kind = if topic == names::ANSWERS { "answers" } else { "tasks" };
+            *bytes.entry(kind).or_default() += count;
+        }
+    }
+    for (_, done) in done(round) {
+        let stage = round.planned.step(&done.result.step).map(|step| step.stage);
+        let kind = match stage {
+            Some(Stage::Predict) => "logits",
+            Some(Stage::Aggregate) => "consensus",
+            _ => continue,
+        };
+        let result = read_result(context, &round.planned.at().run, &done.result)?;
+        *bytes.entry(kind).or_default() += result.parts.values().map(|part| part.bytes).sum::<u64>();
+    }
+    let of = |kind: &str| whole64([bytes.get(kind).copied().unwrap_or(0)]);
+    Ok(vec![
+        text([&run.pipeline.name]),
+        whole64([run.seed]),
+        whole([round.planned.at().attempt]),
+        real([(last - first) as f64 / 1000.0]),
+        whole([round.planned.plan.close.needed(run.parties.len()) as u32]),
+        whole([members.unwrap_or(0) as u32]),
+        text([stragglers.join("; ")]),
+        text([refused.join("; ")]),
+        of("tasks"),
+        of("answers"),
+        of("logits"),
+        of("consensus"),
+        whole64([usages.iter().map(|usage| usage.peak_memory).max().unwrap_or(0)]),
+    ])
+}
+
+fn done(round: &Round) -> impl Iterator<Item = (Subject, &Done)> {
+    round
+        .closed
+        .iter()
+        .flat_map(|closed| closed.members.iter())
+        .flat_map(|(subject, done)| done.iter().map(|done| (*subject, done)))
+}
+
+fn slot(subject: Subject) -> u32 {
+    match subject {
+        Subject::Party(index) | Subject::Architecture(index) | Subject::Partition(index) => index,
+        Subject::Server => 0,
+    }
+}
+
+fn architecture(round: &Round, subject: Subject) -> String {
+    let index = round.planned.architecture(subject);
+    let name = index.and_then(|index| {
+        round
+            .planned
+            .run
+            .architectures()
+            .get(index as usize)
+            .map(ToString::to_string)
+    });
+    name.unwrap_or_default()
+}
+
+fn text<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn whole(values: impl IntoIterator<Item = u32>) -> ArrayRef {
+    Arc::new(UInt32Array::from_iter_values(values))
+}
+
+fn whole64(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(UInt64Array::from_iter_values(values))
+}
+
+fn real(values: impl IntoIterator<Item = f64>) -> ArrayRef {
+    Arc::new(Float64Array::from_iter_values(values))
+}
+
+fn parquet(table: &str, columns: Columns) -> Result<Bytes, StageError> {
+    let failed = |error: &dyn std::fmt::Display| StageError::Reject(format!("table {table}: {error}"));
+    let schema = results::schema(table);
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| failed(&error))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by("fedstill".to_owned())
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| failed(&error))?;
+    writer.write(&batch).map_err(|error| failed(&error))?;
+    writer.into_inner().map(Bytes::from).map_err(|error| failed(&error))
+}

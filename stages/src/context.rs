@@ -1,0 +1,269 @@
+//! What every worker of a process shares: log, store, learner, and what of recent rounds was read from the store.
+
+use crate::error::StageError;
+use crate::faults::Faults;
+use crate::learn::Learner;
+use crate::rounds::{Planned, Round};
+use crate::store::Store;
+use fedstill_log::{Log, Message, Record};
+use fedstill_schemas::digest::Digest;
+use fedstill_schemas::envelope::{self, Kind};
+use fedstill_schemas::events::{Answer, Closed, Decision};
+use fedstill_schemas::names;
+use fedstill_schemas::plan::{Draws, Manifest, Plan};
+use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::task::{Attempt, Task};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Told of what happens, for people.
+pub trait Observer: Send + Sync + Debug {
+    /// A phase opened with so many members.
+    fn opened(&self, _round: &Round, _members: usize) {}
+    /// Work on a task began.
+    fn started(&self, _task: &Task) {}
+    /// A task ended: `None` if its result exists, otherwise what went wrong.
+    fn finished(&self, _task: &Task, _error: Option<&StageError>) {}
+    /// A phase closed.
+    fn closed(&self, _closed: &Closed) {}
+}
+
+/// Tells nobody.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// What a process's workers share.
+#[derive(Debug)]
+pub struct Context {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The store.
+    pub store: Store,
+    /// What trains and predicts.
+    pub learner: Arc<dyn Learner>,
+    /// Told of what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Named instants at which tests kill the process.
+    pub faults: Faults,
+    cancelled: AtomicBool,
+    /// Recent attempts. A handful: a worker serves few rounds at a time.
+    planned: Mutex<Vec<Arc<Planned>>>,
+    draws: Mutex<Vec<(Digest, Arc<Draws>)>>,
+    partitions: Mutex<HashMap<String, u32>>,
+}
+
+/// Attempts that are kept in memory.
+const RECENT: usize = 8;
+
+impl Context {
+    /// A context over a log, a store and a learner.
+    pub fn new(log: Arc<dyn Log>, store: Store, learner: Arc<dyn Learner>) -> Self {
+        Self {
+            log,
+            store,
+            learner,
+            observer: Arc::new(Silent),
+            faults: Faults::default(),
+            cancelled: AtomicBool::new(false),
+            planned: Mutex::new(Vec::new()),
+            draws: Mutex::new(Vec::new()),
+            partitions: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Asks running tasks to stop at their next batch.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether running tasks were asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// What is fixed for an attempt, from the store or from memory.
+    ///
+    /// # Errors
+    /// A plan that is not there, or a store that does not answer.
+    pub fn planned(&self, at: &Attempt) -> Result<Arc<Planned>, StageError> {
+        if let Some(found) = self.planned.lock().iter().find(|planned| planned.at() == at) {
+            return Ok(Arc::clone(found));
+        }
+        let (run, _) = self.store.need_json::<ResolvedRun>(&names::run_object(&at.run))?;
+        let (plan, _) = self.store.need_json::<Plan>(&names::plan_object(at))?;
+        let manifest = match at.round.checked_sub(1) {
+            None => None,
+            Some(before) => {
+                let path = names::manifest_object(&at.run, before);
+                Some(self.store.need_json::<Manifest>(&path)?.0)
+            }
+        };
+        let planned = Arc::new(Planned::new(run, plan, manifest));
+        keep(&mut self.planned.lock(), Arc::clone(&planned));
+        Ok(planned)
+    }
+
+    /// The round as it was when a phase opened.
+    ///
+    /// # Errors
+    /// A phase before that is not closed, or a store that does not answer.
+    pub fn round(&self, at: &Attempt, phase: u32) -> Result<Round, StageError> {
+        let planned = self.planned(at)?;
+        if phase as usize >= planned.phases.len() {
+            return Err(StageError::Reject(format!("{at} has no phase {phase}")));
+        }
+        let closed = (0..phase)
+            .map(|before| {
+                Ok(Arc::new(
+                    self.store.need_json::<Closed>(&names::closed_object(at, before))?.0,
+                ))
+            })
+            .collect::<Result<_, StageError>>()?;
+        Ok(Round { planned, closed })
+    }
+
+    /// The rows that an attempt uses.
+    ///
+    /// # Errors
+    /// A part that is missing or damaged, or a store that does not answer.
+    pub fn draws(&self, planned: &Planned) -> Result<Arc<Draws>, StageError> {
+        let part = &planned.plan.draws;
+        if let Some((_, found)) = self.draws.lock().iter().find(|(sha256, _)| *sha256 == part.sha256) {
+            return Ok(Arc::clone(found));
+        }
+        let bytes = self.store.get_part(&planned.at().run, part)?;
+        let draws: Draws =
+            serde_json::from_slice(&bytes).map_err(|error| StageError::Reject(format!("the plan's draws: {error}")))?;
+        let draws = Arc::new(draws);
+        keep(&mut self.draws.lock(), (part.sha256, Arc::clone(&draws)));
+        Ok(draws)
+    }
+
+    /// Partitions of a topic as they are now, for topics whose counts no plan pins.
+    ///
+    /// # Errors
+    /// An unknown topic, or a log that does not answer.
+    pub fn partitions(&self, topic: &str) -> Result<u32, StageError> {
+        if let Some(count) = self.partitions.lock().get(topic) {
+            return Ok(*count);
+        }
+        let count = self.log.partitions(topic)?;
+        self.partitions.lock().insert(topic.to_owned(), count);
+        Ok(count)
+    }
+
+    /// The record of a decision. Decisions of a run share a partition, so that everyone sees them in one order.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn decision(&self, decision: &Decision) -> Result<Message, StageError> {
+        let (at, key, id) = match decision {
+            Decision::Open { at, phase } => (at, names::phase_key(at, *phase), "open"),
+            Decision::Closed { at, phase } => (at, names::phase_key(at, *phase), "closed"),
+            Decision::Ended { at, .. } => (at, at.run.clone(), "ended"),
+        };
+        let id = format!("{key}/{id}");
+        Ok(Message {
+            topic: names::DECISIONS.to_owned(),
+            partition: names::partition(&at.run, self.partitions(names::DECISIONS)?),
+            headers: envelope::headers(Kind::Decision, at, &id, &key),
+            key: key.into(),
+            value: json(decision),
+        })
+    }
+
+    /// The record of an answer, in the partition of its phase.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn answer(&self, answer: &Answer) -> Result<Message, StageError> {
+        let key = names::phase_key(&answer.at, answer.phase);
+        let id = format!("{key}/{}/{}", answer.step, answer.subject);
+        Ok(Message {
+            topic: names::ANSWERS.to_owned(),
+            partition: names::partition(&key, self.partitions(names::ANSWERS)?),
+            headers: envelope::headers(Kind::Answer, &answer.at, &id, &answer.subject.to_string()),
+            key: key.into(),
+            value: json(answer),
+        })
+    }
+
+    /// The dead letter of a record that cannot be used: the record with the reason, or a reference to it when large.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn dead_letter(&self, record: &Record, reason: &str) -> Result<(), StageError> {
+        const INLINE: usize = 64 * 1024;
+        let origin = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+        let mut headers = record.headers.clone();
+        headers.push((envelope::REASON.to_owned(), reason.to_owned().into()));
+        headers.push(("fedstill_origin".to_owned(), origin.clone().into()));
+        let value = if record.value.len() <= INLINE {
+            record.value.clone()
+        } else {
+            json(&BTreeMap::from([("record", origin.clone())]))
+        };
+        tracing::warn!(record = origin, reason, "dead-lettered");
+        self.log.append(&[Message {
+            topic: names::DEAD.to_owned(),
+            partition: names::partition(&origin, self.partitions(names::DEAD)?),
+            key: record.key.clone(),
+            headers,
+            value,
+        }])?;
+        Ok(())
+    }
+
+    /// The records of tasks, each in the partition of its subject, by the counts that the plan pins.
+    ///
+    /// # Errors
+    /// A plan that pins no count for a topic.
+    pub fn tasks(&self, planned: &Planned, tasks: &[Task]) -> Result<Vec<Message>, StageError> {
+        tasks.iter().map(|task| task_message(planned, task)).collect()
+    }
+}
+
+fn task_message(planned: &Planned, task: &Task) -> Result<Message, StageError> {
+    let topic = names::stage_topic(task.stage);
+    let key = names::task_key(&task.at, task.subject);
+    Ok(Message {
+        topic: topic.to_owned(),
+        partition: names::partition(&key, pinned(&planned.plan, topic)?),
+        headers: envelope::headers(
+            Kind::Task,
+            &task.at,
+            &task.digest().to_string(),
+            &task.subject.to_string(),
+        ),
+        key: key.into(),
+        value: json(task),
+    })
+}
+
+/// Partitions of a topic by the plan.
+///
+/// # Errors
+/// A plan that pins none.
+pub fn pinned(plan: &Plan, topic: &str) -> Result<u32, StageError> {
+    let count = plan.partitions.get(topic).filter(|count| **count > 0);
+    count
+        .copied()
+        .ok_or_else(|| StageError::Reject(format!("the plan pins no partitions for {topic}")))
+}
+
+/// A body in canonical JSON.
+pub fn json<T: serde::Serialize>(value: &T) -> bytes::Bytes {
+    fedstill_schemas::canonical_json(value).into()
+}
+
+fn keep<T>(recent: &mut Vec<T>, value: T) {
+    if recent.len() == RECENT {
+        recent.remove(0);
+    }
+    recent.push(value);
+}

@@ -1,0 +1,194 @@
+//! A whole federation in one process: `plan`, `advance` and a worker of every stage, driven by one thread over the same
+//! log, store and messages as on a cluster.
+
+use crate::advance::Advance;
+use crate::archive::trigger_message;
+use crate::context::Context;
+use crate::error::StageError;
+use crate::plan::Planner;
+use crate::pool::{Pool, Threads};
+use crate::worker::Worker;
+use fedstill_log::{Cleanup, Clock, Log};
+use fedstill_schemas::events::{Ending, Trigger};
+use fedstill_schemas::names;
+use fedstill_schemas::pipeline::Stage;
+use fedstill_schemas::plan::Manifest;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Partitions of each topic of a local run: enough that phases and chunks spread, few enough to be cheap.
+const PARTITIONS: u32 = 4;
+/// How long the driving thread waits for a task to finish before it looks around.
+const WAIT: Duration = Duration::from_millis(20);
+/// Pause after an error that may pass.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes the topics of a log.
+///
+/// # Errors
+/// A log that does not answer.
+pub fn make_topics(log: &dyn Log, partitions: u32) -> Result<(), StageError> {
+    for topic in names::topics() {
+        let cleanup = if topic == names::DECISIONS {
+            Cleanup::Compact
+        } else {
+            Cleanup::Delete
+        };
+        log.ensure_topic(topic, partitions, cleanup)?;
+    }
+    Ok(())
+}
+
+/// A federation in this process.
+#[derive(Debug)]
+pub struct Federation {
+    context: Arc<Context>,
+    planner: Planner,
+    advance: Advance,
+    worker: Worker,
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It has been asked to stop here, and goes on where it was when it is run again.
+    Interrupted,
+    /// Its rounds are done.
+    Finished,
+    /// A round failed, or somebody stopped the run.
+    Ended {
+        /// The round and the attempt.
+        at: (u32, u32),
+        /// Why.
+        why: Ending,
+    },
+}
+
+impl Federation {
+    /// Starts one over a context, with so many compute threads.
+    ///
+    /// # Errors
+    /// A log that does not answer, or threads that the system does not give.
+    pub fn start(context: Arc<Context>, threads: usize) -> Result<Self, StageError> {
+        let pool = Box::new(Threads::new(&context, threads)?);
+        Self::with_pool(context, pool)
+    }
+
+    /// Starts one whose tasks run on a given pool.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn with_pool(context: Arc<Context>, pool: Box<dyn Pool>) -> Result<Self, StageError> {
+        make_topics(&*context.log, PARTITIONS)?;
+        Ok(Self {
+            planner: Planner::new(Arc::clone(&context))?,
+            advance: Advance::new(Arc::clone(&context))?,
+            worker: Worker::new(Arc::clone(&context), &Stage::ALL, pool)?,
+            context,
+        })
+    }
+
+    /// One turn of everyone; whether anything happened.
+    ///
+    /// # Errors
+    /// What cannot go on, and what may work later.
+    pub fn tick(&mut self, monotonic: Duration, wait: Duration) -> Result<bool, StageError> {
+        let planned = self.planner.tick()?;
+        let advanced = self.advance.tick()?;
+        let wait = if planned || advanced { Duration::ZERO } else { wait };
+        let worked = self.worker.tick(monotonic, wait)?;
+        Ok(planned || advanced || worked)
+    }
+
+    /// Triggers what is missing of a run and works until it has ended, or until `interrupted` says so.
+    ///
+    /// # Errors
+    /// What cannot go on.
+    pub fn run(
+        &mut self,
+        first: &Trigger,
+        clock: &dyn Clock,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Progress, StageError> {
+        self.worker.decisions().refresh()?;
+        let Some(trigger) = self.missing(first)? else {
+            return Ok(Progress::Finished);
+        };
+        self.context.log.append(&[trigger_message(&self.context, &trigger)?])?;
+        loop {
+            if interrupted() {
+                self.context.cancel();
+                return Ok(Progress::Interrupted);
+            }
+            match self.tick(clock.monotonic(), WAIT) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(StageError::Retry(reason)) => {
+                    tracing::warn!(reason, "will be tried again");
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+            let decisions = self.worker.decisions();
+            decisions.refresh()?;
+            let Some((through, why)) = decisions.ended(&trigger.at.run) else {
+                continue;
+            };
+            if *through < trigger.at.at() {
+                continue;
+            }
+            return Ok(match why {
+                Ending::Finished => Progress::Finished,
+                why => Progress::Ended {
+                    at: *through,
+                    why: why.clone(),
+                },
+            });
+        }
+    }
+
+    /// The trigger that a run needs to go on: the round after its last manifest, by the attempt after its last failure;
+    /// `None` if its last round has a manifest.
+    fn missing(&mut self, first: &Trigger) -> Result<Option<Trigger>, StageError> {
+        let run = &first.at.run;
+        let mut trigger = first.clone();
+        while self
+            .context
+            .store
+            .get_json::<Manifest>(&names::manifest_object(run, trigger.at.round))?
+            .is_some()
+        {
+            trigger.at.round += 1;
+        }
+        if trigger.at.round > first.through {
+            return Ok(None);
+        }
+        if let Some(((round, attempt), _)) = self.worker.decisions().ended(run)
+            && *round == trigger.at.round
+        {
+            trigger.at.attempt = attempt + 1;
+        }
+        Ok(Some(trigger))
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::Finished => f.write_str("finished"),
+            Self::Ended {
+                at: (round, attempt),
+                why,
+            } => match why {
+                Ending::Finished => f.write_str("finished"),
+                Ending::Stopped => write!(f, "stopped in round {round}, attempt {attempt}"),
+                Ending::Failed { step, missing } => {
+                    write!(f, "round {round} failed in its attempt {attempt}, at {step}")?;
+                    missing.iter().try_for_each(|(who, why)| write!(f, "\n  {who}: {why}"))
+                }
+            },
+        }
+    }
+}

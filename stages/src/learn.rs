@@ -1,0 +1,92 @@
+//! The seam between stages and learning: bytes in, bytes out. [`crate::tensors`] is the real thing; a simulation of the
+//! dataflow puts cheap arithmetic in its place.
+
+use crate::error::StageError;
+use fedstill_schemas::pipeline::Step;
+use fedstill_schemas::plan::Draws;
+use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::task::{Scores, Subject};
+use std::fmt::Debug;
+
+/// What a fit needs.
+pub struct FitInputs<'a> {
+    /// The resolved run.
+    pub run: &'a ResolvedRun,
+    /// The round.
+    pub round: u32,
+    /// The step.
+    pub step: &'a Step,
+    /// Whose model it is.
+    pub subject: Subject,
+    /// Weights to start from; `None` starts fresh.
+    pub start: Option<&'a [u8]>,
+    /// Optimizer state to continue; `None` begins a new one.
+    pub optimizer: Option<&'a [u8]>,
+    /// The plan's rows.
+    pub draws: &'a Draws,
+    /// The consensus on the alignment set (rows x classes, row-major), where the step reads it.
+    pub consensus: Option<&'a [f32]>,
+    /// Asked between batches: whether to stop.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// What a fit made.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// Weights and buffers, as safetensors.
+    pub weights: Vec<u8>,
+    /// State of the optimizer, as safetensors.
+    pub optimizer: Vec<u8>,
+    /// Mean loss of the last epoch.
+    pub loss: f64,
+    /// Epochs trained.
+    pub epochs: u32,
+    /// Steps of the optimizer.
+    pub steps: u64,
+    /// Rows it trained on.
+    pub rows: u32,
+}
+
+/// Trains, predicts, scores and draws rows. Every method is a pure function of its arguments and of the data sets that
+/// the resolved run names by content.
+pub trait Learner: Send + Sync + Debug {
+    /// The rows that a round uses.
+    ///
+    /// # Errors
+    /// Data that is not there, or cannot be divided as asked.
+    fn draws(&self, run: &ResolvedRun, round: u32) -> Result<Draws, StageError>;
+
+    /// Trains.
+    ///
+    /// # Errors
+    /// Data or weights that do not fit the model.
+    fn fit(&self, inputs: &FitInputs<'_>) -> Result<Fitted, StageError>;
+
+    /// Raw logits (rows x classes, row-major) on rows of the public set.
+    ///
+    /// # Errors
+    /// Data or weights that do not fit the model.
+    fn predict(
+        &self,
+        run: &ResolvedRun,
+        subject: Subject,
+        weights: &[u8],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, StageError>;
+
+    /// Scores on the test set.
+    ///
+    /// # Errors
+    /// Data or weights that do not fit the model.
+    fn evaluate(&self, run: &ResolvedRun, subject: Subject, weights: &[u8]) -> Result<Scores, StageError>;
+}
+
+impl Debug for FitInputs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FitInputs")
+            .field("round", &self.round)
+            .field("step", &self.step.name)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}

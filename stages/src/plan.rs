@@ -1,0 +1,274 @@
+//! `plan` starts rounds.
+//!
+//! ```text
+//! fedstill.rounds ──> plan ──> run.json, draws, plan (store) ──> open (decisions) ──> the first phase's tasks
+//! ```
+//!
+//! In: triggers. Out: the plan of an attempt, create-once, and what it opens. After a crash the trigger is read again:
+//! the plan that exists is adopted and published once more. A trigger that cannot work goes to the dead-letter topic.
+
+use crate::context::{Context, json};
+use crate::decisions::Decisions;
+use crate::error::StageError;
+use crate::rewind::rewind;
+use crate::rounds::{Planned, Round};
+use fedstill_log::{Consumer, Polled, Record};
+use fedstill_schemas::digest::Digest;
+use fedstill_schemas::events::{Decision, Ending, Trigger};
+use fedstill_schemas::names;
+use fedstill_schemas::pipeline::On;
+use fedstill_schemas::plan::{Chunk, Manifest, Plan, chunk_rows, chunks};
+use fedstill_schemas::resolved::{ResolvedRun, VERSION};
+use fedstill_schemas::task::{Attempt, Place};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Consumer group of planners.
+pub const GROUP: &str = "fedstill.plan";
+/// Times that a round may be tried.
+const ATTEMPTS: u32 = 3;
+
+/// The stage `plan`.
+pub struct Planner {
+    context: Arc<Context>,
+    consumer: Box<dyn Consumer>,
+    decisions: Decisions,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planner").finish_non_exhaustive()
+    }
+}
+
+/// Whether a trigger may start its round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Start,
+    /// It has been served, or its run was stopped: nothing to do.
+    Ignore,
+    /// It never can, for this reason.
+    Refuse(String),
+}
+
+/// Whether a trigger may start its round, given how its run ended last, whether the round has a manifest, and whether
+/// the round before has one.
+pub fn admit(trigger: &Trigger, ended: Option<&((u32, u32), Ending)>, done: bool, before_done: bool) -> Admission {
+    let Attempt { round, attempt, .. } = trigger.at;
+    if done {
+        return Admission::Ignore;
+    }
+    if round > 0 && !before_done {
+        return Admission::Refuse(format!("round {} has no manifest: trigger that one first", round - 1));
+    }
+    if attempt >= ATTEMPTS {
+        return Admission::Refuse(format!("a round is tried {ATTEMPTS} times at most, from attempt 0"));
+    }
+    let through = ended.map(|(through, _)| *through);
+    if through >= Some((round, attempt)) {
+        return Admission::Ignore;
+    }
+    let stopped = ended.is_some_and(|(_, why)| *why == Ending::Stopped);
+    if trigger.auto && stopped {
+        return Admission::Ignore;
+    }
+    if attempt > 0 && through != Some((round, attempt - 1)) {
+        return Admission::Refuse(format!(
+            "attempt {attempt} follows attempt {} when that has failed or was stopped, and it has not",
+            attempt - 1
+        ));
+    }
+    Admission::Start
+}
+
+impl Planner {
+    /// Joins the planners.
+    ///
+    /// # Errors
+    /// A log that does not answer.
+    pub fn new(context: Arc<Context>) -> Result<Self, StageError> {
+        let consumer = context.log.subscribe(GROUP, &[names::ROUNDS])?;
+        let decisions = Decisions::read(Arc::clone(&context.log))?;
+        Ok(Self {
+            context,
+            consumer,
+            decisions,
+        })
+    }
+
+    /// Serves what has arrived; whether there was anything.
+    ///
+    /// # Errors
+    /// What this worker cannot go on with, and what may work later: then the trigger is read again.
+    pub fn tick(&mut self) -> Result<bool, StageError> {
+        match self.consumer.poll(Duration::ZERO)? {
+            Polled::Idle => Ok(false),
+            Polled::Assigned(_) | Polled::Revoked(_) => Ok(true),
+            Polled::Records(records) => {
+                for (index, record) in records.iter().enumerate() {
+                    let served = self.serve(record).and_then(|()| {
+                        self.context.faults.hit("plan:before-commit");
+                        Ok(self.consumer.commit(&[(record.topic_partition(), record.offset + 1)])?)
+                    });
+                    if let Err(error) = served {
+                        rewind(&mut *self.consumer, &records[index..])?;
+                        return Err(error);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn serve(&mut self, record: &Record) -> Result<(), StageError> {
+        let refuse = |reason: &str| self.context.dead_letter(record, reason);
+        let trigger: Trigger = match serde_json::from_slice(&record.value) {
+            Ok(trigger) => trigger,
+            Err(error) => return refuse(&format!("it is not a trigger: {error}")),
+        };
+        if trigger.version > VERSION {
+            return refuse(&format!(
+                "it has schema version {}, this release reads up to {VERSION}",
+                trigger.version
+            ));
+        }
+        self.decisions.refresh()?;
+        let at = &trigger.at;
+        let store = &self.context.store;
+        let done = store.get(&names::manifest_object(&at.run, at.round))?.is_some();
+        let before = at
+            .round
+            .checked_sub(1)
+            .map(|round| names::manifest_object(&at.run, round));
+        let manifest = match &before {
+            Some(path) => store.get_json::<Manifest>(path)?,
+            None => None,
+        };
+        match admit(&trigger, self.decisions.ended(&at.run), done, manifest.is_some()) {
+            Admission::Ignore => return Ok(()),
+            Admission::Refuse(reason) => return refuse(&reason),
+            Admission::Start => {}
+        }
+        let (there, resolved) = store.create_json(&names::run_object(&at.run), trigger.resolved.clone())?;
+        if there != trigger.resolved {
+            let reason = format!(
+                "run id taken: '{}' exists with other settings (run.json has sha256 {}); choose another name",
+                at.run,
+                resolved.short()
+            );
+            return refuse(&reason);
+        }
+        let plan = match self.plan(&trigger, resolved, manifest.as_ref().map(|(_, sha256)| *sha256)) {
+            Err(StageError::Reject(reason)) => return refuse(&reason),
+            plan => plan?,
+        };
+        let round = Round {
+            planned: Arc::new(Planned::new(there, plan, manifest.map(|(manifest, _)| manifest))),
+            closed: Vec::new(),
+        };
+        open(&self.context, &round, |point| match point {
+            Opening::Opened => self.context.faults.hit("plan:after-open"),
+            Opening::Tasks => self.context.faults.hit("plan:after-tasks"),
+        })
+    }
+
+    /// The attempt's plan: a new one, or the one that exists.
+    fn plan(&self, trigger: &Trigger, resolved: Digest, manifest: Option<Digest>) -> Result<Plan, StageError> {
+        let at = &trigger.at;
+        let path = names::plan_object(at);
+        if let Some((plan, _)) = self.context.store.get_json(&path)? {
+            return Ok(plan);
+        }
+        let draws = self.context.learner.draws(&trigger.resolved, at.round)?;
+        let aligned = draws.alignment.len() as u32;
+        let draws = self.context.store.put_part(&at.run, Place::Shared, json(&draws))?;
+        self.context.faults.hit("plan:after-draws");
+        let topics = names::topics();
+        let partitions = topics
+            .into_iter()
+            .map(|topic| Ok((topic.to_owned(), self.context.log.partitions(topic)?)))
+            .collect::<Result<std::collections::BTreeMap<_, _>, StageError>>()?;
+        let plan = Plan {
+            version: VERSION,
+            at: at.clone(),
+            through: trigger.through,
+            resolved,
+            close: trigger.close,
+            manifest,
+            draws,
+            chunks: sliced(&trigger.resolved, at.round, aligned, partitions[names::LOGITS]),
+            logits_start: log_ends(&self.context, names::LOGITS, partitions[names::LOGITS])?,
+            partitions,
+        };
+        let (plan, _) = self.context.store.create_json(&path, plan)?;
+        self.context.faults.hit("plan:after-plan");
+        Ok(plan)
+    }
+}
+
+/// Slices of the alignment set; none in a round whose steps do not use it.
+fn sliced(run: &ResolvedRun, round: u32, aligned: u32, partitions: u32) -> Vec<Chunk> {
+    let steps = run.pipeline.steps(round);
+    let uses = steps.iter().any(|step| {
+        step.stage == fedstill_schemas::pipeline::Stage::Predict
+            || step.terms.iter().any(|term| term.on == On::Alignment)
+    });
+    if uses {
+        chunks(aligned, chunk_rows(run), partitions)
+    } else {
+        Vec::new()
+    }
+}
+
+/// The present end of each partition of a topic.
+///
+/// # Errors
+/// A log that does not answer.
+pub(crate) fn log_ends(context: &Context, topic: &str, partitions: u32) -> Result<Vec<u64>, StageError> {
+    (0..partitions)
+        .map(|partition| Ok(context.log.offsets(topic, partition)?.end))
+        .collect()
+}
+
+/// How far opening a phase has come.
+pub(crate) enum Opening {
+    /// `open` is acknowledged.
+    Opened,
+    /// The tasks are acknowledged.
+    Tasks,
+}
+
+/// Opens the phase that follows a round's closed ones: first `open`, then its tasks. A phase that nobody can take part
+/// in, or too few, ends the attempt at once.
+pub(crate) fn open(context: &Context, round: &Round, at: impl Fn(Opening)) -> Result<(), StageError> {
+    let cohort = round.cohort();
+    let phase = round.phase();
+    let planned = &round.planned;
+    if cohort.len() < planned.needed(phase, cohort.len()) || cohort.is_empty() {
+        let step = planned.phases[phase as usize].steps[0].clone();
+        let missing = round
+            .closed
+            .last()
+            .map(|closed| closed.missing.clone())
+            .unwrap_or_default();
+        let why = Ending::Failed { step, missing };
+        let ended = Decision::Ended {
+            at: planned.at().clone(),
+            why,
+        };
+        context.log.append(&[context.decision(&ended)?])?;
+        return Ok(());
+    }
+    let opened = Decision::Open {
+        at: planned.at().clone(),
+        phase,
+    };
+    context.log.append(&[context.decision(&opened)?])?;
+    at(Opening::Opened);
+    let tasks: Vec<_> = cohort.into_values().collect();
+    context.log.append(&context.tasks(planned, &tasks)?)?;
+    at(Opening::Tasks);
+    context.observer.opened(round, tasks.len());
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Compute threads: each takes one task at a time and runs it alone, in a rayon pool of one thread, so that tasks
+//! neither share nor disturb each other and more threads change no bit.
+
+use crate::context::Context;
+use crate::error::StageError;
+use crate::execute::{Executed, execute};
+use fedstill_schemas::task::Task;
+use parking_lot::Mutex;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A task on its way to a compute thread.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The worker's number for it.
+    pub id: u64,
+    /// The task.
+    pub task: Arc<Task>,
+    /// When its record was written, in Unix milliseconds of the log.
+    pub queued_ms: i64,
+}
+
+/// A job that came back.
+#[derive(Debug)]
+pub struct Finished {
+    /// The worker's number for it.
+    pub id: u64,
+    /// What came of it.
+    pub outcome: Result<Executed, StageError>,
+}
+
+/// Where a worker's jobs run.
+pub trait Pool: Send + Debug {
+    /// Queues a job.
+    fn submit(&mut self, job: Job);
+
+    /// A finished job, waiting for one as long as `timeout`.
+    fn finished(&mut self, timeout: Duration) -> Option<Finished>;
+}
+
+/// Runs a job, telling the observer.
+pub fn run(context: &Context, job: &Job) -> Finished {
+    context.observer.started(&job.task);
+    let outcome = execute(context, &job.task, job.queued_ms);
+    context.observer.finished(&job.task, outcome.as_ref().err());
+    Finished { id: job.id, outcome }
+}
+
+/// A fixed number of threads over one queue.
+#[derive(Debug)]
+pub struct Threads {
+    jobs: Option<Sender<Job>>,
+    finished: Receiver<Finished>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts `threads` threads.
+    ///
+    /// # Errors
+    /// A thread that the system does not give.
+    pub fn new(context: &Arc<Context>, threads: usize) -> Result<Self, StageError> {
+        let (jobs, queue) = channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        let (done, finished) = channel();
+        let threads = (0..threads.max(1))
+            .map(|index| {
+                let (context, queue, done) = (Arc::clone(context), Arc::clone(&queue), done.clone());
+                let work = move || {
+                    loop {
+                        let job = queue.lock().recv();
+                        let Ok(job) = job else { return };
+                        let finished = fedstill_learner::job(|| run(&context, &job));
+                        if done.send(finished).is_err() {
+                            return;
+                        }
+                    }
+                };
+                let thread = std::thread::Builder::new().name(format!("compute-{index}")).spawn(work);
+                thread.map_err(|error| StageError::Stop(format!("cannot start a compute thread: {error}")))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            jobs: Some(jobs),
+            finished,
+            threads,
+        })
+    }
+}
+
+impl Pool for Threads {
+    fn submit(&mut self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            // The threads live as long as this sender.
+            let _ = jobs.send(job);
+        }
+    }
+
+    fn finished(&mut self, timeout: Duration) -> Option<Finished> {
+        if timeout.is_zero() {
+            return self.finished.try_recv().ok();
+        }
+        match self.finished.recv_timeout(timeout) {
+            Ok(finished) => Some(finished),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A panic of a task was printed by its thread; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+}

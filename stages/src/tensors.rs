@@ -1,0 +1,222 @@
+//! The real learner: data sets by content, and the models of `fedstill-learner` on them.
+
+use crate::error::StageError;
+use crate::learn::{FitInputs, Fitted, Learner};
+use fedstill_learner::{
+    Dataset, FitJob, LearnError, Model, Registry, TargetData, TermData, draw, evaluate, fit, partition, predict,
+};
+use fedstill_schemas::architecture::Architecture;
+use fedstill_schemas::data::DataSet;
+use fedstill_schemas::digest::Digest;
+use fedstill_schemas::pipeline::{On, Target, Term};
+use fedstill_schemas::plan::Draws;
+use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::task::{Scores, Subject};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Name of the one test set that all slots are scored on.
+pub const GLOBAL_TEST: &str = "global";
+
+/// Trains and predicts with Burn, on the data sets that it was given.
+#[derive(Debug)]
+pub struct Tensors {
+    registry: Registry,
+    data: BTreeMap<Digest, Arc<Dataset>>,
+}
+
+impl Tensors {
+    /// A learner that knows these data sets.
+    pub fn new(registry: Registry, data: impl IntoIterator<Item = Arc<Dataset>>) -> Self {
+        Self {
+            registry,
+            data: data.into_iter().map(|set| (set.digest(), set)).collect(),
+        }
+    }
+
+    fn data(&self, set: &DataSet) -> Result<&Dataset, StageError> {
+        self.data.get(&set.sha256).map(|found| &**found).ok_or_else(|| {
+            StageError::Stop(format!(
+                "the data set with sha256 {} is not here: give this worker the file, unchanged",
+                set.sha256.short()
+            ))
+        })
+    }
+
+    fn model<'a>(run: &'a ResolvedRun, subject: Subject) -> Result<Model<'a>, StageError> {
+        Ok(Model {
+            architecture: architecture(run, subject)?,
+            shape: run.private.shape,
+            classes: run.head(),
+        })
+    }
+}
+
+fn architecture(run: &ResolvedRun, subject: Subject) -> Result<&Architecture, StageError> {
+    let found = match subject {
+        Subject::Party(slot) => run.parties.get(slot as usize),
+        Subject::Architecture(index) => run.architectures().get(index as usize).copied(),
+        Subject::Partition(_) | Subject::Server => None,
+    };
+    found.ok_or_else(|| StageError::Reject(format!("{subject} has no model in this run")))
+}
+
+impl From<LearnError> for StageError {
+    fn from(error: LearnError) -> Self {
+        match error {
+            LearnError::Cancelled => Self::Cancelled,
+            error => Self::Reject(error.to_string()),
+        }
+    }
+}
+
+fn public(run: &ResolvedRun) -> Result<&DataSet, StageError> {
+    let missing = || StageError::Reject("the run has no public set".to_owned());
+    run.public.as_ref().ok_or_else(missing)
+}
+
+impl Learner for Tensors {
+    fn draws(&self, run: &ResolvedRun, round: u32) -> Result<Draws, StageError> {
+        let private = self.data(&run.private)?;
+        let rows = draw(run.seed, "private", 0, run.private.rows, run.private.take);
+        let parties = run.parties.len() as u32;
+        let private = partition(
+            &run.partition,
+            private.labels(),
+            run.private.classes,
+            &rows,
+            parties,
+            run.seed,
+        )
+        .map_err(|error| StageError::Reject(error.to_string()))?;
+        let (public, alignment) = match &run.public {
+            None => (Vec::new(), Vec::new()),
+            Some(set) => {
+                let public = draw(run.seed, "public", 0, set.rows, set.take);
+                let places = draw(run.seed, "alignment", round, set.take, run.alignment.min(set.take));
+                let alignment = places.into_iter().map(|place| public[place as usize]).collect();
+                (public, alignment)
+            }
+        };
+        Ok(Draws {
+            private,
+            public,
+            alignment,
+        })
+    }
+
+    fn fit(&self, inputs: &FitInputs<'_>) -> Result<Fitted, StageError> {
+        let (run, step) = (inputs.run, inputs.step);
+        let settings = step.fit.as_ref();
+        let settings =
+            settings.ok_or_else(|| StageError::Reject(format!("step '{}' has no settings to train by", step.name)))?;
+        // All parties' rows, for a model of the server in a simulation.
+        let pooled: Vec<u32> = match inputs.subject {
+            Subject::Architecture(_) => inputs.draws.private.concat(),
+            _ => Vec::new(),
+        };
+        let rows = |on: On| -> Result<&[u32], StageError> {
+            match (on, inputs.subject) {
+                (On::Public, _) => Ok(&inputs.draws.public),
+                (On::Alignment, _) => Ok(&inputs.draws.alignment),
+                (On::Private, Subject::Party(slot)) => inputs
+                    .draws
+                    .private
+                    .get(slot as usize)
+                    .map(Vec::as_slice)
+                    .ok_or_else(|| StageError::Reject(format!("party-{slot} has no rows in the plan"))),
+                (On::Private, _) => Ok(&pooled),
+            }
+        };
+        let terms = step
+            .terms
+            .iter()
+            .map(|term| {
+                Ok(TermData {
+                    data: match term.on {
+                        On::Private => self.data(&run.private)?,
+                        On::Public | On::Alignment => self.data(public(run)?)?,
+                    },
+                    rows: rows(term.on)?,
+                    target: target(run, term, inputs.consensus)?,
+                    loss: term.loss,
+                    weight: term.weight,
+                })
+            })
+            .collect::<Result<_, StageError>>()?;
+        let subject = inputs.subject.to_string();
+        let fitted = fit(
+            &self.registry,
+            &FitJob {
+                model: Self::model(run, inputs.subject)?,
+                start: inputs.start,
+                optimizer: inputs.optimizer,
+                terms,
+                settings,
+                seed: run.seed,
+                round: inputs.round,
+                step: &step.name,
+                subject: &subject,
+                cancel: inputs.cancelled,
+            },
+        )?;
+        Ok(Fitted {
+            weights: fitted.weights,
+            optimizer: fitted.optimizer,
+            loss: fitted.loss,
+            epochs: fitted.epochs,
+            steps: fitted.steps,
+            rows: fitted.rows,
+        })
+    }
+
+    fn predict(
+        &self,
+        run: &ResolvedRun,
+        subject: Subject,
+        weights: &[u8],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, StageError> {
+        let data = self.data(public(run)?)?;
+        Ok(predict(
+            &self.registry,
+            &Self::model(run, subject)?,
+            weights,
+            data,
+            rows,
+        )?)
+    }
+
+    fn evaluate(&self, run: &ResolvedRun, subject: Subject, weights: &[u8]) -> Result<Scores, StageError> {
+        let scores = evaluate(
+            &self.registry,
+            &Self::model(run, subject)?,
+            weights,
+            self.data(&run.test)?,
+            0,
+        )?;
+        Ok(Scores {
+            test_set: GLOBAL_TEST.to_owned(),
+            accuracy: scores.accuracy,
+            balanced_accuracy: scores.balanced_accuracy,
+            loss: scores.loss,
+            samples: scores.samples,
+        })
+    }
+}
+
+fn target<'a>(run: &ResolvedRun, term: &Term, consensus: Option<&'a [f32]>) -> Result<TargetData<'a>, StageError> {
+    match (term.target, term.on) {
+        (Target::Labels, On::Private) => Ok(TargetData::Labels { offset: 0 }),
+        (Target::Labels, On::Public | On::Alignment) => {
+            let offset = run.labels.public_offset(run.private.classes);
+            let offset = offset.ok_or_else(|| StageError::Reject("the run uses no public labels".to_owned()))?;
+            Ok(TargetData::Labels { offset })
+        }
+        (Target::Consensus, _) => {
+            let consensus = consensus.ok_or_else(|| StageError::Reject("the task names no consensus".to_owned()))?;
+            Ok(TargetData::Logits(consensus))
+        }
+        (Target::Own, _) => Ok(TargetData::Own),
+    }
+}
