@@ -1,1 +1,79 @@
-//! fedstill.
+//! Models, data sets, partitions, losses and fitting: tensors, no messages.
+//!
+//! Everything here is a function of its arguments: the same job gives the same bits, whatever runs beside it. Random
+//! numbers come from [`random::Stream`] only; Burn's own random state, which a whole process shares, is never used.
+//!
+//! ```text
+//! Dataset ──partition──> rows of a party
+//!    │                        │
+//!    └─────── FitJob ─────────┴──fit──> Fitted { weights, optimizer }
+//!                                           ├──predict──> logits
+//!                                           └──evaluate─> Scores
+//! ```
+//!
+//! A model is an ordered list of named tensors in PyTorch's names and layouts, and a function of them
+//! ([`registry::Network`]). So initialisation is explicit, nothing is shared between two models, and weights on disk
+//! are these tensors, which `torch.nn.Module.load_state_dict(strict=True)` reads.
+
+mod batches;
+mod dataset;
+mod error;
+mod fit;
+mod isolate;
+mod layers;
+mod mode;
+mod networks;
+mod optimizer;
+mod partition;
+mod predict;
+mod safetensors_file;
+mod stop;
+mod tensors;
+
+pub mod random;
+pub mod registry;
+
+pub use dataset::{DataError, Dataset};
+pub use error::LearnError;
+pub use fit::{FitJob, Fitted, TargetData, TermData, fit};
+pub use isolate::job;
+pub use mode::Mode;
+pub use partition::{PartitionError, partition};
+pub use predict::{Scores, evaluate, predict};
+pub use random::{Stream, draw};
+pub use registry::Registry;
+pub use tensors::Tensors;
+
+use fedstill_schemas::Architecture;
+use fedstill_schemas::data::Shape;
+
+/// What a network is built from: its weights are elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// Family and size.
+    pub architecture: &'a Architecture,
+    /// Shape of an image.
+    pub shape: Shape,
+    /// Classes of the head.
+    pub classes: u32,
+}
+
+/// The number of trained values of a model.
+///
+/// # Errors
+/// As [`Registry::build`].
+pub fn parameters(registry: &Registry, model: &Model<'_>) -> Result<u64, LearnError> {
+    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let trained = network.parameters().into_iter().filter(|parameter| parameter.trainable);
+    Ok(trained.map(|parameter| parameter.len() as u64).sum())
+}
+
+/// Multiply-adds of one row's forward pass, roughly: for estimates of time. A training step takes about three times
+/// as many.
+///
+/// # Errors
+/// As [`Registry::build`].
+pub fn cost(registry: &Registry, model: &Model<'_>) -> Result<f64, LearnError> {
+    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    Ok(network.multiply_adds())
+}

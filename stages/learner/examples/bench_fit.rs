@@ -1,0 +1,78 @@
+//! Images a second of a training step (forward, backward, Adam), by architecture and batch, on one thread.
+//!
+//! `cargo run --release -p fedstill-learner --example bench_fit -- [architecture ..]`
+
+use fedstill_learner::{Dataset, FitJob, Model, Registry, Stream, TargetData, TermData, fit, job};
+use fedstill_schemas::data::Shape;
+use fedstill_schemas::fit::{Fit, Loss, Optimizer};
+
+fn main() {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let architectures = if named.is_empty() {
+        ["lenet", "cnn[16,32]", "cnn[16,32,64]", "mlp[200,200]"]
+            .map(str::to_owned)
+            .to_vec()
+    } else {
+        named
+    };
+    let shape = Shape {
+        channels: 1,
+        height: 28,
+        width: 28,
+    };
+    let mut stream = Stream::new(0, 0, "bench", "");
+    let images = (0..4096 * shape.len()).map(|_| stream.below(256) as u8).collect();
+    let data = Dataset::from_rows(shape, 10, images, (0..4096).map(|row| row % 10).collect());
+    for architecture in architectures {
+        let architecture = architecture.parse().expect("an architecture");
+        for batch in [8, 32, 64, 128] {
+            let rows: Vec<u32> = (0..2048.min(batch * 64)).collect();
+            let run = |epochs| {
+                let settings = Fit {
+                    epochs,
+                    batch,
+                    optimizer: Optimizer::adam(1e-3),
+                    stop: None,
+                };
+                let started = now();
+                let fitted = job(|| {
+                    fit(
+                        &Registry::default(),
+                        &FitJob {
+                            model: Model {
+                                architecture: &architecture,
+                                shape,
+                                classes: 10,
+                            },
+                            start: None,
+                            optimizer: None,
+                            terms: vec![TermData {
+                                data: &data,
+                                rows: &rows,
+                                target: TargetData::Labels { offset: 0 },
+                                loss: Loss::CrossEntropy,
+                                weight: 1.0,
+                            }],
+                            settings: &settings,
+                            seed: 0,
+                            round: 0,
+                            step: "bench",
+                            subject: "0",
+                            cancel: &|| false,
+                        },
+                    )
+                });
+                fitted.expect("the job fits");
+                f64::from(epochs) * rows.len() as f64 / started.elapsed().as_secs_f64()
+            };
+            run(1);
+            let best = (0..3).map(|_| run(2)).fold(0.0, f64::max);
+            println!("{architecture:<16} batch {batch:>4}: {best:>8.0} images/s");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

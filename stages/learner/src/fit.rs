@@ -1,0 +1,435 @@
+//! Training: weights in, weights out.
+//!
+//! A job is a function of its arguments. Rows come in seeded orders, dropout masks from a seeded stream; the batches of
+//! an epoch are those of the first term's rows, and terms on other rows take batches of their own beside them.
+
+use crate::Model;
+use crate::batches::Batches;
+use crate::dataset::Dataset;
+use crate::error::LearnError;
+use crate::mode::Mode;
+use crate::optimizer::Optimizer;
+use crate::predict::{labels_fit, logits, rows_exist};
+use crate::random::Stream;
+use crate::registry::{Network, Registry};
+use crate::stop::Watch;
+use crate::tensors::{Tensors, values};
+use burn::tensor::{Device, Tensor, TensorData};
+use fedstill_kernels::{cross_entropy, kl, mae, mse};
+use fedstill_schemas::fit::{Fit, Loss};
+use std::borrow::Cow;
+
+/// A model to train, on what, and how.
+pub struct FitJob<'a> {
+    /// What is trained.
+    pub model: Model<'a>,
+    /// Weights to start from, as [`Fitted::weights`]; `None` for new ones, the same for all subjects of an architecture.
+    pub start: Option<&'a [u8]>,
+    /// Optimizer state to go on from, as [`Fitted::optimizer`]; `None` for none.
+    pub optimizer: Option<&'a [u8]>,
+    /// The summands of the loss; the first one's rows drive the epochs.
+    pub terms: Vec<TermData<'a>>,
+    /// Epochs, batch, optimizer, early stopping.
+    pub settings: &'a Fit,
+    /// The run's seed.
+    pub seed: u64,
+    /// The round.
+    pub round: u32,
+    /// The step's name.
+    pub step: &'a str,
+    /// Whose model it is.
+    pub subject: &'a str,
+    /// Asked between batches: true ends the job with [`LearnError::Cancelled`].
+    pub cancel: &'a dyn Fn() -> bool,
+}
+
+impl std::fmt::Debug for FitJob<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FitJob")
+            .field("architecture", &self.model.architecture)
+            .field("settings", &self.settings)
+            .field("round", &self.round)
+            .field("step", &self.step)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A summand of a job's loss.
+#[derive(Clone, Copy, Debug)]
+pub struct TermData<'a> {
+    /// Where the rows are.
+    pub data: &'a Dataset,
+    /// The rows.
+    pub rows: &'a [u32],
+    /// What logits are compared with.
+    pub target: TargetData<'a>,
+    /// The comparison: cross entropy with labels, the others with logits.
+    pub loss: Loss,
+    /// Its weight in the sum.
+    pub weight: f64,
+}
+
+/// What the logits of a term's rows are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum TargetData<'a> {
+    /// The rows' labels; label `l` is class `l + offset` of the head.
+    Labels {
+        /// What is added to a label.
+        offset: u32,
+    },
+    /// `rows x classes` values, row-major, in the order of the term's rows.
+    Logits(&'a [f32]),
+    /// The logits of the start model, in evaluation mode, before the first update.
+    Own,
+}
+
+/// A trained model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// Its tensors: safetensors with PyTorch's names and layouts.
+    pub weights: Vec<u8>,
+    /// The optimizer's state: safetensors with the parameters' names.
+    pub optimizer: Vec<u8>,
+    /// Mean training loss of the last epoch run.
+    pub loss: f64,
+    /// Epochs run.
+    pub epochs: u32,
+    /// Optimizer steps run.
+    pub steps: u64,
+    /// Rows trained on: the first term's, without those held out for early stopping.
+    pub rows: u32,
+}
+
+/// Trains as the job says.
+///
+/// # Errors
+/// [`LearnError`]: a part does not fit another, the rows are too few, the loss is no longer finite, or `cancel` said so.
+pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> {
+    let settings = job.settings;
+    check_settings(settings)?;
+    let device = Device::flex();
+    let network = registry.build(job.model.architecture, job.model.shape, job.model.classes)?;
+    let parameters = network.parameters();
+    let optimizer = match job.optimizer {
+        Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, &device)?,
+        None => Optimizer::new(&settings.optimizer)?,
+    };
+    let start = match job.start {
+        Some(weights) => Tensors::read(parameters, weights, &device)?,
+        None => {
+            let stream = Stream::new(job.seed, 0, "init", &job.model.architecture.to_string());
+            Tensors::initial(parameters, &stream, &device)
+        }
+    };
+
+    let groups = groups(network.as_ref(), &start, job)?;
+    let stream = Stream::new(job.seed, job.round, job.step, job.subject);
+    let mut orders = Vec::new();
+    let mut held_out = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        let mut places: Vec<u32> = (0..group.rows.len() as u32).collect();
+        if i == 0 && settings.stop.is_some() {
+            held_out = hold_out(&mut places, &stream);
+        }
+        let least = if i == 0 && settings.stop.is_some() { 3 } else { 2 };
+        if places.len() < 2 {
+            return Err(LearnError::TooFewRows {
+                rows: group.rows.len(),
+                least,
+            });
+        }
+        orders.push(Batches::new(places, settings.batch, stream.fork(&format!("order {i}"))));
+    }
+    let rows = groups.first().map_or(0, |group| group.rows.len() - held_out.len()) as u32;
+
+    let mut training = Training {
+        network: network.as_ref(),
+        groups: &groups,
+        tensors: start.tracked(),
+        optimizer,
+        mode: Mode::training(stream.fork("dropout")),
+        steps: 0,
+    };
+    let mut watch = settings.stop.as_ref().map(Watch::new);
+    let (mut loss, mut epochs) = (f64::NAN, 0);
+    while epochs < settings.epochs {
+        loss = training.epoch(&mut orders, job.cancel)?;
+        epochs += 1;
+        if let Some(watch) = &mut watch {
+            let seen = training.held_out_loss(&held_out)?;
+            if watch.see(seen, || (training.tensors.clone(), training.optimizer.clone())) {
+                break;
+            }
+        }
+    }
+    if let Some((tensors, optimizer)) = watch.and_then(Watch::best) {
+        training.tensors = tensors;
+        training.optimizer = optimizer;
+    }
+    if !training.tensors.finite() {
+        return Err(LearnError::Diverged {
+            what: "a weight",
+            steps: training.steps,
+        });
+    }
+    Ok(Fitted {
+        weights: training.tensors.write(),
+        optimizer: training.optimizer.write(),
+        loss,
+        epochs,
+        steps: training.steps,
+        rows,
+    })
+}
+
+fn check_settings(settings: &Fit) -> Result<(), LearnError> {
+    let refuse = |setting, must, value: u32| {
+        Err(LearnError::Setting {
+            setting,
+            must,
+            value: value.to_string(),
+        })
+    };
+    if settings.epochs == 0 {
+        return refuse("epochs", "at least 1", 0);
+    }
+    if settings.batch < 2 {
+        return refuse("batch", "at least 2, which batch norm needs", settings.batch);
+    }
+    Ok(())
+}
+
+/// Takes a seeded fifth of the places out, one at least, in draw order.
+fn hold_out(places: &mut Vec<u32>, stream: &Stream) -> Vec<u32> {
+    let count = (places.len() / 5).max(1).min(places.len());
+    stream.fork("held out").shuffle(places);
+    let held_out = places.split_off(places.len() - count);
+    places.sort_unstable();
+    held_out
+}
+
+/// Terms on the same rows: they share batches and forward passes.
+struct Group<'a> {
+    data: &'a Dataset,
+    rows: &'a [u32],
+    terms: Vec<Summand<'a>>,
+}
+
+struct Summand<'a> {
+    target: Target<'a>,
+    loss: Loss,
+    weight: f64,
+}
+
+enum Target<'a> {
+    Labels { offset: u32 },
+    Logits(Cow<'a, [f32]>),
+}
+
+fn groups<'a>(network: &dyn Network, start: &Tensors, job: &FitJob<'a>) -> Result<Vec<Group<'a>>, LearnError> {
+    let model = &job.model;
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for term in &job.terms {
+        if term.data.shape() != model.shape {
+            return Err(LearnError::OtherShape {
+                model: model.shape,
+                data: term.data.shape(),
+            });
+        }
+        rows_exist(term.data, term.rows)?;
+        if !term.weight.is_finite() {
+            let value = term.weight.to_string();
+            return Err(LearnError::Setting {
+                setting: "weight",
+                must: "a finite number",
+                value,
+            });
+        }
+        let target = match term.target {
+            TargetData::Labels { offset } => {
+                labels_fit(term.data, term.rows, offset, model.classes)?;
+                Target::Labels { offset }
+            }
+            TargetData::Logits(values) => {
+                if values.len() != term.rows.len() * model.classes as usize {
+                    let (rows, classes) = (term.rows.len(), model.classes);
+                    return Err(LearnError::OtherTargets {
+                        values: values.len(),
+                        rows,
+                        classes,
+                    });
+                }
+                Target::Logits(Cow::Borrowed(values))
+            }
+            TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows)?)),
+        };
+        match (&target, term.loss) {
+            (Target::Labels { .. }, Loss::CrossEntropy) => {}
+            (Target::Logits(_), Loss::Kl { .. } | Loss::Mae | Loss::Mse) => {}
+            (Target::Labels { .. }, _) => {
+                return Err(LearnError::LossAndTarget {
+                    loss: "a distance of logits",
+                    target: "labels",
+                });
+            }
+            (Target::Logits(_), _) => {
+                return Err(LearnError::LossAndTarget {
+                    loss: "cross entropy",
+                    target: "logits",
+                });
+            }
+        }
+        let summand = Summand {
+            target,
+            loss: term.loss,
+            weight: term.weight,
+        };
+        let same = |group: &&mut Group<'_>| std::ptr::eq(group.data, term.data) && group.rows == term.rows;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.terms.push(summand),
+            None => groups.push(Group {
+                data: term.data,
+                rows: term.rows,
+                terms: vec![summand],
+            }),
+        }
+    }
+    if groups.is_empty() {
+        return Err(LearnError::NoTerms);
+    }
+    Ok(groups)
+}
+
+impl Group<'_> {
+    fn images(&self, places: &[u32], device: &Device) -> Tensor<4> {
+        self.data
+            .images(places.iter().map(|place| self.rows[*place as usize]), device)
+    }
+
+    /// The weighted sum of the terms on the rows at those places.
+    fn loss(&self, logits: &Tensor<2>, places: &[u32]) -> Result<Tensor<1>, LearnError> {
+        let device = logits.device().inner();
+        let [rows, classes] = logits.dims();
+        let mut sum: Option<Tensor<1>> = None;
+        for term in &self.terms {
+            let loss = match &term.target {
+                Target::Labels { offset } => {
+                    let label =
+                        |place: &u32| i64::from(self.data.labels()[self.rows[*place as usize] as usize] + offset);
+                    let labels: Vec<i64> = places.iter().map(label).collect();
+                    let labels = Tensor::from_data(TensorData::new(labels, [rows]), &device);
+                    cross_entropy(logits.clone(), labels)?
+                }
+                Target::Logits(values) => {
+                    let row = |place: &u32| &values[*place as usize * classes..][..classes];
+                    let target: Vec<f32> = places.iter().flat_map(row).copied().collect();
+                    let target = Tensor::from_data(TensorData::new(target, [rows, classes]), &device);
+                    let logits = logits.clone();
+                    match term.loss {
+                        Loss::Kl { t, times_t2, per } => kl(logits, target, t, times_t2, per)?,
+                        Loss::Mae => mae(logits, target)?,
+                        Loss::Mse => mse(logits, target)?,
+                        Loss::CrossEntropy => continue,
+                    }
+                }
+            };
+            let loss = if term.weight == 1.0 {
+                loss
+            } else {
+                loss.mul_scalar(term.weight)
+            };
+            sum = Some(match sum {
+                Some(sum) => sum + loss,
+                None => loss,
+            });
+        }
+        sum.ok_or(LearnError::NoTerms)
+    }
+}
+
+/// A job on its way.
+struct Training<'a> {
+    network: &'a dyn Network,
+    groups: &'a [Group<'a>],
+    tensors: Tensors,
+    optimizer: Optimizer,
+    mode: Mode,
+    steps: u64,
+}
+
+impl Training<'_> {
+    /// One pass over the first group's rows; the mean of the loss over them.
+    fn epoch(&mut self, orders: &mut [Batches], cancel: &dyn Fn() -> bool) -> Result<f64, LearnError> {
+        let Some((driver, others)) = orders.split_first_mut() else {
+            return Err(LearnError::NoTerms);
+        };
+        let (mut sum, mut rows) = (0.0, 0.0);
+        driver.shuffle();
+        while let Some(places) = driver.next() {
+            if cancel() {
+                return Err(LearnError::Cancelled);
+            }
+            let mut loss = self.forward(0, places)?;
+            for (i, order) in others.iter_mut().enumerate() {
+                if let Some(places) = order.cycle() {
+                    loss = loss + self.forward(i + 1, places)?;
+                }
+            }
+            let value = f64::from(values(loss.clone().inner())[0]);
+            if !value.is_finite() {
+                return Err(LearnError::Diverged {
+                    what: "the loss",
+                    steps: self.steps,
+                });
+            }
+            sum += value * places.len() as f64;
+            rows += places.len() as f64;
+            self.update(&loss);
+        }
+        Ok(sum / rows)
+    }
+
+    /// The loss of a group's batch, in training mode.
+    fn forward(&mut self, group: usize, places: &[u32]) -> Result<Tensor<1>, LearnError> {
+        let group = &self.groups[group];
+        let images = group.images(places, &Device::flex());
+        let logits = self.network.forward(&self.tensors, images, &mut self.mode);
+        self.mode.settle(&mut self.tensors);
+        group.loss(&logits, places)
+    }
+
+    /// A step of the optimizer along the gradient of that loss.
+    fn update(&mut self, loss: &Tensor<1>) {
+        let mut gradients = loss.backward();
+        self.optimizer.begin_step();
+        self.steps += 1;
+        for (parameter, tensor) in self.tensors.trained() {
+            // A parameter that this network does not use has none.
+            if let Some(gradient) = tensor.grad_remove(&mut gradients) {
+                let value = tensor.clone().inner();
+                *tensor = self
+                    .optimizer
+                    .change(&parameter.name, value, gradient)
+                    .autodiff()
+                    .require_grad();
+            }
+        }
+    }
+
+    /// The first group's loss on rows that are not trained on, in evaluation mode.
+    fn held_out_loss(&self, places: &[u32]) -> Result<f64, LearnError> {
+        let tensors = self.tensors.plain();
+        let mut sum = 0.0;
+        for batch in places.chunks(128) {
+            let images = self.groups[0].images(batch, &Device::flex());
+            let logits = self.network.forward(&tensors, images, &mut Mode::evaluation());
+            let loss = self.groups[0].loss(&logits, batch)?;
+            sum += f64::from(values(loss)[0]) * batch.len() as f64;
+        }
+        Ok(sum / places.len() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! The built-in families, one file each.
+
+mod cnn;
+mod lenet;
+mod mlp;
+
+pub(crate) use cnn::cnn;
+pub(crate) use lenet::lenet;
+pub(crate) use mlp::mlp;
+
+use crate::error::LearnError;
+use fedstill_schemas::Architecture;
+use fedstill_schemas::data::Shape;
+
+/// Refuses images below `least` pixels in height or width.
+fn large_enough(architecture: &Architecture, shape: Shape, least: u32) -> Result<(), LearnError> {
+    if shape.height.min(shape.width) >= least {
+        return Ok(());
+    }
+    Err(LearnError::ImageTooSmall {
+        architecture: architecture.to_string(),
+        least,
+        height: shape.height,
+        width: shape.width,
+    })
+}
+
+fn wrong_sizes(architecture: &Architecture, wants: &str) -> LearnError {
+    LearnError::WrongSizes {
+        architecture: architecture.to_string(),
+        wants: wants.to_owned(),
+    }
+}

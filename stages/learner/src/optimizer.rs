@@ -1,0 +1,194 @@
+//! Adam and SGD as PyTorch defines them, on flat tensors.
+//!
+//! Burn's own keep their constants in float32: `1 - 0.999` is then wrong in the fifth digit, and so is every second
+//! moment. Here constants are float64 until they meet a tensor, the state is a list of named tensors, and a step
+//! counter is a number: taken apart and put together again, it goes on with the same bits.
+
+use crate::error::LearnError;
+use crate::registry::Parameter;
+use crate::safetensors_file::{self, Stored};
+use crate::tensors::{flat, values};
+use burn::tensor::{Device, Tensor};
+use fedstill_schemas::fit::Optimizer as Settings;
+use std::collections::BTreeMap;
+
+/// An optimizer and its state: moments by parameter name, and the steps taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Optimizer {
+    settings: Settings,
+    steps: i64,
+    moments: BTreeMap<String, Tensor<1>>,
+}
+
+/// The name of the step counter in a file.
+const STEPS: &str = "step";
+
+impl Optimizer {
+    /// Without a past.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, LearnError> {
+        let refuse = |setting, must, value: f64| {
+            Err(LearnError::Setting {
+                setting,
+                must,
+                value: value.to_string(),
+            })
+        };
+        let (lr, decay, rates) = match settings {
+            Settings::Adam {
+                lr,
+                beta_1,
+                beta_2,
+                weight_decay,
+                ..
+            } => (*lr, *weight_decay, vec![*beta_1, *beta_2]),
+            Settings::Sgd {
+                lr,
+                momentum,
+                weight_decay,
+            } => (*lr, *weight_decay, vec![*momentum]),
+        };
+        if !(lr.is_finite() && lr > 0.0) {
+            return refuse("lr", "positive", lr);
+        }
+        if !(decay.is_finite() && decay >= 0.0) {
+            return refuse("weight_decay", "0 or positive", decay);
+        }
+        if let Some(rate) = rates.into_iter().find(|rate| !(0.0..1.0).contains(rate)) {
+            return refuse("beta_1, beta_2 or momentum", "from 0 to below 1", rate);
+        }
+        if let Settings::Adam { epsilon, .. } = settings
+            && !(epsilon.is_finite() && *epsilon > 0.0)
+        {
+            return refuse("epsilon", "positive", *epsilon);
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            steps: 0,
+            moments: BTreeMap::new(),
+        })
+    }
+
+    /// The names of a parameter's moments in PyTorch's optimizer.
+    fn names(&self) -> &'static [&'static str] {
+        match &self.settings {
+            Settings::Adam { .. } => &["exp_avg", "exp_avg_sq"],
+            Settings::Sgd { momentum, .. } if *momentum == 0.0 => &[],
+            Settings::Sgd { .. } => &["momentum_buffer"],
+        }
+    }
+
+    /// Goes on from a state that [`Optimizer::write`] gave, of a model with those parameters.
+    pub(crate) fn read(
+        settings: &Settings,
+        bytes: &[u8],
+        parameters: &[Parameter],
+        device: &Device,
+    ) -> Result<Self, LearnError> {
+        let refuse = |reason| LearnError::OtherWeights {
+            what: "optimizer's values",
+            reason,
+        };
+        let mut optimizer = Self::new(settings)?;
+        let mut stored = safetensors_file::read(bytes).map_err(refuse)?;
+        let Some(Stored::Count(steps)) = stored.remove(STEPS) else {
+            return Err(refuse(format!("there is no '{STEPS}'")));
+        };
+        optimizer.steps = steps;
+        if steps == 0 && stored.is_empty() {
+            return Ok(optimizer);
+        }
+        for parameter in parameters.iter().filter(|parameter| parameter.trainable) {
+            for moment in optimizer.names() {
+                let name = format!("{}.{moment}", parameter.name);
+                match stored.remove(&name) {
+                    Some(Stored::Floats(shape, values)) if shape == [parameter.len()] => {
+                        optimizer.moments.insert(name, flat(values, device));
+                    }
+                    Some(_) => return Err(refuse(format!("'{name}' has another shape"))),
+                    None => return Err(refuse(format!("'{name}' is missing"))),
+                }
+            }
+        }
+        match stored.keys().next() {
+            Some(name) => Err(refuse(format!("'{name}' is of another model or another optimizer"))),
+            None => Ok(optimizer),
+        }
+    }
+
+    /// The state as a safetensors file: `<parameter>.<moment>`, flat, and `step`.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut stored: BTreeMap<String, Stored> = self
+            .moments
+            .iter()
+            .map(|(name, moment)| {
+                let moment = values(moment.clone());
+                (name.clone(), Stored::Floats(vec![moment.len()], moment))
+            })
+            .collect();
+        stored.insert(STEPS.to_owned(), Stored::Count(self.steps));
+        safetensors_file::write(&stored)
+    }
+
+    /// Begins the next step: call once before the parameters of that step are changed.
+    pub(crate) fn begin_step(&mut self) {
+        self.steps += 1;
+    }
+
+    /// The parameter after a step along its gradient.
+    pub(crate) fn change(&mut self, name: &str, parameter: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
+        match self.settings {
+            // Kingma and Ba 2015, algorithm 1, with the corrections applied as PyTorch does: the second moment's before
+            // epsilon is added.
+            Settings::Adam {
+                lr,
+                beta_1,
+                beta_2,
+                epsilon,
+                weight_decay,
+            } => {
+                let gradient = decayed(gradient, &parameter, weight_decay);
+                let first = self.average(format!("{name}.exp_avg"), beta_1, gradient.clone());
+                let second = self.average(format!("{name}.exp_avg_sq"), beta_2, gradient.clone() * gradient);
+                let correction = |beta: f64| 1.0 - libm::pow(beta, self.steps as f64);
+                let root = second.sqrt().div_scalar(correction(beta_2).sqrt()).add_scalar(epsilon);
+                parameter - (first / root).mul_scalar(lr / correction(beta_1))
+            }
+            Settings::Sgd {
+                lr,
+                momentum,
+                weight_decay,
+            } => {
+                let gradient = decayed(gradient, &parameter, weight_decay);
+                if momentum == 0.0 {
+                    return parameter - gradient.mul_scalar(lr);
+                }
+                let name = format!("{name}.momentum_buffer");
+                let velocity = match self.moments.remove(&name) {
+                    Some(velocity) => velocity.mul_scalar(momentum) + gradient,
+                    None => gradient,
+                };
+                self.moments.insert(name, velocity.clone());
+                parameter - velocity.mul_scalar(lr)
+            }
+        }
+    }
+
+    /// Takes a value into an exponential average that starts at 0.
+    fn average(&mut self, name: String, beta: f64, value: Tensor<1>) -> Tensor<1> {
+        let share = value.mul_scalar(1.0 - beta);
+        let average = match self.moments.remove(&name) {
+            Some(average) => average.mul_scalar(beta) + share,
+            None => share,
+        };
+        self.moments.insert(name, average.clone());
+        average
+    }
+}
+
+/// The gradient of the loss with an L2 penalty.
+fn decayed(gradient: Tensor<1>, parameter: &Tensor<1>, weight_decay: f64) -> Tensor<1> {
+    if weight_decay == 0.0 {
+        return gradient;
+    }
+    gradient + parameter.clone().mul_scalar(weight_decay)
+}

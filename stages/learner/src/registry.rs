@@ -1,0 +1,217 @@
+//! Families of architectures by name, and what a network is.
+//!
+//! A Rust user adds a family without a fork: implement [`Network`] and hand its constructor to [`Registry::with`].
+
+use crate::error::LearnError;
+use crate::mode::Mode;
+use crate::networks;
+use crate::tensors::Tensors;
+use burn::tensor::Tensor;
+use fedstill_schemas::Architecture;
+use fedstill_schemas::data::Shape;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A model: names, shapes and first values of its tensors, and the function that they parametrise.
+pub trait Network: Send + Sync {
+    /// Its parameters and buffers, in order, under the names that a PyTorch module of this architecture gives them.
+    fn parameters(&self) -> Vec<Parameter>;
+
+    /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised). What differs between
+    /// training and evaluation, `mode` does.
+    fn forward(&self, tensors: &Tensors, images: Tensor<4>, mode: &mut Mode) -> Tensor<2>;
+
+    /// Multiply-adds of one row's forward pass, roughly.
+    fn multiply_adds(&self) -> f64;
+}
+
+/// A named tensor of a network, before it has values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// Its name: `conv1.weight`.
+    pub name: String,
+    /// Its shape, in PyTorch's layout.
+    pub shape: Vec<usize>,
+    /// Its first values.
+    pub init: Init,
+    /// Whether the optimizer changes it; buffers are not trained.
+    pub trainable: bool,
+}
+
+impl Parameter {
+    /// Values in the tensor.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether the tensor has no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The first values of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Uniform between `-bound` and `bound`.
+    Uniform {
+        /// The largest value.
+        bound: f64,
+    },
+    /// All alike.
+    Constant(f32),
+    /// A whole number that starts at 0: batch norm's `num_batches_tracked`.
+    Counter,
+}
+
+/// Makes a network of a size, for images of a shape and a number of classes.
+type Constructor = dyn Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync;
+
+/// The families that a process knows. [`Registry::default`] has `lenet`, `cnn` and `mlp`.
+#[derive(Clone)]
+pub struct Registry {
+    families: BTreeMap<String, Arc<Constructor>>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            families: BTreeMap::new(),
+        }
+        .with("lenet", networks::lenet)
+        .with("cnn", networks::cnn)
+        .with("mlp", networks::mlp)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.families.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// The same registry with one more family, or another constructor for one that it has.
+    #[must_use]
+    pub fn with(
+        mut self,
+        family: &str,
+        constructor: impl Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync + 'static,
+    ) -> Self {
+        self.families.insert(family.to_owned(), Arc::new(constructor));
+        self
+    }
+
+    /// The names of the families, sorted.
+    pub fn families(&self) -> Vec<&str> {
+        self.families.keys().map(String::as_str).collect()
+    }
+
+    /// The network of that architecture for images of `shape` and a head of `classes`.
+    ///
+    /// # Errors
+    /// [`LearnError`] where there is no such family, its sizes are others, or the images are too small for it.
+    pub fn build(
+        &self,
+        architecture: &Architecture,
+        shape: Shape,
+        classes: u32,
+    ) -> Result<Box<dyn Network>, LearnError> {
+        let family = architecture.family();
+        let Some(constructor) = self.families.get(family) else {
+            let distance = |known: &&str| strsim::damerau_levenshtein(family, known);
+            return Err(LearnError::UnknownFamily {
+                family: family.to_owned(),
+                nearest: self
+                    .families()
+                    .into_iter()
+                    .min_by_key(distance)
+                    .unwrap_or("")
+                    .to_owned(),
+                known: self.families().join(", "),
+            });
+        };
+        if classes == 0 || shape.is_empty() {
+            let value = format!(
+                "{classes} classes of {}x{}x{}",
+                shape.channels, shape.height, shape.width
+            );
+            return Err(LearnError::Setting {
+                setting: "the data",
+                must: "images with pixels and classes",
+                value,
+            });
+        }
+        constructor(architecture, shape, classes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGIT: Shape = Shape {
+        channels: 1,
+        height: 28,
+        width: 28,
+    };
+
+    fn refused(architecture: &str, shape: Shape) -> String {
+        let built = Registry::default().build(&architecture.parse().unwrap(), shape, 10);
+        built.err().expect(architecture).to_string()
+    }
+
+    #[test]
+    fn a_family_that_is_not_there_has_a_nearest_one() {
+        let text = refused("lenett", DIGIT);
+        assert!(
+            text.contains("did you mean 'lenet'") && text.contains("cnn, lenet, mlp"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn wrong_sizes_are_refused_with_what_the_family_takes() {
+        assert!(refused("lenet[5]", DIGIT).contains("no sizes"));
+        assert!(refused("cnn", DIGIT).contains("cnn[16,32]"));
+        assert!(refused("mlp", DIGIT).contains("mlp[200]"));
+    }
+
+    #[test]
+    fn small_images_are_refused_with_the_least_size() {
+        let small = |side| Shape {
+            channels: 1,
+            height: side,
+            width: side,
+        };
+        assert!(refused("cnn[4,4,4,4]", small(8)).contains("16x16"));
+        assert!(refused("lenet", small(8)).contains("12x12"));
+        assert!(
+            Registry::default()
+                .build(&"lenet".parse().unwrap(), small(12), 10)
+                .is_ok()
+        );
+        assert!(
+            Registry::default()
+                .build(&"cnn[4,4,4]".parse().unwrap(), small(8), 10)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_family_is_added_without_a_fork() {
+        let registry = Registry::default().with("deep", |_, shape, classes| {
+            networks::mlp(&"mlp[9,9,9]".parse().expect("an architecture"), shape, classes)
+        });
+        assert_eq!(registry.families(), ["cnn", "deep", "lenet", "mlp"]);
+        assert_eq!(
+            registry
+                .build(&"deep".parse().unwrap(), DIGIT, 3)
+                .unwrap()
+                .parameters()
+                .len(),
+            8
+        );
+    }
+}
