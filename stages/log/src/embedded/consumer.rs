@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Inner;
 use super::catalog::Pid;
 use super::groups::{Change, MemberId};
-use super::storage::Limit;
+use super::storage::{At, Limit};
 use super::writer::Request;
 use crate::error::{Cause, LogError};
 use crate::log::{Consumer, Polled, Reader};
@@ -101,23 +101,29 @@ impl Member {
             let Some(at) = self.assigned.get_mut(name) else {
                 continue;
             };
-            let limit = Limit {
+            let mut limit = Limit {
                 bytes: left.bytes,
                 records: left.records.min((end - at.position) as usize),
             };
-            let storage = self.inner.writer.storage();
-            let records = storage.read(at.pid, at.position, limit)?;
-            for record in records {
-                let bytes = record.bytes();
-                if !out.is_empty() && bytes > left.bytes {
-                    break;
-                }
-                left.bytes = left.bytes.saturating_sub(bytes);
-                left.records -= 1;
-                at.position = record.offset + 1;
-                out.push(record.named(name));
+            let place = At {
+                pid: at.pid,
+                name,
+                from: at.position,
+            };
+            let before = out.len();
+            let read = self.inner.writer.storage().read(&place, &mut limit, &mut out);
+            let added = out.len() - before;
+            at.position += added as u64;
+            left.bytes = limit.bytes;
+            left.records -= added;
+            match read {
+                // What has been read is delivered first: the next poll fails in the same way.
+                Err(error) if out.is_empty() => return Err(error),
+                Err(_) => break,
+                // Too large for what is left: the next poll starts with it.
+                Ok(()) if added == 0 => break,
+                Ok(()) => self.last = Some(name.clone()),
             }
-            self.last = Some(name.clone());
             if left.bytes == 0 || left.records == 0 {
                 break;
             }
@@ -219,12 +225,22 @@ impl Reader for RangeReader {
         if self.position >= end {
             return Ok(Vec::new());
         }
-        let limit = Limit {
+        let mut limit = Limit {
             bytes: max_bytes,
             records: (end - self.position) as usize,
         };
-        let stored = self.inner.writer.storage().read(self.pid, self.position, limit)?;
-        self.position += stored.len() as u64;
-        Ok(stored.into_iter().map(|record| record.named(&self.name)).collect())
+        let at = At {
+            pid: self.pid,
+            name: &self.name,
+            from: self.position,
+        };
+        let mut out = Vec::new();
+        let read = self.inner.writer.storage().read(&at, &mut limit, &mut out);
+        self.position += out.len() as u64;
+        match read {
+            // What has been read is delivered first: the next call fails in the same way.
+            Err(error) if out.is_empty() => Err(error),
+            _ => Ok(out),
+        }
     }
 }

@@ -14,35 +14,31 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
-use super::catalog::{Catalog, Entry, Pid, Stored};
+use super::catalog::{Catalog, Entry, Pid};
 use super::frame::{self, Frame};
 use super::index::{Extent, Index};
 use super::segment::{self, Scan, Scanned};
-use super::storage::{Limit, Storage, take};
+use super::storage::{At, Limit, Storage, take};
 use crate::error::{Cause, LogError};
-use crate::record::Offset;
+use crate::record::{Offset, Record};
 
 const VERSION: u32 = 1;
 const FORMAT: &str = "fedstill log ";
 
-/// A segment is sealed before the write that follows this size. It bounds the scan at open and the
-/// extents in memory.
-const SEGMENT_BYTES: u64 = 128 << 20;
+/// The usual size of a segment.
+pub(super) const SEGMENT_BYTES: u64 = 128 << 20;
 /// Records join an extent up to this size: what a read may have to pass over.
 const EXTENT_BYTES: u64 = 64 << 10;
 /// Extents that lie one behind the other are read together up to this size.
-const READ_BYTES: u64 = 1 << 20;
+const READ_BYTES: u64 = 1024 << 10;
 /// Values from this size on are written from where they are, without a copy.
 const LARGE: usize = 64 << 10;
-/// Open files of sealed segments.
-const MOST_HANDLES: usize = 64;
 
 /// A folder that holds a log.
 #[derive(Debug)]
@@ -51,9 +47,11 @@ pub(super) struct Files {
     active: Mutex<Active>,
     tail: RwLock<Tail>,
     index: Index,
-    handles: Mutex<BTreeMap<u32, Arc<File>>>,
+    /// A segment is sealed before the write that follows this size. It bounds the scan at open and
+    /// the extents in memory.
+    segment_bytes: u64,
     /// Locked as long as the log is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// The segment that is written.
@@ -71,7 +69,7 @@ type Tail = BTreeMap<Pid, Vec<Extent>>;
 
 impl Files {
     /// Opens the log in a folder, which it makes if need be, with the sum of its entries.
-    pub(super) fn open(folder: &Path) -> Result<(Self, Catalog), LogError> {
+    pub(super) fn open(folder: &Path, segment_bytes: u64) -> Result<(Self, Catalog), LogError> {
         std::fs::create_dir_all(folder).map_err(|e| LogError::io("making", folder, e))?;
         let lock = lock(folder)?;
         check_format(folder)?;
@@ -92,7 +90,7 @@ impl Files {
             active: Mutex::new(active),
             tail: RwLock::new(tail),
             index,
-            handles: Mutex::default(),
+            segment_bytes,
             _lock: lock,
         };
         Ok((files, catalog))
@@ -116,19 +114,21 @@ impl Files {
         Ok(())
     }
 
-    fn handle(&self, segment: u32) -> Result<Arc<File>, LogError> {
-        let mut handles = self.handles.lock();
-        if let Some(file) = handles.get(&segment) {
-            return Ok(Arc::clone(file));
+    /// Bytes of a segment. A handle of its own costs less than zeroing a shared one's buffer.
+    fn bytes(&self, run: &Run) -> Result<Bytes, LogError> {
+        let path = segment::path(&self.folder, run.segment);
+        let read = || {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(run.position))?;
+            let mut buffer = Vec::with_capacity(run.bytes);
+            file.take(run.bytes as u64).read_to_end(&mut buffer)?;
+            Ok(buffer)
+        };
+        let buffer = read().map_err(|e| LogError::io("reading", &path, e))?;
+        if buffer.len() < run.bytes {
+            return Err(self.damaged(run.segment, run.position));
         }
-        let path = segment::path(&self.folder, segment);
-        let file = File::open(&path).map_err(|e| LogError::io("opening", &path, e))?;
-        if handles.len() >= MOST_HANDLES {
-            handles.pop_first();
-        }
-        let file = Arc::new(file);
-        handles.insert(segment, Arc::clone(&file));
-        Ok(file)
+        Ok(buffer.into())
     }
 
     fn extents(&self, pid: Pid, from: Offset, most: u64) -> Result<Vec<Extent>, LogError> {
@@ -164,7 +164,7 @@ impl Storage for Files {
         if let Some(error) = &active.broken {
             return Err(error.clone());
         }
-        if active.bytes >= SEGMENT_BYTES {
+        if active.bytes >= self.segment_bytes {
             self.seal(&mut active, before)?;
         }
         let mut added = Vec::new();
@@ -198,47 +198,45 @@ impl Storage for Files {
         Ok(())
     }
 
-    fn read(&self, pid: Pid, from: Offset, mut limit: Limit) -> Result<Vec<Stored>, LogError> {
-        let mut out = Vec::new();
+    fn read(&self, at: &At<'_>, limit: &mut Limit, out: &mut Vec<Record>) -> Result<(), LogError> {
+        let At { pid, name, from } = *at;
         let mut next = from;
         loop {
             let most = (limit.bytes as u64).min(READ_BYTES);
-            let run = first_run(&self.extents(pid, next, most)?);
-            let Some((segment, position, bytes)) = run else {
-                return Ok(out);
+            let Some(run) = first_run(&self.extents(pid, next, most)?) else {
+                return Ok(());
             };
-            let mut buffer = vec![0; bytes];
-            let file = self.handle(segment)?;
-            let path = || segment::path(&self.folder, segment);
-            segment::read_at(&file, &mut buffer, position).map_err(|e| LogError::io("reading", &path(), e))?;
-            let buffer = Bytes::from(buffer);
-            let mut at = 0;
+            let buffer = self.bytes(&run)?;
             let before = next;
-            while at < buffer.len() {
-                let damaged = || self.damaged(segment, position + at as u64);
-                let rest = &buffer[at..];
+            if let Some(first) = frame::length(&buffer) {
+                out.reserve((buffer.len() / first + 1).min(limit.records));
+            }
+            let mut place = 0;
+            while place < buffer.len() {
+                let position = run.position + place as u64;
+                let damaged = || self.damaged(run.segment, position);
+                let rest = &buffer[place..];
                 let length = frame::length(rest).filter(|length| *length <= rest.len());
-                let length = length.ok_or_else(damaged)?;
-                let passed = match frame::record_place(&rest[..length]) {
+                let frame = place..place + length.ok_or_else(damaged)?;
+                let passed = match frame::record_place(&buffer[frame.clone()]) {
                     Some((other, offset)) if other == pid => offset < next,
                     _ => return Err(damaged()),
                 };
-                if !passed {
-                    match frame::decode(&buffer.slice(at..at + length)) {
-                        Some(Frame::Entry(Entry::Record { record, .. })) => {
-                            next = record.offset + 1;
-                            if !take(&mut out, &mut limit, record) {
-                                return Ok(out);
-                            }
-                        }
-                        _ => return Err(damaged()),
-                    }
+                place = frame.end;
+                if passed {
+                    continue;
                 }
-                at += length;
+                let Some(Frame::Entry(Entry::Record { record, .. })) = frame::decode(&buffer, frame) else {
+                    return Err(damaged());
+                };
+                next = record.offset + 1;
+                if !take(out, limit, name, record) {
+                    return Ok(());
+                }
             }
             // The extents have ended where the partition does.
             if next == before {
-                return Ok(out);
+                return Ok(());
             }
         }
     }
@@ -303,8 +301,15 @@ fn each(tail: &Tail) -> impl Iterator<Item = (Pid, &Extent)> {
     pairs.flat_map(|(pid, extents)| extents.iter().map(move |extent| (*pid, extent)))
 }
 
-/// The extents at the start that lie one behind the other: segment, position, bytes.
-fn first_run(extents: &[Extent]) -> Option<(u32, u64, usize)> {
+/// A stretch of a segment.
+struct Run {
+    segment: u32,
+    position: u64,
+    bytes: usize,
+}
+
+/// The extents at the start that lie one behind the other.
+fn first_run(extents: &[Extent]) -> Option<Run> {
     let (first, rest) = extents.split_first()?;
     let mut bytes = u64::from(first.bytes);
     for extent in rest {
@@ -315,7 +320,11 @@ fn first_run(extents: &[Extent]) -> Option<(u32, u64, usize)> {
         }
         bytes = longer;
     }
-    Some((first.segment, first.position, bytes as usize))
+    Some(Run {
+        segment: first.segment,
+        position: first.position,
+        bytes: bytes as usize,
+    })
 }
 
 /// Folds a segment into the catalog and cuts off what a crash left behind its last whole frame.
@@ -370,12 +379,24 @@ fn open_segment(path: &Path) -> Result<File, LogError> {
     open.map_err(|e| LogError::io("opening", path, e))
 }
 
-fn lock(folder: &Path) -> Result<File, LogError> {
+/// The lock of a folder, held until it is dropped.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child process that is just being started and still
+        // has a copy of the handle. If this fails, it is closed all the same.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(folder: &Path) -> Result<Lock, LogError> {
     let path = folder.join("LOCK");
     let open = OpenOptions::new().append(true).create(true).open(&path);
     let file = open.map_err(|e| LogError::io("opening", &path, e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Cause::InUse(folder.to_owned()).into()),
         Err(TryLockError::Error(e)) => Err(LogError::io("locking", &path, e)),
     }

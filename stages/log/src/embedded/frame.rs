@@ -13,6 +13,8 @@
 //! A mark opens every write: all that lies before it had been synced. So a broken frame with a
 //! mark behind it is damage, and one without is a write that a crash cut short.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::catalog::{Entry, Pid, Stored};
@@ -116,8 +118,10 @@ pub(super) fn record_place(frame: &[u8]) -> Option<(Pid, Offset)> {
     Some((pid, u64::from_le_bytes(fields.array()?)))
 }
 
-/// Reads one whole frame. `None` if it is not as it was written. Keys and values are slices of it.
-pub(super) fn decode(frame: &Bytes) -> Option<Frame> {
+/// Reads the one whole frame that lies `at` a place of `buffer`, of which keys and values become
+/// slices. `None` if it is not as it was written.
+pub(super) fn decode(buffer: &Bytes, at: Range<usize>) -> Option<Frame> {
+    let frame = buffer.get(at)?;
     let crc = u32::from_le_bytes(frame.get(..4)?.try_into().ok()?);
     if length(frame)? != frame.len() || crc32fast::hash(&frame[4..]) != crc {
         return None;
@@ -140,20 +144,20 @@ pub(super) fn decode(frame: &Bytes) -> Option<Frame> {
         },
         RECORD => Entry::Record {
             pid: u32::from_le_bytes(fields.array()?),
-            record: record(&mut fields, frame)?,
+            record: record(&mut fields, buffer)?,
         },
         _ => return None,
     };
     Some(Frame::Entry(entry))
 }
 
-fn record(fields: &mut Fields<'_>, frame: &Bytes) -> Option<Stored> {
+fn record(fields: &mut Fields<'_>, buffer: &Bytes) -> Option<Stored> {
     let slice = |part: &[u8]| {
-        // An empty slice need not keep the frame's memory.
+        // An empty slice need not keep the buffer's memory.
         if part.is_empty() {
             Bytes::new()
         } else {
-            frame.slice_ref(part)
+            buffer.slice_ref(part)
         }
     };
     let offset = u64::from_le_bytes(fields.array()?);

@@ -140,3 +140,84 @@ fn assign(eligible: &BTreeMap<MemberId, &BTreeSet<Pid>>, owners: &BTreeMap<Pid, 
         .flat_map(|(id, pids)| pids.into_iter().map(move |pid| (pid, id)));
     pairs.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lets every member hear what it must, until nobody has anything to hear.
+    fn tell_all(group: &mut Group, known: &mut BTreeMap<MemberId, BTreeSet<Pid>>) {
+        loop {
+            let mut told = false;
+            for id in group.members.keys().copied().collect::<Vec<_>>() {
+                while let Some(change) = group.change(id) {
+                    told = true;
+                    let mine = known.entry(id).or_default();
+                    match change {
+                        Change::Revoked(pids) => {
+                            assert!(pids.iter().all(|pid| mine.remove(pid)), "had been given");
+                        }
+                        Change::Assigned(pids) => mine.extend(pids),
+                    }
+                    let count: usize = known.values().map(BTreeSet::len).sum();
+                    let distinct: BTreeSet<_> = known.values().flatten().collect();
+                    assert_eq!(count, distinct.len(), "nobody reads what another reads");
+                }
+            }
+            if !told {
+                return;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_partition_has_one_owner_and_loads_are_even(
+            steps in prop::collection::vec((0_u64..5, any::<bool>(), any::<bool>()), 1..20),
+            partitions in 1_u32..20,
+        ) {
+            let mut group = Group::default();
+            let mut known = BTreeMap::new();
+            for (id, joins, told) in steps {
+                if joins {
+                    group.join(id, (0..partitions).collect());
+                } else {
+                    known.remove(&id);
+                    group.leave(id);
+                }
+                if told {
+                    tell_all(&mut group, &mut known);
+                }
+            }
+            tell_all(&mut group, &mut known);
+            let loads: Vec<usize> = group
+                .members
+                .keys()
+                .map(|id| known.get(id).map_or(0, BTreeSet::len))
+                .collect();
+            if let (Some(most), Some(least)) = (loads.iter().max(), loads.iter().min()) {
+                prop_assert!(most - least <= 1, "{loads:?}");
+                prop_assert_eq!(loads.iter().sum::<usize>(), partitions as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_moves_without_need() {
+        let mut group = Group::default();
+        let mut known = BTreeMap::new();
+        group.join(0, (0..6).collect());
+        tell_all(&mut group, &mut known);
+        group.join(1, (0..6).collect());
+        tell_all(&mut group, &mut known);
+        let before = known.clone();
+        group.join(2, (0..6).collect());
+        tell_all(&mut group, &mut known);
+        for id in [0, 1] {
+            assert_eq!(known[&id].len(), 2);
+            assert!(known[&id].is_subset(&before[&id]), "those who stay get nothing new");
+        }
+    }
+}

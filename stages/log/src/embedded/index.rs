@@ -4,6 +4,7 @@
 //! offset on. The index repeats what the segments say, so a crash, or the loss of its file, costs
 //! no more than a scan.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -47,7 +48,7 @@ impl Index {
         let path = folder.join("index.redb");
         let open = || Database::builder().set_cache_size(CACHE_BYTES).create(&path);
         let store = match open() {
-            Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(_))) => {
+            Err(error) if damaged(&error) => {
                 std::fs::remove_file(&path).map_err(|e| LogError::io("removing", &path, e))?;
                 open()
             }
@@ -166,6 +167,18 @@ impl Index {
             }
         }
         Ok(out)
+    }
+}
+
+/// True if the file is not an index, or not a whole one.
+fn damaged(error: &redb::DatabaseError) -> bool {
+    use redb::{DatabaseError, StorageError};
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(e)) => {
+            matches!(e.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        _ => false,
     }
 }
 

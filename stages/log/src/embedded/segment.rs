@@ -17,27 +17,6 @@ pub(super) fn path(folder: &Path, segment: u32) -> PathBuf {
     folder.join(format!("{segment:08}.segment"))
 }
 
-/// Reads exactly `buffer.len()` bytes at a place, without moving a cursor that others share.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::FileExt::read_exact_at(file, buffer, at)
-    }
-    #[cfg(windows)]
-    {
-        let mut done = 0;
-        while done < buffer.len() {
-            let place = at + done as u64;
-            let read = std::os::windows::fs::FileExt::seek_read(file, &mut buffer[done..], place)?;
-            if read == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            done += read;
-        }
-        Ok(())
-    }
-}
-
 /// Reads a segment's frames from its start.
 pub(super) struct Scan {
     path: PathBuf,
@@ -101,7 +80,7 @@ impl Scan {
         let mut bytes = vec![0; length];
         bytes[..HEAD].copy_from_slice(&head);
         self.reader.read_exact(&mut bytes[HEAD..]).map_err(failed)?;
-        Ok(frame::decode(&Bytes::from(bytes)).map(|frame| (frame, length as u64)))
+        Ok(frame::decode(&Bytes::from(bytes), 0..length).map(|frame| (frame, length as u64)))
     }
 
     fn torn_or_damaged(&mut self) -> Result<Scanned, LogError> {
@@ -132,7 +111,7 @@ impl Scan {
             for start in 0..(window.len() + 1).saturating_sub(MARK_BYTES) {
                 let mark = &window[start..start + MARK_BYTES];
                 if mark.ends_with(&MAGIC) {
-                    let mark = frame::decode(&Bytes::copy_from_slice(mark));
+                    let mark = frame::decode(&Bytes::copy_from_slice(mark), 0..MARK_BYTES);
                     if mark == Some(Frame::Mark(at + start as u64)) {
                         return Ok(true);
                     }

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use super::catalog::{Catalog, Entry, Pid, Stored};
 use crate::error::LogError;
-use crate::record::Offset;
+use crate::record::{Offset, Record, TopicPartition};
 
 /// How much one read brings: it stops before the first record that would exceed either.
 #[derive(Clone, Copy, Debug)]
@@ -21,19 +21,28 @@ pub(super) trait Storage: Send + Sync + Debug {
     /// the sum of all entries so far. The caller sees to it that one write runs at a time.
     fn write(&self, entries: &[Entry], before: &Catalog) -> Result<(), LogError>;
 
-    /// Records of a partition from an offset on, which exists: one at least, then within the limit.
-    fn read(&self, pid: Pid, from: Offset, limit: Limit) -> Result<Vec<Stored>, LogError>;
+    /// Adds records of a partition from an offset on, which exists, to `out`, and takes them off
+    /// the limit; one at least if `out` is empty. Whole batches at once: this is the hot path.
+    fn read(&self, at: &At<'_>, limit: &mut Limit, out: &mut Vec<Record>) -> Result<(), LogError>;
+}
+
+/// Where to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    pub(super) pid: Pid,
+    pub(super) name: &'a TopicPartition,
+    pub(super) from: Offset,
 }
 
 /// Adds a record if it fits; true while there may be room for more.
-pub(super) fn take(out: &mut Vec<Stored>, left: &mut Limit, record: Stored) -> bool {
+pub(super) fn take(out: &mut Vec<Record>, left: &mut Limit, name: &TopicPartition, record: Stored) -> bool {
     let bytes = record.bytes();
     if !out.is_empty() && (bytes > left.bytes || left.records == 0) {
         return false;
     }
     left.bytes = left.bytes.saturating_sub(bytes);
     left.records = left.records.saturating_sub(1);
-    out.push(record);
+    out.push(record.named(name));
     left.bytes > 0 && left.records > 0
 }
 
@@ -58,15 +67,16 @@ impl Storage for Memory {
         Ok(())
     }
 
-    fn read(&self, pid: Pid, from: Offset, mut limit: Limit) -> Result<Vec<Stored>, LogError> {
+    fn read(&self, at: &At<'_>, limit: &mut Limit, out: &mut Vec<Record>) -> Result<(), LogError> {
         let partitions = self.partitions.read();
-        let mut out = Vec::new();
-        let records = partitions.get(pid as usize).and_then(|all| all.get(from as usize..));
+        let records = partitions
+            .get(at.pid as usize)
+            .and_then(|all| all.get(at.from as usize..));
         for record in records.unwrap_or_default() {
-            if !take(&mut out, &mut limit, record.clone()) {
+            if !take(out, limit, at.name, record.clone()) {
                 break;
             }
         }
-        Ok(out)
+        Ok(())
     }
 }
