@@ -115,12 +115,11 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, &device)?,
         None => Optimizer::new(&settings.optimizer)?,
     };
-    let start = match job.start {
-        Some(weights) => Tensors::read(parameters, weights, &device)?,
-        None => {
-            let stream = Stream::new(job.seed, 0, "init", &job.model.architecture.to_string());
-            Tensors::initial(parameters, &stream, &device)
-        }
+    let start = if let Some(weights) = job.start {
+        Tensors::read(parameters, weights, &device)?
+    } else {
+        let stream = Stream::new(job.seed, 0, "init", &job.model.architecture.to_string());
+        Tensors::initial(parameters, &stream, &device)
     };
 
     let groups = groups(network.as_ref(), &start, job)?;
@@ -264,21 +263,15 @@ fn groups<'a>(network: &dyn Network, start: &Tensors, job: &FitJob<'a>) -> Resul
             }
             TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows)?)),
         };
-        match (&target, term.loss) {
-            (Target::Labels { .. }, Loss::CrossEntropy) => {}
-            (Target::Logits(_), Loss::Kl { .. } | Loss::Mae | Loss::Mse) => {}
-            (Target::Labels { .. }, _) => {
+        match (&target, term.loss == Loss::CrossEntropy) {
+            (Target::Labels { .. }, false) => {
                 return Err(LearnError::LossAndTarget {
                     loss: "a distance of logits",
                     target: "labels",
                 });
             }
-            (Target::Logits(_), _) => {
-                return Err(LearnError::LossAndTarget {
-                    loss: "cross entropy",
-                    target: "logits",
-                });
-            }
+            (Target::Logits(_), true) => return Err(cross_entropy_with_logits()),
+            _ => {}
         }
         let summand = Summand {
             target,
@@ -299,6 +292,13 @@ fn groups<'a>(network: &dyn Network, start: &Tensors, job: &FitJob<'a>) -> Resul
         return Err(LearnError::NoTerms);
     }
     Ok(groups)
+}
+
+fn cross_entropy_with_logits() -> LearnError {
+    LearnError::LossAndTarget {
+        loss: "cross entropy",
+        target: "logits",
+    }
 }
 
 impl Group<'_> {
@@ -330,7 +330,7 @@ impl Group<'_> {
                         Loss::Kl { t, times_t2, per } => kl(logits, target, t, times_t2, per)?,
                         Loss::Mae => mae(logits, target)?,
                         Loss::Mse => mse(logits, target)?,
-                        Loss::CrossEntropy => continue,
+                        Loss::CrossEntropy => return Err(cross_entropy_with_logits()),
                     }
                 }
             };

@@ -29,6 +29,8 @@ mod predict;
 mod safetensors_file;
 mod stop;
 mod tensors;
+#[cfg(test)]
+mod testing;
 
 pub mod random;
 pub mod registry;

@@ -192,3 +192,69 @@ fn decayed(gradient: Tensor<1>, parameter: &Tensor<1>, weight_decay: f64) -> Ten
     }
     gradient + parameter.clone().mul_scalar(weight_decay)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three steps on one value with the gradients 0.5, -1 and 0.25.
+    fn steps(settings: &Settings) -> Vec<f32> {
+        let device = Device::flex();
+        let mut optimizer = Optimizer::new(settings).unwrap();
+        let mut value = flat(vec![1.0], &device);
+        [0.5, -1.0, 0.25]
+            .map(|gradient| {
+                optimizer.begin_step();
+                value = optimizer.change("x", value.clone(), flat(vec![gradient], &device));
+                values(value.clone())[0]
+            })
+            .to_vec()
+    }
+
+    fn close(found: &[f32], expected: [f64; 3]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn adam_follows_algorithm_1() {
+        let settings = |weight_decay| Settings::Adam {
+            lr: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.99,
+            epsilon: 1e-8,
+            weight_decay,
+        };
+        for decay in [0.0, 0.1] {
+            let (mut x, mut m, mut v) = (1.0_f64, 0.0, 0.0);
+            let mut step = 0;
+            let expected = [0.5, -1.0, 0.25].map(|gradient| {
+                step += 1;
+                let g = gradient + decay * x;
+                m = 0.9 * m + 0.1 * g;
+                v = 0.99 * v + 0.01 * g * g;
+                let (m, v) = (m / (1.0 - 0.9_f64.powi(step)), v / (1.0 - 0.99_f64.powi(step)));
+                x -= 0.1 * m / (v.sqrt() + 1e-8);
+                x
+            });
+            close(&steps(&settings(decay)), expected);
+        }
+        // The first step is the learning rate, whatever the gradient: by hand.
+        assert!((steps(&settings(0.0))[0] - 0.9).abs() < 1e-6);
+    }
+
+    #[test]
+    fn sgd_gathers_momentum() {
+        let settings = |momentum, weight_decay| Settings::Sgd {
+            lr: 0.1,
+            momentum,
+            weight_decay,
+        };
+        close(&steps(&settings(0.0, 0.0)), [0.95, 1.05, 1.025]);
+        // Velocities 0.5, -0.55, -0.245.
+        close(&steps(&settings(0.9, 0.0)), [0.95, 1.005, 1.0295]);
+        // Gradients with decay 0.6, -0.906, 0.25 + 0.1 * 1.0306.
+        close(&steps(&settings(0.0, 0.1)), [0.94, 1.0306, 0.995294]);
+    }
+}

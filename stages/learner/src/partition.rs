@@ -169,7 +169,9 @@ fn dirichlet(
                 start = *end;
             }
         }
-        held.iter_mut().for_each(|rows| stream.shuffle(rows));
+        for rows in &mut held {
+            stream.shuffle(rows);
+        }
         return Ok(held);
     }
     Err(PartitionError::Unlucky {
@@ -238,7 +240,9 @@ fn few_classes(
             held[*party].extend(rows);
         }
     }
-    held.iter_mut().for_each(|rows| stream.shuffle(rows));
+    for rows in &mut held {
+        stream.shuffle(rows);
+    }
     Ok(held)
 }
 

@@ -31,3 +31,6 @@ fn wrong_sizes(architecture: &Architecture, wants: &str) -> LearnError {
         wants: wants.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
