@@ -35,6 +35,7 @@
 mod catalog;
 mod consumer;
 mod files;
+mod folder;
 mod frame;
 mod groups;
 mod index;

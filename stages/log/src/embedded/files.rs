@@ -13,7 +13,7 @@
 //! what stays is synced before anything follows it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,15 +21,13 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::catalog::{Catalog, Entry, Pid};
+use super::folder;
 use super::frame::{self, Frame};
 use super::index::{Extent, Index};
 use super::segment::{self, Scan, Scanned};
 use super::storage::{At, Limit, Storage, take};
 use crate::error::{Cause, LogError};
 use crate::record::{Offset, Record};
-
-const VERSION: u32 = 1;
-const FORMAT: &str = "fedstill log ";
 
 /// The usual size of a segment.
 pub(super) const SEGMENT_BYTES: u64 = 128 << 20;
@@ -51,7 +49,7 @@ pub(super) struct Files {
     /// the extents in memory.
     segment_bytes: u64,
     /// Locked as long as the log is open.
-    _lock: Lock,
+    _lock: folder::Lock,
 }
 
 /// The segment that is written.
@@ -71,8 +69,8 @@ impl Files {
     /// Opens the log in a folder, which it makes if need be, with the sum of its entries.
     pub(super) fn open(folder: &Path, segment_bytes: u64) -> Result<(Self, Catalog), LogError> {
         std::fs::create_dir_all(folder).map_err(|e| LogError::io("making", folder, e))?;
-        let lock = lock(folder)?;
-        check_format(folder)?;
+        let lock = folder::lock(folder)?;
+        folder::check_format(folder)?;
         let index = Index::open(folder)?;
         let (mut catalog, mut segment) = index.load()?;
         let (active, tail) = loop {
@@ -84,7 +82,7 @@ impl Files {
             index.seal(segment, each(&tail), &catalog)?;
             segment += 1;
         };
-        sync_folder(folder)?;
+        folder::sync(folder)?;
         let files = Self {
             folder: folder.to_owned(),
             active: Mutex::new(active),
@@ -102,7 +100,7 @@ impl Files {
         let segment = active.segment + 1;
         let path = segment::path(&self.folder, segment);
         let file = open_segment(&path)?;
-        sync_folder(&self.folder)?;
+        folder::sync(&self.folder)?;
         // From here on readers find these records through the index.
         self.tail.write().clear();
         *active = Active {
@@ -377,75 +375,4 @@ fn recover(folder: &Path, segment: u32, catalog: &mut Catalog) -> Result<(Active
 fn open_segment(path: &Path) -> Result<File, LogError> {
     let open = OpenOptions::new().append(true).create(true).open(path);
     open.map_err(|e| LogError::io("opening", path, e))
-}
-
-/// The lock of a folder, held until it is dropped.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing would do, were it not for a child process that is just being started and still
-        // has a copy of the handle. If this fails, it is closed all the same.
-        let _ = self.0.unlock();
-    }
-}
-
-fn lock(folder: &Path) -> Result<Lock, LogError> {
-    let path = folder.join("LOCK");
-    let open = OpenOptions::new().append(true).create(true).open(&path);
-    let file = open.map_err(|e| LogError::io("opening", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Cause::InUse(folder.to_owned()).into()),
-        Err(TryLockError::Error(e)) => Err(LogError::io("locking", &path, e)),
-    }
-}
-
-/// Refuses a folder of another version, or of something else; marks an empty one as this version.
-fn check_format(folder: &Path) -> Result<(), LogError> {
-    let path = folder.join("FORMAT");
-    let failed = |e| LogError::io("reading", &path, e);
-    let mut found = String::new();
-    match File::open(&path) {
-        Ok(file) => {
-            file.take(100).read_to_string(&mut found).map_err(failed)?;
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            for other in std::fs::read_dir(folder).map_err(failed)? {
-                let name = other.map_err(failed)?.file_name();
-                // A crash while the folder was made leaves no more than these.
-                if name != "LOCK" && name != "FORMAT.new" {
-                    let path = folder.to_owned();
-                    return Err(Cause::NotALog { path }.into());
-                }
-            }
-            let failed = |e| LogError::io("writing", &path, e);
-            let new = folder.join("FORMAT.new");
-            let mut file = File::create(&new).map_err(failed)?;
-            writeln!(file, "{FORMAT}{VERSION}").map_err(failed)?;
-            file.sync_all().map_err(failed)?;
-            std::fs::rename(&new, &path).map_err(failed)?;
-            return sync_folder(folder);
-        }
-        Err(e) => return Err(failed(e)),
-    }
-    if found.trim_end() == format!("{FORMAT}{VERSION}") {
-        return Ok(());
-    }
-    Err(Cause::Version {
-        path: folder.to_owned(),
-        found: found.trim_end().trim_start_matches(FORMAT).to_owned(),
-        expected: VERSION,
-    }
-    .into())
-}
-
-/// Makes the names of new files durable.
-fn sync_folder(folder: &Path) -> Result<(), LogError> {
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| LogError::io("writing", folder, e))?;
-    }
-    Ok(())
 }
