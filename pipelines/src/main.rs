@@ -1,1 +1,5 @@
-fn main() {}
+//! The `fedstill` command.
+
+fn main() -> std::process::ExitCode {
+    fedstill::main()
+}

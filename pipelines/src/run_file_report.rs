@@ -99,7 +99,11 @@ mod tests {
 
     #[test]
     fn the_place_shown_is_the_problem_s() {
-        for (text, found) in [("a = 'é' # ü\n b = 'éé', ronds", "ronds"), ("\ta\r\n\tronds", "ronds"), ("ronds", "ronds")] {
+        for (text, found) in [
+            ("a = 'é' # ü\n b = 'éé', ronds", "ronds"),
+            ("\ta\r\n\tronds", "ronds"),
+            ("ronds", "ronds"),
+        ] {
             let problem = problem(text, found);
             let shown = plain(text, &problem);
             let place = format!("a/run.toml:{}:{}", problem.line, problem.column);
@@ -111,7 +115,10 @@ mod tests {
     fn what_is_missing_is_shown_at_an_empty_place() {
         for text in ["", "\n", "name = 1"] {
             let shown = plain(text, &problem(text, ""));
-            assert!(shown.contains("help: did you mean") && shown.contains("run.toml"), "{shown}");
+            assert!(
+                shown.contains("help: did you mean") && shown.contains("run.toml"),
+                "{shown}"
+            );
         }
     }
 

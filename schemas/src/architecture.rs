@@ -13,7 +13,9 @@ pub struct Architecture {
 
 /// The text is not `family` or `family[size,size,..]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not an architecture: write a family, or a family with its sizes, as in lenet, cnn[16,32] or mlp[200]")]
+#[error(
+    "'{0}' is not an architecture: write a family, or a family with its sizes, as in lenet, cnn[16,32] or mlp[200]"
+)]
 pub struct NotAnArchitecture(pub String);
 
 impl Architecture {

@@ -60,7 +60,10 @@ impl fmt::Display for Disclosure {
 /// A kind of work, deployed and scaled on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the design's words: each stage has a file that says what it does")]
+#[expect(
+    missing_docs,
+    reason = "the design's words: each stage has a file that says what it does"
+)]
 pub enum Stage {
     Pretrain,
     Train,

@@ -85,9 +85,6 @@ impl ResolvedRun {
 
     /// Whether model slots are architectures (a model of the server), not parties.
     pub fn scores_architectures(&self) -> bool {
-        self.pipeline
-            .round
-            .iter()
-            .any(|step| step.who == Who::Architectures)
+        self.pipeline.round.iter().any(|step| step.who == Who::Architectures)
     }
 }

@@ -314,7 +314,11 @@ mod tests {
             base,
             changed(|t| t.reads.get_mut("model").unwrap().sha256 = Digest::of(b"other"))
         );
-        assert_eq!(base, changed(|t| t.at.run = "b-fedmd-0".into()), "a run's name decides no bits");
+        assert_eq!(
+            base,
+            changed(|t| t.at.run = "b-fedmd-0".into()),
+            "a run's name decides no bits"
+        );
     }
 
     #[test]

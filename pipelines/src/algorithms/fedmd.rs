@@ -1,0 +1,34 @@
+//! FedMD: heterogeneous federated learning by model distillation (Li and Wang 2019, arXiv:1910.03581).
+//!
+//! ```text
+//! round 0   pretrain (public labels, once an architecture) ──> transfer (private labels) ──> evaluate
+//! round r   predict (raw logits on the alignment set) ──> aggregate (mean) ──> join
+//!             ──> digest (MAE to the mean) ──> revisit (private labels) ──> evaluate
+//! ```
+//!
+//! Settings are those of the authors' released configuration for CIFAR (Adam 1e-3 throughout, digest and private
+//! training with Adam states of their own that persist across rounds). Early stopping watches a fifth of a step's own
+//! rows; the released code watches the test set. Pretraining runs once an architecture: its parties would compute the
+//! same weights.
+
+use super::{digest, plain, revisit, transfer_learning};
+use fedstill_schemas::pipeline::{Disclosure, Pipeline, Rule, Stage, Step, Target, Who};
+
+pub(super) fn pipeline() -> Pipeline {
+    Pipeline {
+        name: "fedmd".to_owned(),
+        discloses: vec![Disclosure::Predictions, Disclosure::Consensus],
+        warmup: transfer_learning(Who::Parties),
+        round: vec![
+            plain(Stage::Predict, Who::Parties),
+            Step {
+                rule: Some(Rule::Mean),
+                ..plain(Stage::Aggregate, Who::Partitions)
+            },
+            plain(Stage::Join, Who::Server),
+            digest(Target::Consensus),
+            revisit(Who::Parties),
+            plain(Stage::Evaluate, Who::Parties),
+        ],
+    }
+}

@@ -1,0 +1,178 @@
+//! The algorithms that ship, one file each, as data.
+
+mod centralised;
+mod fedmd;
+mod self_digest;
+mod standalone;
+
+use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer};
+use fedstill_schemas::pipeline::{On, Pipeline, Stage, Start, Step, Target, Term, Who};
+
+/// Every pipeline that a run file can name.
+pub fn all() -> Vec<Pipeline> {
+    vec![
+        fedmd::pipeline(),
+        standalone::pipeline(),
+        self_digest::pipeline(),
+        centralised::pipeline(),
+    ]
+}
+
+/// A step that learns nothing and is told nothing: `evaluate`, `predict`, `aggregate`, `join`.
+fn plain(stage: Stage, who: Who) -> Step {
+    Step {
+        name: stage.name().to_owned(),
+        stage,
+        who,
+        start: Start::Own,
+        terms: Vec::new(),
+        fit: None,
+        rule: None,
+        keep: None,
+    }
+}
+
+/// A step that learns from one term.
+fn learning(name: &str, stage: Stage, who: Who, start: Start, term: Term, fit: Fit) -> Step {
+    Step {
+        name: name.to_owned(),
+        start,
+        terms: vec![term],
+        fit: Some(fit),
+        ..plain(stage, who)
+    }
+}
+
+fn term(on: On, target: Target, loss: Loss) -> Term {
+    Term {
+        on,
+        target,
+        loss,
+        weight: 1.0,
+    }
+}
+
+fn adam(epochs: u32, batch: u32, stop: Option<EarlyStop>) -> Fit {
+    Fit {
+        epochs,
+        batch,
+        optimizer: Optimizer::adam(1e-3),
+        stop,
+    }
+}
+
+/// FedMD's steps before collaboration: public pretraining once an architecture, transfer on private data.
+fn transfer_learning(private: Who) -> Vec<Step> {
+    let labels = |on| term(on, Target::Labels, Loss::CrossEntropy);
+    let early = |patience, min_delta| Some(EarlyStop { patience, min_delta });
+    let pretrain = learning(
+        "pretrain",
+        Stage::Pretrain,
+        Who::Architectures,
+        Start::Fresh,
+        labels(On::Public),
+        adam(20, 128, early(3, 0.005)),
+    );
+    let transfer = learning(
+        "transfer",
+        Stage::Train,
+        private,
+        Start::Step("pretrain".to_owned()),
+        labels(On::Private),
+        adam(25, 32, early(10, 0.0)),
+    );
+    let transfer = Step {
+        keep: Some("private".to_owned()),
+        ..transfer
+    };
+    vec![pretrain, transfer, plain(Stage::Evaluate, private)]
+}
+
+/// FedMD's "revisit": a few epochs on private data.
+fn revisit(private: Who) -> Step {
+    let labels = term(On::Private, Target::Labels, Loss::CrossEntropy);
+    let step = learning("revisit", Stage::Train, private, Start::Own, labels, adam(4, 5, None));
+    Step {
+        keep: Some("private".to_owned()),
+        ..step
+    }
+}
+
+/// FedMD's "digest": one epoch on the alignment set towards a target, by the mean absolute error of raw logits.
+fn digest(target: Target) -> Step {
+    let towards = term(On::Alignment, target, Loss::Mae);
+    let step = learning(
+        "digest",
+        Stage::Distill,
+        Who::Parties,
+        Start::Own,
+        towards,
+        adam(1, 256, None),
+    );
+    Step {
+        keep: Some("digest".to_owned()),
+        ..step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fedstill_schemas::plan::{ARCHIVE, phases};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn baselines_share_the_warm_up_with_fedmd_step_by_step() {
+        let fedmd = fedmd::pipeline();
+        assert_eq!(standalone::pipeline().warmup, fedmd.warmup);
+        assert_eq!(self_digest::pipeline().warmup, fedmd.warmup);
+        assert_eq!(self_digest::pipeline().step(1, "revisit"), fedmd.step(1, "revisit"));
+        assert_eq!(standalone::pipeline().step(1, "revisit"), fedmd.step(1, "revisit"));
+    }
+
+    #[test]
+    fn fedmd_waits_for_others_only_to_aggregate() {
+        let steps =
+            |round| -> Vec<Vec<String>> { phases(&fedmd::pipeline(), round).into_iter().map(|p| p.steps).collect() };
+        assert_eq!(
+            steps(0),
+            [vec!["pretrain"], vec!["transfer", "evaluate"], vec![ARCHIVE]]
+        );
+        assert_eq!(
+            steps(1),
+            [
+                vec!["predict"],
+                vec!["aggregate"],
+                vec!["join"],
+                vec!["digest", "revisit", "evaluate"],
+                vec![ARCHIVE]
+            ]
+        );
+    }
+
+    #[test]
+    fn every_pipeline_has_distinct_steps_that_say_how_they_train() {
+        for pipeline in all() {
+            for steps in [&pipeline.warmup, &pipeline.round] {
+                let names: BTreeSet<_> = steps.iter().map(|step| &step.name).collect();
+                assert_eq!(names.len(), steps.len(), "{}", pipeline.name);
+                for step in steps {
+                    assert_eq!(
+                        step.stage.makes_model(),
+                        step.fit.is_some(),
+                        "{} {}",
+                        pipeline.name,
+                        step.name
+                    );
+                    assert_eq!(
+                        step.fit.is_some(),
+                        !step.terms.is_empty(),
+                        "{} {}",
+                        pipeline.name,
+                        step.name
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What FedMD's extra steps on public data are worth by themselves: the same steps, with a party's own logits as target.
+//!
+//! ```text
+//! round 0   pretrain ──> transfer ──> evaluate
+//! round r   digest (MAE to the party's own logits) ──> revisit ──> evaluate
+//! ```
+
+use super::{digest, plain, revisit, transfer_learning};
+use fedstill_schemas::pipeline::{Pipeline, Stage, Target, Who};
+
+pub(super) fn pipeline() -> Pipeline {
+    Pipeline {
+        name: "self_digest".to_owned(),
+        discloses: Vec::new(),
+        warmup: transfer_learning(Who::Parties),
+        round: vec![
+            digest(Target::Own),
+            revisit(Who::Parties),
+            plain(Stage::Evaluate, Who::Parties),
+        ],
+    }
+}

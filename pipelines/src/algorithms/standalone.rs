@@ -1,0 +1,18 @@
+//! What a party reaches alone: FedMD's local steps, and no exchange.
+//!
+//! ```text
+//! round 0   pretrain ──> transfer ──> evaluate
+//! round r   revisit ──> evaluate
+//! ```
+
+use super::{plain, revisit, transfer_learning};
+use fedstill_schemas::pipeline::{Pipeline, Stage, Who};
+
+pub(super) fn pipeline() -> Pipeline {
+    Pipeline {
+        name: "standalone".to_owned(),
+        discloses: Vec::new(),
+        warmup: transfer_learning(Who::Parties),
+        round: vec![revisit(Who::Parties), plain(Stage::Evaluate, Who::Parties)],
+    }
+}

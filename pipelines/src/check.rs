@@ -1,0 +1,184 @@
+//! `fedstill check`: what a run file would do, without doing it.
+
+use crate::estimate::{self, bytes};
+use crate::resolve::{Job, Resolved};
+use fedstill_learner::{Model, Registry};
+use fedstill_schemas::fit::{Fit, Loss, Optimizer, Per};
+use fedstill_schemas::pipeline::{On, Start, Step, Target, Who};
+use fedstill_schemas::plan::chunk_rows;
+use std::fmt::Write;
+
+/// The plan of every pipeline of the file; seeds differ in nothing that is shown.
+pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
+    let file = &resolved.file;
+    let seeds: Vec<String> = file.seeds.iter().map(u64::to_string).collect();
+    let mut out = format!(
+        "{}: {} parties, {} rounds, seed{} {}\n",
+        file.name,
+        file.parties.count,
+        file.rounds,
+        if seeds.len() == 1 { "" } else { "s" },
+        seeds.join(", ")
+    );
+    for name in file.pipelines() {
+        if let Some(job) = resolved.jobs.iter().find(|job| job.resolved.pipeline.name == name) {
+            out.push('\n');
+            out.push_str(&of_job(job, file.rounds, registry));
+        }
+    }
+    out
+}
+
+fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
+    let run = &job.resolved;
+    let mut out = String::new();
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    line(format!("{} ({})", run.pipeline.name, job.id));
+    for (title, steps) in [("round 0", &run.pipeline.warmup), ("each round", &run.pipeline.round)] {
+        line(format!("  {title}"));
+        for step in steps {
+            line(format!(
+                "    {:<10} {:<22} {}",
+                step.name,
+                who(job, step.who),
+                does(step)
+            ));
+        }
+    }
+    line("  what leaves a party".to_owned());
+    if run.pipeline.discloses.is_empty() {
+        line("    nothing".to_owned());
+    }
+    for disclosure in &run.pipeline.discloses {
+        line(format!("    {disclosure}"));
+    }
+    if estimate::exchanges(job) {
+        let (up, down) = estimate::wire(job);
+        let parties = run.parties.len() as u64;
+        line(format!(
+            "  payload a round: {} up from each party ({} together), {} down to each; chunks of {} rows",
+            bytes(up),
+            bytes(up * parties),
+            bytes(down),
+            chunk_rows(run).min(run.alignment)
+        ));
+    }
+    line(format!(
+        "  data: {} private rows, {} public, {} in each alignment set, {} to test on; head of {} classes",
+        run.private.take,
+        run.public.as_ref().map_or(0, |set| set.take),
+        run.alignment,
+        run.test.rows,
+        run.head()
+    ));
+    let models: Vec<String> = run
+        .architectures()
+        .into_iter()
+        .map(|architecture| {
+            let model = Model {
+                architecture,
+                shape: run.private.shape,
+                classes: run.head(),
+            };
+            let parameters = fedstill_learner::parameters(registry, &model).unwrap_or(0);
+            format!("{architecture} {parameters}")
+        })
+        .collect();
+    line(format!("  parameters: {}", models.join(", ")));
+    line(format!(
+        "  memory: about {} besides the data",
+        bytes(memory(job, registry))
+    ));
+    line(format!(
+        "  disk: about {}",
+        bytes(estimate::disk(job, rounds, registry))
+    ));
+    out
+}
+
+/// Sums of the open chunks, and a task's weights, gradients and two moments on each of two threads.
+fn memory(job: &Job, registry: &Registry) -> u64 {
+    let run = &job.resolved;
+    let largest = run.architectures().into_iter().filter_map(|architecture| {
+        let model = Model {
+            architecture,
+            shape: run.private.shape,
+            classes: run.head(),
+        };
+        fedstill_learner::parameters(registry, &model).ok()
+    });
+    let weights = largest.max().unwrap_or(0) * 4;
+    // Eight bytes a sum, four a vote; the consensus in float32.
+    let sums = u64::from(run.alignment) * u64::from(run.head()) * 16;
+    2 * 6 * weights + sums + (32 << 20)
+}
+
+fn who(job: &Job, who: Who) -> String {
+    let run = &job.resolved;
+    match who {
+        Who::Parties => format!("each of {} parties", run.parties.len()),
+        Who::Architectures => format!("server, {} architectures", run.architectures().len()),
+        Who::Partitions => "server, by partition".to_owned(),
+        Who::Server => "server".to_owned(),
+    }
+}
+
+fn does(step: &Step) -> String {
+    let mut text = String::new();
+    for term in &step.terms {
+        let on = match term.on {
+            On::Private => "private rows",
+            On::Public => "public rows",
+            On::Alignment => "alignment set",
+        };
+        let target = match term.target {
+            Target::Labels => "their labels",
+            Target::Consensus => "the consensus",
+            Target::Own => "the model's own logits",
+        };
+        let _ = write!(text, "{} of {on} to {target}; ", loss(term.loss));
+    }
+    match &step.start {
+        Start::Step(name) => {
+            let _ = write!(text, "starts from {name}; ");
+        }
+        Start::Fresh => text.push_str("starts fresh; "),
+        Start::Own => {}
+    }
+    if let Some(fit) = &step.fit {
+        text.push_str(&fit_text(fit));
+    }
+    text.trim_end_matches("; ").to_owned()
+}
+
+fn loss(loss: Loss) -> String {
+    match loss {
+        Loss::CrossEntropy => "cross entropy".to_owned(),
+        Loss::Kl { t, times_t2, per } => {
+            let scale = if times_t2 { ", times T^2" } else { "" };
+            let per = if per == Per::Batch { "row" } else { "element" };
+            format!("KL (T = {t}{scale}, mean per {per})")
+        }
+        Loss::Mae => "mean absolute error".to_owned(),
+        Loss::Mse => "mean squared error".to_owned(),
+    }
+}
+
+fn fit_text(fit: &Fit) -> String {
+    let optimizer = match fit.optimizer {
+        Optimizer::Adam { lr, .. } => format!("Adam {lr}"),
+        Optimizer::Sgd { lr, momentum, .. } => format!("SGD {lr}, momentum {momentum}"),
+    };
+    let epochs = if fit.epochs == 1 {
+        "1 epoch".to_owned()
+    } else {
+        format!("{} epochs", fit.epochs)
+    };
+    let stop = fit.stop.as_ref().map_or(String::new(), |stop| {
+        format!(", stops after {} without improvement", stop.patience)
+    });
+    format!("{epochs} in batches of {}, {optimizer}{stop}", fit.batch)
+}

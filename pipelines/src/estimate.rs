@@ -1,0 +1,223 @@
+//! What a run will take: rows that its tasks train on and predict, bytes that cross and that stay on disk, and, from a
+//! short trial of each architecture on this machine, time.
+
+use crate::resolve::{Job, Resolved};
+use fedstill_learner::{FitJob, Model, Registry, TargetData, TermData};
+use fedstill_log::Clock;
+use fedstill_schemas::fit::{Fit, Loss, Optimizer};
+use fedstill_schemas::pipeline::{On, Stage, Step, Target, Who};
+use fedstill_schemas::plan::{chunk_rows, phases};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Work of one run, for one subject of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Work {
+    /// Rows that go forward and backward; with early stopping, at most.
+    pub(crate) trained: u64,
+    /// Rows that go forward only.
+    pub(crate) predicted: u64,
+}
+
+/// Rows that `step` handles for a subject with so many private rows.
+pub(crate) fn work(job: &Job, step: &Step, private_rows: u64) -> Work {
+    let run = &job.resolved;
+    let rows = |on: On| match on {
+        On::Private => private_rows,
+        On::Public => run.public.as_ref().map_or(0, |set| u64::from(set.take)),
+        On::Alignment => u64::from(run.alignment),
+    };
+    let mut work = Work::default();
+    if let Some(fit) = &step.fit {
+        for term in &step.terms {
+            work.trained += rows(term.on) * u64::from(fit.epochs);
+            if term.target == Target::Own {
+                work.predicted += rows(term.on);
+            }
+        }
+    }
+    match step.stage {
+        Stage::Predict => work.predicted += u64::from(run.alignment),
+        Stage::Evaluate => work.predicted += u64::from(run.test.rows),
+        _ => {}
+    }
+    work
+}
+
+/// Bytes that one party's predictions take in a round, and what every party reads back.
+pub(crate) fn wire(job: &Job) -> (u64, u64) {
+    let run = &job.resolved;
+    let values = u64::from(run.alignment) * u64::from(run.head());
+    let indices = u64::from(run.alignment) * 4;
+    // Schema, metadata and framing of an Arrow stream, as measured.
+    let frames = 1100 * u64::from(run.alignment.div_ceil(chunk_rows(run).max(1)));
+    (
+        values * run.precision.bytes() as u64 + indices + frames,
+        values * 4 + indices + frames,
+    )
+}
+
+/// Whether a run's rounds exchange predictions.
+pub(crate) fn exchanges(job: &Job) -> bool {
+    job.resolved
+        .pipeline
+        .round
+        .iter()
+        .any(|step| step.stage == Stage::Predict)
+}
+
+/// Tasks of a round: one a subject and step, and the archive.
+pub(crate) fn tasks(job: &Job, round: u32) -> u64 {
+    let run = &job.resolved;
+    let chunks = run.alignment.div_ceil(chunk_rows(run).max(1));
+    let subjects = |who: Who| match who {
+        Who::Parties => run.parties.len() as u64,
+        Who::Architectures => run.architectures().len() as u64,
+        Who::Partitions => u64::from(chunks.min(fedstill_stages::federation::PARTITIONS)),
+        Who::Server => 1,
+    };
+    let phases = phases(&run.pipeline, round);
+    phases
+        .iter()
+        .map(|phase| subjects(phase.who) * phase.steps.len() as u64)
+        .sum()
+}
+
+/// Disk that a run takes: weights and optimizer states of every step that makes a model, predictions on log and in
+/// stores, results.
+pub(crate) fn disk(job: &Job, rounds: u32, registry: &Registry) -> u64 {
+    let run = &job.resolved;
+    let bytes = |architecture| {
+        let model = Model {
+            architecture,
+            shape: run.private.shape,
+            classes: run.head(),
+        };
+        fedstill_learner::parameters(registry, &model).unwrap_or(0) * 4
+    };
+    let of_step = |step: &Step| -> u64 {
+        // Adam keeps two moments beside the weights.
+        let copies = if step.keep.is_some() { 3 } else { 1 };
+        match step.who {
+            _ if !step.stage.makes_model() => 0,
+            Who::Architectures => run.architectures().into_iter().map(bytes).sum::<u64>() * copies,
+            _ => run.parties.iter().map(bytes).sum::<u64>() * copies,
+        }
+    };
+    let of_steps = |steps: &[Step]| steps.iter().map(of_step).sum::<u64>();
+    let (up, down) = if exchanges(job) { wire(job) } else { (0, 0) };
+    let crossing = 2 * (up * run.parties.len() as u64 + down);
+    let draws = 12 * u64::from(run.private.take + run.alignment)
+        + 12 * run.public.as_ref().map_or(0, |set| u64::from(set.take));
+    of_steps(&run.pipeline.warmup) + u64::from(rounds) * (of_steps(&run.pipeline.round) + crossing + draws)
+}
+
+/// Seconds that a row takes, forward and backward, and forward only, by architecture.
+pub(crate) type Rates = BTreeMap<String, (f64, f64)>;
+
+/// Tries each architecture on a few rows of this machine.
+pub(crate) fn rates(resolved: &Resolved, registry: &Registry, clock: &dyn Clock) -> Rates {
+    const ROWS: u32 = 256;
+    let mut rates = Rates::new();
+    let (Some(job), Some(data)) = (resolved.jobs.first(), resolved.data.first()) else {
+        return rates;
+    };
+    let run = &job.resolved;
+    let rows: Vec<u32> = (0..ROWS.min(data.rows())).collect();
+    let settings = Fit {
+        epochs: 1,
+        batch: 32,
+        optimizer: Optimizer::adam(1e-3),
+        stop: None,
+    };
+    for architecture in run.architectures() {
+        let model = Model {
+            architecture,
+            shape: run.private.shape,
+            classes: run.head(),
+        };
+        let trial = |rows: &[u32]| {
+            let term = TermData {
+                data,
+                rows,
+                target: TargetData::Labels { offset: 0 },
+                loss: Loss::CrossEntropy,
+                weight: 1.0,
+            };
+            let fitted = fedstill_learner::fit(
+                registry,
+                &FitJob {
+                    model,
+                    start: None,
+                    optimizer: None,
+                    terms: vec![term],
+                    settings: &settings,
+                    seed: 0,
+                    round: 0,
+                    step: "trial",
+                    subject: "trial",
+                    cancel: &|| false,
+                },
+            );
+            fitted.ok()
+        };
+        let seconds = |from: Duration| (clock.monotonic() - from).as_secs_f64();
+        let measured = fedstill_learner::job(|| {
+            // The first batches fault memory in: they do not count.
+            trial(&rows[..rows.len().min(32)])?;
+            let start = clock.monotonic();
+            let fitted = trial(&rows)?;
+            let train = seconds(start) / rows.len() as f64;
+            let start = clock.monotonic();
+            fedstill_learner::predict(registry, &model, &fitted.weights, data, &rows).ok()?;
+            Some((train, seconds(start) / rows.len() as f64))
+        });
+        if let Some(measured) = measured {
+            rates.insert(architecture.to_string(), measured);
+        }
+    }
+    rates
+}
+
+/// Seconds of one thread that a run takes: at most, where steps stop early.
+pub(crate) fn seconds(job: &Job, rounds: u32, rates: &Rates) -> f64 {
+    let run = &job.resolved;
+    let of = |architecture: &fedstill_schemas::Architecture, work: Work| {
+        let (train, predict) = rates.get(&architecture.to_string()).copied().unwrap_or_default();
+        work.trained as f64 * train + work.predicted as f64 * predict
+    };
+    let share = u64::from(run.private.take) / run.parties.len().max(1) as u64;
+    let of_steps = |steps: &[Step]| -> f64 {
+        let of_step = |step: &Step| -> f64 {
+            match step.who {
+                Who::Parties => run.parties.iter().map(|own| of(own, work(job, step, share))).sum(),
+                Who::Architectures => {
+                    let all = u64::from(run.private.take);
+                    run.architectures()
+                        .into_iter()
+                        .map(|own| of(own, work(job, step, all)))
+                        .sum()
+                }
+                Who::Partitions | Who::Server => 0.0,
+            }
+        };
+        steps.iter().map(of_step).sum()
+    };
+    of_steps(&run.pipeline.warmup) + f64::from(rounds) * of_steps(&run.pipeline.round)
+}
+
+/// Bytes for people.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// Seconds for people: two figures are enough for an estimate.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 90.0 {
+        format!("{:.0} s", seconds.max(1.0))
+    } else if seconds < 5400.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3600.0)
+    }
+}

@@ -1,0 +1,18 @@
+//! The algorithms of fedstill as data, and the `fedstill` command.
+//!
+//! ```text
+//! run file ──> resolve (data by content, defaults filled in) ──> one run a pipeline and seed ──> results in Parquet
+//! ```
+
+pub mod algorithms;
+mod check;
+mod command;
+mod estimate;
+mod folder;
+mod progress;
+mod report;
+mod resolve;
+mod run;
+mod run_file_report;
+
+pub use command::main;

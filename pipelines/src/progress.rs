@@ -1,0 +1,146 @@
+//! Rounds, steps and parties as they go: a bar where a person watches, plain lines where not.
+
+use crate::estimate;
+use crate::resolve::Job;
+use fedstill_schemas::events::Closed;
+use fedstill_schemas::task::Task;
+use fedstill_stages::StageError;
+use fedstill_stages::context::Observer;
+use fedstill_stages::rounds::Round;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+/// Shows a run's progress.
+#[derive(Debug)]
+pub(crate) struct Display {
+    bar: ProgressBar,
+    plain: bool,
+    job: Job,
+    rounds: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    round: u32,
+    /// Tasks of the open phase's steps that are done, of how many.
+    steps: BTreeMap<String, (usize, usize)>,
+    running: BTreeMap<String, usize>,
+}
+
+impl Display {
+    /// The display of a run of so many rounds.
+    pub(crate) fn new(job: &Job, rounds: u32) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let tasks = (0..=rounds).map(|round| estimate::tasks(job, round)).sum();
+        let bar = ProgressBar::with_draw_target(
+            Some(tasks),
+            if plain {
+                ProgressDrawTarget::hidden()
+            } else {
+                ProgressDrawTarget::stderr()
+            },
+        );
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:<28} {bar:24} {percent:>3} %  {elapsed_precise}  {wide_msg}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_prefix(job.id.clone());
+        Self {
+            bar,
+            plain,
+            job: job.clone(),
+            rounds,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Leaves the bar as it is, or takes it away when the run is done.
+    pub(crate) fn end(&self, done: bool) {
+        if done {
+            self.bar.finish_with_message("done");
+        } else {
+            self.bar.abandon();
+        }
+    }
+
+    fn show(&self, state: &State) {
+        let steps: Vec<String> = state
+            .steps
+            .iter()
+            .map(|(step, (done, all))| format!("{step} {done}/{all}"))
+            .collect();
+        self.bar
+            .set_message(format!("round {}/{}  {}", state.round, self.rounds, steps.join("  ")));
+    }
+}
+
+impl Observer for Display {
+    fn opened(&self, round: &Round, members: usize) {
+        let mut state = self.state.lock();
+        state.round = round.planned.at().round;
+        let steps = &round.planned.phases[round.phase() as usize].steps;
+        state.steps = steps.iter().map(|step| (step.clone(), (0, members))).collect();
+        // Rounds and phases that were done before an interruption count at once.
+        let before: u64 = (0..state.round).map(|round| estimate::tasks(&self.job, round)).sum();
+        let phases = round.planned.phases.iter().zip(&round.closed);
+        let closed: usize = phases
+            .map(|(phase, closed)| phase.steps.len() * closed.members.len())
+            .sum();
+        self.bar.set_position(before + closed as u64);
+        self.show(&state);
+    }
+
+    fn started(&self, task: &Task) {
+        *self.state.lock().running.entry(task.step.clone()).or_default() += 1;
+    }
+
+    fn finished(&self, task: &Task, error: Option<&StageError>) {
+        let mut state = self.state.lock();
+        if let Some(count) = state.running.get_mut(&task.step) {
+            *count = count.saturating_sub(1);
+        }
+        if matches!(error, Some(StageError::Retry(_) | StageError::Cancelled)) {
+            return;
+        }
+        if let Some((done, all)) = state.steps.get_mut(&task.step) {
+            *done = (*done + 1).min(*all);
+        }
+        self.bar.inc(1);
+        self.show(&state);
+    }
+
+    fn closed(&self, closed: &Closed) {
+        for (subject, reason) in &closed.missing {
+            let line = format!(
+                "{} round {}: without {subject}: {reason}",
+                closed.at.run, closed.at.round
+            );
+            if self.plain {
+                eprintln!("{line}")
+            } else {
+                self.bar.println(line)
+            }
+        }
+        if self.plain {
+            let steps = self.job.resolved.pipeline.steps(closed.at.round);
+            let names = closed.members.values().next().map_or(Vec::new(), |done| {
+                done.iter().map(|done| done.result.step.clone()).collect()
+            });
+            let known = names.iter().any(|name| steps.iter().any(|step| step.name == *name));
+            if known {
+                eprintln!(
+                    "{} round {}/{}: {} ({})",
+                    closed.at.run,
+                    closed.at.round,
+                    self.rounds,
+                    names.join(", "),
+                    closed.members.len()
+                );
+            }
+        }
+    }
+}

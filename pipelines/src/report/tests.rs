@@ -1,0 +1,428 @@
+//! Result tables as `archive` writes them, and the report that they give.
+
+use super::axis::{self, Accuracy};
+use super::summary::Summary;
+use super::{ReportError, Shown, load};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow_schema::DataType;
+use fedstill_schemas::{names, results};
+use parquet::arrow::ArrowWriter;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const ARCHITECTURES: [&str; 2] = ["lenet", "cnn[16,32]"];
+
+/// A row's values that are not zero or empty.
+type Row = Vec<(&'static str, Value)>;
+
+#[derive(Clone)]
+enum Value {
+    Text(String),
+    Number(f64),
+}
+
+struct Results(TempDir);
+
+impl Results {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn load(&self, runs: &[Shown]) -> Result<Summary, ReportError> {
+        load(self.0.path(), runs)
+    }
+
+    fn file(&self, table: &str, run: &str, round: u32) -> PathBuf {
+        self.0.path().join(names::result_file(table, run, round))
+    }
+
+    fn write(&self, table: &'static str, shown: &Shown, round: u32, rows: &[Row]) {
+        let schema = results::schema(table);
+        let own = [
+            ("pipeline", Value::Text(shown.pipeline.clone())),
+            ("seed", Value::Number(shown.seed as f64)),
+        ];
+        let find = |row: &Row, name: &str| {
+            let mut values = own.iter().chain(row);
+            values
+                .find(|(column, _)| *column == name)
+                .map(|(_, value)| value.clone())
+        };
+        let number = |row: &Row, name: &str| match find(row, name) {
+            Some(Value::Number(number)) => number,
+            _ => 0.0,
+        };
+        let text = |row: &Row, name: &str| match find(row, name) {
+            Some(Value::Text(text)) => text,
+            _ => String::new(),
+        };
+        let column = |name: &str, kind: &DataType| -> ArrayRef {
+            let numbers = rows.iter().map(|row| number(row, name));
+            match kind {
+                DataType::Utf8 => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row, name)))),
+                DataType::UInt32 => Arc::new(UInt32Array::from_iter_values(numbers.map(|number| number as u32))),
+                DataType::UInt64 => Arc::new(UInt64Array::from_iter_values(numbers.map(|number| number as u64))),
+                DataType::Int64 => Arc::new(Int64Array::from_iter_values(numbers.map(|number| number as i64))),
+                _ => Arc::new(Float64Array::from_iter_values(numbers)),
+            }
+        };
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| column(field.name(), field.data_type()));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).expect("a table");
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).expect("a writer");
+        writer.write(&batch).expect("rows");
+        let path = self.file(table, &shown.run, round);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, writer.into_inner().expect("a file")).expect("a file");
+    }
+
+    fn scores(&self, shown: &Shown, round: u32, subject: &str, accuracies: &[f64]) {
+        let (mut metrics, mut steps) = (Vec::new(), Vec::new());
+        for (slot, accuracy) in accuracies.iter().enumerate() {
+            metrics.push(vec![
+                ("step", Value::Text("evaluate".to_owned())),
+                ("slot", Value::Number(slot as f64)),
+                ("architecture", Value::Text(ARCHITECTURES[slot % 2].to_owned())),
+                ("test_set", Value::Text("global".to_owned())),
+                ("accuracy", Value::Number(*accuracy)),
+            ]);
+            steps.push(vec![
+                ("step", Value::Text("evaluate".to_owned())),
+                ("subject", Value::Text(format!("{subject}-{slot}"))),
+            ]);
+        }
+        self.write(results::METRICS, shown, round, &metrics);
+        self.write(results::STEPS, shown, round, &steps);
+        self.write(results::ROUNDS, shown, round, &[Vec::new()]);
+    }
+
+    /// Rounds of three parties whose accuracy starts at .490, .500, .510 and grows by `gain` a round.
+    fn run(&self, shown: &Shown, rounds: u32, gain: f64) {
+        for round in 0..=rounds {
+            let grown = f64::from(round) * gain + shown.seed as f64 * 0.004;
+            self.scores(shown, round, "party", &[0.49 + grown, 0.5 + grown, 0.51 + grown]);
+        }
+    }
+
+    /// FedMD, standalone and self_digest of the seeds, finished.
+    fn comparison(&self, seeds: &[u64]) -> Vec<Shown> {
+        let mut all = Vec::new();
+        for (pipeline, gain) in [("fedmd", 0.02), ("standalone", 0.007), ("self_digest", 0.01)] {
+            for seed in seeds {
+                let shown = shown(pipeline, *seed);
+                // Seeds differ a little in what they gain.
+                self.run(&shown, 5, gain + *seed as f64 * 0.001 * (gain / 0.02));
+                all.push(shown);
+            }
+        }
+        all
+    }
+}
+
+/// A line of a table by its label, with single spaces.
+fn line(text: &str, label: &str) -> String {
+    let found = text.lines().find(|line| line.starts_with(&format!("{label}  ")));
+    let words = found.unwrap_or_default().split_whitespace();
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn shown(pipeline: &str, seed: u64) -> Shown {
+    Shown {
+        run: names::run_id("quick-start", pipeline, seed),
+        pipeline: pipeline.to_owned(),
+        seed,
+        rounds: 5,
+    }
+}
+
+#[test]
+fn one_seed_gives_a_table_by_party_and_a_chart() {
+    let results = Results::new();
+    let summary = results.load(&results.comparison(&[0])).expect("results");
+    assert!(!summary.is_empty());
+    assert_eq!(summary.text(80, false), include_str!("expected/one_seed.txt"));
+}
+
+#[test]
+fn several_seeds_give_means_deviations_and_differences_by_seed() {
+    let results = Results::new();
+    let summary = results.load(&results.comparison(&[0, 1, 2])).expect("results");
+    assert_eq!(summary.text(80, false), include_str!("expected/three_seeds.txt"));
+}
+
+#[test]
+fn colours_change_no_character() {
+    let results = Results::new();
+    let summary = results.load(&results.comparison(&[0])).expect("results");
+    let coloured = summary.text(80, true);
+    assert!(coloured.contains("\x1b[36m"));
+    let mut plain = String::new();
+    for (index, part) in coloured.split("\x1b[").enumerate() {
+        plain += if index == 0 {
+            part
+        } else {
+            part.split_once('m').expect("an end").1
+        };
+    }
+    assert_eq!(plain, summary.text(80, false));
+    for width in [20, 40, 60, 80, 100, 1000] {
+        let text = summary.text(width, false);
+        let chart = text.split("mean accuracy by round").last().expect("a chart");
+        let widest = chart.lines().skip(1).map(|line| line.chars().count()).max();
+        assert!(widest <= Some(width.clamp(40, 100)), "{width}: {widest:?}");
+    }
+}
+
+#[test]
+fn a_run_that_has_not_ended_is_shown_as_far_as_it_is() {
+    let results = Results::new();
+    let runs = [shown("fedmd", 0), shown("standalone", 0), shown("self_digest", 0)];
+    results.run(&runs[0], 5, 0.02);
+    results.run(&runs[1], 3, 0.01);
+    let text = results.load(&runs).expect("results").text(80, false);
+    assert!(
+        text.contains("\nbaselines: standalone after round 3, self_digest not started\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nstandalone: 3 of 5 rounds so far\nself_digest: not started\n"),
+        "{text}"
+    );
+    assert_eq!(line(&text, "mean"), "mean .500 .600 +.100 .530 –");
+
+    // Baselines alone, and round 0 alone.
+    let text = results.load(&[shown("fedmd", 1), shown("standalone", 0)]);
+    let text = text.expect("results").text(80, false);
+    assert_eq!(line(&text, "mean"), "mean – – – .530");
+    results.run(&shown("fedmd", 1), 0, 0.02);
+    let text = results.load(&[shown("fedmd", 1)]).expect("results").text(80, false);
+    assert_eq!(line(&text, "mean"), "mean .504 – –");
+    assert!(text.contains("after: fedmd not beyond round 0\n") && text.contains("fedmd: 0 of 5 rounds so far\n"));
+}
+
+#[test]
+fn a_seed_that_is_behind_stays_out_of_the_means() {
+    let results = Results::new();
+    let runs = [shown("fedmd", 0), shown("fedmd", 7)];
+    results.run(&runs[0], 5, 0.02);
+    results.run(&runs[1], 1, 0.09);
+    let text = results.load(&runs).expect("results").text(80, false);
+    assert!(
+        text.contains("fedmd, seed 7: 1 of 5 rounds so far; left out of the means\n"),
+        "{text}"
+    );
+    assert_eq!(line(&text, "mean over seeds"), "mean over seeds .600");
+    assert_eq!(line(&text, "mean, seed 7"), "mean, seed 7 –");
+}
+
+#[test]
+fn nothing_yet_is_an_empty_report() {
+    let results = Results::new();
+    let summary = results.load(&[shown("fedmd", 0)]).expect("no results");
+    assert!(summary.is_empty());
+    assert_eq!(summary.text(80, false), "fedmd: not started\n");
+    assert!(roxmltree::Document::parse(&summary.svg()).is_ok());
+    assert!(results.load(&[]).expect("no runs").is_empty());
+}
+
+#[test]
+fn rounds_and_tables_may_be_missing() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    results.run(&run, 6, 0.02);
+    for round in [0, 1, 2] {
+        fs::remove_file(results.file(results::ROUNDS, &run.run, round)).expect("a file");
+        fs::remove_file(results.file(results::STEPS, &run.run, round)).expect("a file");
+    }
+    fs::remove_file(results.file(results::METRICS, &run.run, 2)).expect("a file");
+    let text = results.load(&[run]).expect("results").text(80, false);
+    assert_eq!(line(&text, "mean"), "mean .500 .620 +.120");
+}
+
+#[test]
+fn models_of_the_server_are_shown_by_architecture() {
+    let results = Results::new();
+    let runs = [shown("centralised", 0), shown("standalone", 0)];
+    for round in 0..=5 {
+        results.scores(&runs[0], round, "architecture", &[0.6, 0.7]);
+    }
+    results.run(&runs[1], 5, 0.01);
+    let text = results.load(&runs).expect("results").text(80, false);
+    let expected = "
+architecture  before  after  gain  standalone
+─────────────────────────────────────────────
+lenet           .600   .600  .000        .550
+cnn[16,32]      .700   .700  .000        .550
+─────────────────────────────────────────────
+mean            .650   .650  .000        .550
+worst           .600   .600  .000        .550
+";
+    assert!(text.contains(expected), "{text}");
+    // The other way round: parties beside the server's models.
+    let text = results
+        .load(&[runs[1].clone(), runs[0].clone()])
+        .expect("results")
+        .text(80, false);
+    assert!(
+        text.contains("\nparty-1      cnn[16,32]      .500   .550  +.050         .700\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn many_parties_are_shown_by_architecture() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    for round in 0..=5 {
+        let accuracies: Vec<f64> = (0..51).map(|slot| 0.5 + f64::from(slot % 2 * round) / 100.0).collect();
+        results.scores(&run, round, "party", &accuracies);
+    }
+    let text = results.load(&[run]).expect("results").text(80, false);
+    let expected = "
+architecture  parties  before  after   gain
+───────────────────────────────────────────
+cnn[16,32]    25         .500   .550  +.050
+lenet         26         .500   .500   .000
+───────────────────────────────────────────
+mean                     .500   .525  +.025
+worst party              .500   .500   .000
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn who_was_late_or_refused_is_named() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    results.run(&run, 5, 0.02);
+    let row = vec![
+        (
+            "stragglers",
+            Value::Text("party-1: it did not answer by the deadline".to_owned()),
+        ),
+        ("refused", Value::Text("party-2: NaN\x1b[2J".to_owned())),
+    ];
+    results.write(results::ROUNDS, &run, 3, &[row]);
+    let text = results.load(&[run]).expect("results").text(80, false);
+    let expected = "
+late or refused:
+  fedmd, seed 0, round 3: party-1: it did not answer by the deadline
+  fedmd, seed 0, round 3: party-2: NaN?[2J
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_file_that_the_run_did_not_write_is_named() {
+    let results = Results::new();
+    let (run, other) = (shown("fedmd", 0), shown("standalone", 0));
+    results.run(&run, 5, 0.02);
+    results.run(&other, 5, 0.02);
+    let path = results.file(results::METRICS, &run.run, 3);
+    let refused = |results: &Results| {
+        let error = results
+            .load(std::slice::from_ref(&run))
+            .expect_err("a foreign file")
+            .to_string();
+        let place = format!("{} is not the metrics table of run '{}': ", path.display(), run.run);
+        let reason = error.strip_prefix(&place).unwrap_or_else(|| panic!("{error}"));
+        reason.trim_end_matches("; move it away, then report again").to_owned()
+    };
+    let whole = fs::read(&path).expect("a file");
+    fs::write(&path, &whole[..whole.len() / 2]).expect("a file");
+    assert!(refused(&results).contains("Parquet"), "{}", refused(&results));
+    fs::write(&path, "not a table").expect("a file");
+    assert!(refused(&results).contains("Parquet"), "{}", refused(&results));
+    fs::copy(results.file(results::METRICS, &other.run, 3), &path).expect("a file");
+    assert_eq!(refused(&results), "it is of pipeline 'standalone', seed 0");
+    fs::copy(results.file(results::ROUNDS, &run.run, 3), &path).expect("a file");
+    assert_eq!(refused(&results), "it has no column 'test_set'");
+    results.scores(&run, 3, "party", &[0.5, f64::NAN]);
+    assert_eq!(refused(&results), "accuracy NaN is not between 0 and 1");
+    results.scores(&run, 3, "party", &[0.5, 1.5]);
+    assert_eq!(refused(&results), "accuracy 1.5 is not between 0 and 1");
+}
+
+#[test]
+fn the_picture_has_a_line_a_pipeline() {
+    let results = Results::new();
+    let runs = results.comparison(&[0, 1, 2]);
+    let picture = results.load(&runs).expect("results").svg();
+    let document = roxmltree::Document::parse(&picture).expect("well-formed XML");
+    let lines: Vec<(Option<&str>, usize)> = document
+        .descendants()
+        .filter(|node| node.has_tag_name("polyline") || node.has_tag_name(("http://www.w3.org/2000/svg", "polyline")))
+        .filter(|node| node.attribute("stroke-width") == Some("3"))
+        .map(|node| {
+            let points = node.attribute("points").unwrap_or_default();
+            (node.attribute("stroke"), points.split_whitespace().count())
+        })
+        .filter(|(_, points)| *points == 6)
+        .collect();
+    // The first pipeline is on top.
+    assert_eq!(
+        lines,
+        [(Some("#009E73"), 6), (Some("#D55E00"), 6), (Some("#0072B2"), 6)]
+    );
+    let texts: Vec<&str> = document
+        .descendants()
+        .filter_map(|node| node.text())
+        .map(str::trim)
+        .collect();
+    for text in [
+        "quick-start",
+        "round",
+        "accuracy on the test set",
+        "fedmd",
+        "standalone",
+        "self_digest",
+        "5",
+    ] {
+        assert!(texts.contains(&text), "{text} is not in {texts:?}");
+    }
+    assert_eq!(picture, results.load(&runs).expect("results").svg());
+}
+
+#[test]
+fn an_axis_holds_its_values_and_is_short() {
+    let around = |low: f64, high: f64| {
+        let axis = Accuracy::around([low, high]);
+        (axis.low, axis.high, axis.step)
+    };
+    assert_eq!(around(0.5, 0.6), (500, 600, 20));
+    assert_eq!(around(0.49 + 0.01, 0.1 + 0.2), (300, 500, 50));
+    assert_eq!(around(0.5, 0.5), (500, 505, 5));
+    assert_eq!(around(0.0, 0.0), (0, 5, 5));
+    assert_eq!(around(1.0, 1.0), (995, 1000, 5));
+    assert_eq!(around(0.0, 1.0), (0, 1000, 200));
+    for low in 0..=100 {
+        for high in low..=100 {
+            let (low, high) = (f64::from(low) / 100.0, f64::from(high) / 100.0);
+            let axis = Accuracy::around([low, high]);
+            assert!(axis.place(low) > -1e-9 && axis.place(high) < 1.0 + 1e-9, "{axis:?}");
+            assert!(axis.intervals() <= 6 && axis.high <= 1000, "{axis:?}");
+        }
+    }
+}
+
+#[test]
+fn marks_are_whole_rounds() {
+    assert_eq!(axis::rounds(0, 10), [0]);
+    assert_eq!(axis::rounds(5, 10), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(axis::rounds(12, 10), [0, 2, 4, 6, 8, 10, 12]);
+    assert_eq!(axis::rounds(100, 10), [0, 20, 40, 60, 80, 100]);
+}
+
+#[test]
+fn numbers_have_three_decimals() {
+    let numbers = [0.5984, 0.0, 1.0, -0.012, -0.0001].map(axis::number);
+    assert_eq!(numbers, [".598", ".000", "1.000", "-.012", ".000"]);
+    assert_eq!(
+        [0.0984, 0.0, -0.5, -0.0001].map(axis::signed),
+        ["+.098", ".000", "-.500", ".000"]
+    );
+}

@@ -1,0 +1,263 @@
+//! From a run file to resolved runs: data sets are opened and named by their content, defaults filled in, and everything
+//! that can be known to fail is refused before anything is written.
+
+use crate::algorithms;
+use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
+use fedstill_schemas::data::DataSet;
+use fedstill_schemas::events::Close;
+use fedstill_schemas::names;
+use fedstill_schemas::pipeline::Pipeline;
+use fedstill_schemas::resolved::{ResolvedRun, VERSION};
+use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Problem, RunFile, Source};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One pipeline and seed of a run file.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// The run's id.
+    pub(crate) id: String,
+    /// What it is.
+    pub(crate) resolved: ResolvedRun,
+}
+
+/// A run file with its data.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// What was asked for.
+    pub(crate) file: RunFile,
+    /// One job a pipeline and seed: for each seed the file's pipeline first, then its baselines.
+    pub(crate) jobs: Vec<Job>,
+    /// When phases close.
+    pub(crate) close: Close,
+    /// Every data set that the jobs name.
+    pub(crate) data: Vec<Arc<Dataset>>,
+}
+
+/// Why a run file cannot be resolved.
+#[derive(Debug)]
+pub(crate) enum Unresolved {
+    /// The file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// It has mistakes, at these places.
+    Problems(String, Vec<Problem>),
+}
+
+/// Reads a run file and all that it names.
+pub(crate) fn resolve(path: &Path, registry: &Registry) -> Result<Resolved, Unresolved> {
+    let text = std::fs::read_to_string(path).map_err(|error| Unresolved::Unreadable(path.to_owned(), error))?;
+    let pipelines = algorithms::all();
+    let families = registry.families();
+    let catalog = Catalog {
+        pipelines: &pipelines,
+        families: &families,
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    RunFile::parse(&text, &catalog)
+        .and_then(|file| with_data(file, folder, &pipelines, registry))
+        .map_err(|problems| Unresolved::Problems(text, problems))
+}
+
+fn with_data(
+    file: RunFile,
+    folder: &Path,
+    pipelines: &[Pipeline],
+    registry: &Registry,
+) -> Result<Resolved, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut open = |key: &str, source: &Source| -> Option<(Arc<Dataset>, DataSet)> {
+        let opened = Dataset::open(&source.path(folder)).map_err(|error| unusable(&file, key, &error));
+        let checked = opened.and_then(|data| {
+            let set = described(&file, key, source, &data)?;
+            Ok((Arc::new(data), set))
+        });
+        checked.map_err(|problem| problems.push(problem)).ok()
+    };
+    let private = open("private", &file.data.private);
+    let public = file.data.public.as_ref().map(|source| open("public", source));
+    let test = open("test", &file.data.test);
+    let (Some(private), Some(test)) = (private, test) else {
+        return Err(problems);
+    };
+    let public = match public {
+        Some(None) => return Err(problems),
+        Some(Some(public)) => Some(public),
+        None => None,
+    };
+    check_sets(&file, &private.1, public.as_ref().map(|(_, set)| set), &test.1)?;
+    check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set))?;
+    check_partition(&file, &private.0, &private.1)?;
+    let jobs = jobs(
+        &file,
+        pipelines,
+        &private.1,
+        public.as_ref().map(|(_, set)| set),
+        &test.1,
+    );
+    let close = Close {
+        quorum: file.close.quorum,
+        deadline_ms: file.close.deadline.map(|deadline| deadline.as_millis() as u64),
+    };
+    let data = [Some(private.0), public.map(|(data, _)| data), Some(test.0)];
+    Ok(Resolved {
+        jobs,
+        close,
+        data: data.into_iter().flatten().collect(),
+        file,
+    })
+}
+
+fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
+    let help = "paths are relative to the run file; a data set is a Parquet file with the columns image and label";
+    file.complain(&format!("data.{key}.url"), error.to_string(), help)
+}
+
+fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Result<DataSet, Problem> {
+    let rows = data.rows();
+    let take = source.rows.unwrap_or(rows);
+    if take > rows {
+        let message = format!("{take} rows are asked for, and {} has {rows}", source.url);
+        return Err(file.complain(&format!("data.{key}.rows"), message, format!("ask for {rows} at most")));
+    }
+    Ok(DataSet {
+        sha256: data.digest(),
+        rows,
+        take,
+        classes: data.classes(),
+        shape: data.shape(),
+    })
+}
+
+fn check_sets(file: &RunFile, private: &DataSet, public: Option<&DataSet>, test: &DataSet) -> Result<(), Vec<Problem>> {
+    let mut problems = Vec::new();
+    let others = [("public", public), ("test", Some(test))];
+    for (key, set) in others.into_iter().filter_map(|(key, set)| Some((key, set?))) {
+        if set.shape != private.shape {
+            let shape = |set: &DataSet| format!("{}x{}x{}", set.shape.channels, set.shape.height, set.shape.width);
+            let message = format!("its images are {}, the private ones {}", shape(set), shape(private));
+            let help = "use sets with images of one shape (channels x height x width)";
+            problems.push(file.complain(&format!("data.{key}.url"), message, help));
+        }
+    }
+    if test.classes > private.classes {
+        let message = format!(
+            "the test set has labels up to {}, the private set up to {}",
+            test.classes - 1,
+            private.classes - 1
+        );
+        problems.push(file.complain("data.test.url", message, "test on the classes of the private set"));
+    }
+    let parties = file.parties.count;
+    if private.take < parties {
+        let message = format!("{} private rows are too few for {parties} parties", private.take);
+        problems.push(file.complain("parties.count", message, "give every party at least two rows"));
+    }
+    if let (Some(asked), Some(public)) = (file.data.alignment, public)
+        && asked > public.take
+    {
+        let message = format!("{asked} rows are asked for, and {} public rows are in use", public.take);
+        problems.push(file.complain("data.alignment", message, format!("ask for {} at most", public.take)));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn check_architectures(
+    file: &RunFile,
+    registry: &Registry,
+    private: &DataSet,
+    public: Option<&DataSet>,
+) -> Result<(), Vec<Problem>> {
+    let classes = file
+        .data
+        .labels
+        .head(private.classes, public.map_or(0, |set| set.classes));
+    let shape = private.shape;
+    let built = file
+        .parties
+        .architectures
+        .iter()
+        .enumerate()
+        .filter_map(|(index, architecture)| {
+            let model = Model {
+                architecture,
+                shape,
+                classes,
+            };
+            let error = fedstill_learner::parameters(registry, &model).err()?;
+            let help = format!("images are {}x{}x{}", shape.channels, shape.height, shape.width);
+            Some(file.complain(&format!("parties.architectures[{index}]"), error.to_string(), help))
+        });
+    let problems: Vec<Problem> = built.collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Divides the private rows as every seed will, so that what cannot be divided is known now.
+fn check_partition(file: &RunFile, data: &Dataset, set: &DataSet) -> Result<(), Vec<Problem>> {
+    for seed in &file.seeds {
+        let rows = draw(*seed, "private", 0, set.rows, set.take);
+        let parts = partition(
+            &file.data.partition,
+            data.labels(),
+            set.classes,
+            &rows,
+            file.parties.count,
+            *seed,
+        );
+        let message = match parts {
+            Err(error) => error.to_string(),
+            Ok(parts) => match parts.iter().position(|rows| rows.len() < 2) {
+                None => continue,
+                Some(party) => format!(
+                    "party-{party} gets {} rows with seed {seed}, and nobody can train on fewer than two",
+                    parts[party].len()
+                ),
+            },
+        };
+        let help = "use more private rows, fewer parties, or a more even partition";
+        return Err(vec![file.complain("data.partition", message, help)]);
+    }
+    Ok(())
+}
+
+fn jobs(
+    file: &RunFile,
+    pipelines: &[Pipeline],
+    private: &DataSet,
+    public: Option<&DataSet>,
+    test: &DataSet,
+) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for seed in &file.seeds {
+        let asked = file
+            .pipelines()
+            .filter_map(|name| pipelines.iter().find(|pipeline| pipeline.name == name));
+        for pipeline in asked {
+            let mut pipeline = pipeline.clone();
+            for step in pipeline.warmup.iter_mut().chain(&mut pipeline.round) {
+                if let (Some(fit), Some(settings)) = (&mut step.fit, file.steps.get(&step.name)) {
+                    settings.apply(fit);
+                }
+            }
+            let aligned = public.map_or(0, |set| file.data.alignment.unwrap_or(ALIGNMENT).min(set.take));
+            jobs.push(Job {
+                id: names::run_id(&file.name, &pipeline.name, *seed),
+                resolved: ResolvedRun {
+                    version: VERSION,
+                    seed: *seed,
+                    parties: (0..file.parties.count)
+                        .map(|slot| file.parties.architecture(slot).clone())
+                        .collect(),
+                    private: private.clone(),
+                    public: public.cloned(),
+                    test: test.clone(),
+                    labels: file.data.labels,
+                    partition: file.data.partition.clone(),
+                    alignment: aligned,
+                    precision: file.predictions,
+                    pipeline,
+                },
+            });
+        }
+    }
+    jobs
+}
