@@ -19,9 +19,10 @@ pub struct Trigger {
     pub resolved: ResolvedRun,
     /// When phases close without everyone.
     pub close: Close,
-    /// Whether `archive` wrote it to go on by itself: such a trigger does not revive a stopped run.
+    /// The attempt at the round before whose `archive` wrote it, to go on by itself: such a trigger does not revive a
+    /// run that was stopped in that attempt. `None`: a person wrote it.
     #[serde(default)]
-    pub auto: bool,
+    pub after: Option<u32>,
 }
 
 /// When a phase closes without everyone.
@@ -123,6 +124,15 @@ pub enum Decision {
         /// Why.
         why: Ending,
     },
+}
+
+impl Decision {
+    /// Run, round and attempt that it is about.
+    pub fn at(&self) -> &Attempt {
+        match self {
+            Self::Open { at, .. } | Self::Closed { at, .. } | Self::Ended { at, .. } => at,
+        }
+    }
 }
 
 /// Why a run ended.

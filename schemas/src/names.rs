@@ -1,6 +1,7 @@
 //! Names of topics, keys and objects. Nothing else in fedstill formats one.
 
 use crate::digest::Digest;
+use crate::events::Decision;
 use crate::pipeline::Stage;
 use crate::task::{Attempt, Part, Subject, Task};
 
@@ -51,6 +52,15 @@ pub fn run_id(name: &str, pipeline: &str, seed: u64) -> String {
 /// The key of a phase.
 pub fn phase_key(at: &Attempt, phase: u32) -> String {
     format!("{}/{}/{}/{phase}", at.run, at.round, at.attempt)
+}
+
+/// The key of a decision's record: of the phase or the attempt, and what was decided.
+pub fn decision_key(decision: &Decision) -> String {
+    match decision {
+        Decision::Open { at, phase } => format!("{}/open", phase_key(at, *phase)),
+        Decision::Closed { at, phase } => format!("{}/closed", phase_key(at, *phase)),
+        Decision::Ended { at, .. } => format!("{}/{}/{}/ended", at.run, at.round, at.attempt),
+    }
 }
 
 /// The key of a task's record: its run and subject.

@@ -26,7 +26,7 @@ use fedstill_schemas::resolved::VERSION;
 use fedstill_schemas::results;
 use fedstill_schemas::task::{Attempt, Report, Subject};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>) -> Result<Vec<Mess
         through: plan.through,
         resolved: inputs.planned.run.clone(),
         close: plan.close,
-        auto: true,
+        after: Some(at.attempt),
     };
     Ok(vec![trigger_message(context, &trigger)?])
 }
@@ -315,7 +315,7 @@ fn parquet(table: &str, columns: Columns) -> Result<Bytes, StageError> {
     let schema = results::schema(table);
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| failed(&error))?;
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(Compression::SNAPPY)
         .set_created_by("fedstill".to_owned())
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| failed(&error))?;

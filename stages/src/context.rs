@@ -157,21 +157,18 @@ impl Context {
         Ok(count)
     }
 
-    /// The record of a decision. Decisions of a run share a partition, so that everyone sees them in one order.
+    /// The record of a decision. Decisions of a run share a partition, so that everyone sees them in one order. Each has
+    /// a key of its own: compaction drops repeats, and never one decision for another that is older and was repeated.
     ///
     /// # Errors
     /// A log that does not answer.
     pub fn decision(&self, decision: &Decision) -> Result<Message, StageError> {
-        let (at, key, id) = match decision {
-            Decision::Open { at, phase } => (at, names::phase_key(at, *phase), "open"),
-            Decision::Closed { at, phase } => (at, names::phase_key(at, *phase), "closed"),
-            Decision::Ended { at, .. } => (at, at.run.clone(), "ended"),
-        };
-        let id = format!("{key}/{id}");
+        let key = names::decision_key(decision);
+        let at = decision.at();
         Ok(Message {
             topic: names::DECISIONS.to_owned(),
             partition: names::partition(&at.run, self.partitions(names::DECISIONS)?),
-            headers: envelope::headers(Kind::Decision, at, &id, &key),
+            headers: envelope::headers(Kind::Decision, at, &key, &key),
             key: key.into(),
             value: json(decision),
         })

@@ -19,7 +19,8 @@ use fedstill_schemas::names;
 use fedstill_schemas::pipeline::On;
 use fedstill_schemas::plan::{Chunk, Manifest, Plan, chunk_rows, chunks};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
-use fedstill_schemas::task::{Attempt, Place};
+use fedstill_schemas::task::{Attempt, Place, Subject};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub struct Planner {
     context: Arc<Context>,
     consumer: Box<dyn Consumer>,
     decisions: Decisions,
+    refused: Option<(Attempt, String)>,
 }
 
 impl std::fmt::Debug for Planner {
@@ -52,25 +54,39 @@ pub enum Admission {
     Refuse(String),
 }
 
-/// Whether a trigger may start its round, given how its run ended last, whether the round has a manifest, and whether
-/// the round before has one.
-pub fn admit(trigger: &Trigger, ended: Option<&((u32, u32), Ending)>, done: bool, before_done: bool) -> Admission {
+/// What decides whether a trigger may start its round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Round and attempt at which the run ended last, and why.
+    pub ended: Option<&'a ((u32, u32), Ending)>,
+    /// Whether the round has a manifest.
+    pub done: bool,
+    /// Whether the round before has one.
+    pub before_done: bool,
+    /// Whether the attempt has a plan: it was started, and perhaps not wholly.
+    pub planned: bool,
+}
+
+/// Whether a trigger may start its round.
+pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
     let Attempt { round, attempt, .. } = trigger.at;
-    if done {
+    if known.done {
         return Admission::Ignore;
     }
-    if round > 0 && !before_done {
+    if round > 0 && !known.before_done {
         return Admission::Refuse(format!("round {} has no manifest: trigger that one first", round - 1));
     }
     if attempt >= ATTEMPTS {
         return Admission::Refuse(format!("a round is tried {ATTEMPTS} times at most, from attempt 0"));
     }
-    let through = ended.map(|(through, _)| *through);
+    let through = known.ended.map(|(through, _)| *through);
     if through >= Some((round, attempt)) {
         return Admission::Ignore;
     }
-    let stopped = ended.is_some_and(|(_, why)| *why == Ending::Stopped);
-    if trigger.auto && stopped {
+    // A stop that came after the plan is too late for this attempt: what was started is started whole.
+    let stopped = known.ended.is_some_and(|(_, why)| *why == Ending::Stopped);
+    let before = trigger.after.zip(round.checked_sub(1));
+    if stopped && !known.planned && before.is_some_and(|(attempt, round)| through >= Some((round, attempt))) {
         return Admission::Ignore;
     }
     if attempt > 0 && through != Some((round, attempt - 1)) {
@@ -94,6 +110,7 @@ impl Planner {
             context,
             consumer,
             decisions,
+            refused: None,
         })
     }
 
@@ -122,49 +139,97 @@ impl Planner {
     }
 
     fn serve(&mut self, record: &Record) -> Result<(), StageError> {
-        let refuse = |reason: &str| self.context.dead_letter(record, reason);
         let trigger: Trigger = match serde_json::from_slice(&record.value) {
             Ok(trigger) => trigger,
-            Err(error) => return refuse(&format!("it is not a trigger: {error}")),
+            Err(error) => {
+                return self
+                    .context
+                    .dead_letter(record, &format!("it is not a trigger: {error}"));
+            }
         };
-        if trigger.version > VERSION {
-            return refuse(&format!(
+        let admission = if trigger.version > VERSION {
+            Admission::Refuse(format!(
                 "it has schema version {}, this release reads up to {VERSION}",
                 trigger.version
-            ));
+            ))
+        } else {
+            self.admission(&trigger)?
+        };
+        match admission {
+            Admission::Ignore => Ok(()),
+            Admission::Refuse(reason) => self.refuse(record, &trigger, reason),
+            Admission::Start => match self.start(&trigger) {
+                Err(StageError::Reject(reason)) => {
+                    self.refuse(record, &trigger, reason.clone())?;
+                    // A round always ends, one that cannot begin too.
+                    let ended = Decision::Ended {
+                        at: trigger.at,
+                        why: Ending::Failed {
+                            step: "plan".to_owned(),
+                            missing: BTreeMap::from([(Subject::Server, reason)]),
+                        },
+                    };
+                    self.context.log.append(&[self.context.decision(&ended)?])?;
+                    Ok(())
+                }
+                started => started,
+            },
         }
+    }
+
+    fn refuse(&mut self, record: &Record, trigger: &Trigger, reason: String) -> Result<(), StageError> {
+        self.context.dead_letter(record, &reason)?;
+        self.refused = Some((trigger.at.clone(), reason));
+        Ok(())
+    }
+
+    /// The trigger that was refused last, and why, unless it was asked for before.
+    pub fn refused(&mut self) -> Option<(Attempt, String)> {
+        self.refused.take()
+    }
+
+    /// Whether the trigger may start its round; where it may, its resolved run is the run's.
+    fn admission(&mut self, trigger: &Trigger) -> Result<Admission, StageError> {
         self.decisions.refresh()?;
         let at = &trigger.at;
         let store = &self.context.store;
-        let done = store.get(&names::manifest_object(&at.run, at.round))?.is_some();
-        let before = at
-            .round
-            .checked_sub(1)
-            .map(|round| names::manifest_object(&at.run, round));
-        let manifest = match &before {
-            Some(path) => store.get_json::<Manifest>(path)?,
-            None => None,
+        let exists = |path: &str| Ok::<_, StageError>(store.get(path)?.is_some());
+        let before = at.round.checked_sub(1);
+        let known = Known {
+            ended: self.decisions.ended(&at.run),
+            done: exists(&names::manifest_object(&at.run, at.round))?,
+            before_done: match before {
+                Some(round) => exists(&names::manifest_object(&at.run, round))?,
+                None => false,
+            },
+            planned: exists(&names::plan_object(at))?,
         };
-        match admit(&trigger, self.decisions.ended(&at.run), done, manifest.is_some()) {
-            Admission::Ignore => return Ok(()),
-            Admission::Refuse(reason) => return refuse(&reason),
-            Admission::Start => {}
+        let admission = admit(trigger, known);
+        if admission != Admission::Start {
+            return Ok(admission);
         }
         let (there, resolved) = store.create_json(&names::run_object(&at.run), trigger.resolved.clone())?;
-        if there != trigger.resolved {
-            let reason = format!(
-                "run id taken: '{}' exists with other settings (run.json has sha256 {}); choose another name",
-                at.run,
-                resolved.short()
-            );
-            return refuse(&reason);
+        if there == trigger.resolved {
+            return Ok(Admission::Start);
         }
-        let plan = match self.plan(&trigger, resolved, manifest.as_ref().map(|(_, sha256)| *sha256)) {
-            Err(StageError::Reject(reason)) => return refuse(&reason),
-            plan => plan?,
-        };
+        Ok(Admission::Refuse(format!(
+            "run id taken: '{}' exists with other settings (run.json has sha256 {}); choose another name",
+            at.run,
+            resolved.short()
+        )))
+    }
+
+    fn start(&self, trigger: &Trigger) -> Result<(), StageError> {
+        let at = &trigger.at;
+        let before = at.round.checked_sub(1);
+        let before = before.map(|round| names::manifest_object(&at.run, round));
+        let manifest = before
+            .map(|path| self.context.store.need_json::<Manifest>(&path))
+            .transpose()?;
+        let plan = self.plan(trigger, manifest.as_ref().map(|(_, sha256)| *sha256))?;
+        let manifest = manifest.map(|(manifest, _)| manifest);
         let round = Round {
-            planned: Arc::new(Planned::new(there, plan, manifest.map(|(manifest, _)| manifest))),
+            planned: Arc::new(Planned::new(trigger.resolved.clone(), plan, manifest)),
             closed: Vec::new(),
         };
         open(&self.context, &round, |point| match point {
@@ -174,7 +239,7 @@ impl Planner {
     }
 
     /// The attempt's plan: a new one, or the one that exists.
-    fn plan(&self, trigger: &Trigger, resolved: Digest, manifest: Option<Digest>) -> Result<Plan, StageError> {
+    fn plan(&self, trigger: &Trigger, manifest: Option<Digest>) -> Result<Plan, StageError> {
         let at = &trigger.at;
         let path = names::plan_object(at);
         if let Some((plan, _)) = self.context.store.get_json(&path)? {
@@ -188,12 +253,12 @@ impl Planner {
         let partitions = topics
             .into_iter()
             .map(|topic| Ok((topic.to_owned(), self.context.log.partitions(topic)?)))
-            .collect::<Result<std::collections::BTreeMap<_, _>, StageError>>()?;
+            .collect::<Result<BTreeMap<_, _>, StageError>>()?;
         let plan = Plan {
             version: VERSION,
             at: at.clone(),
             through: trigger.through,
-            resolved,
+            resolved: trigger.resolved.sha256(),
             close: trigger.close,
             manifest,
             draws,
