@@ -34,6 +34,8 @@ pub struct Advance {
     consumer: Box<dyn Consumer>,
     decisions: Decisions,
     partitions: BTreeMap<u32, Owned>,
+    /// Phases that the decisions name open and that cannot be: nobody can take part in them.
+    impossible: BTreeSet<String>,
 }
 
 /// A partition of the answers that this worker owns.
@@ -72,6 +74,7 @@ impl Advance {
             consumer,
             decisions,
             partitions: BTreeMap::new(),
+            impossible: BTreeSet::new(),
         })
     }
 
@@ -117,12 +120,19 @@ impl Advance {
         let mut new = Vec::new();
         for (key, opened) in self.decisions.open() {
             let owned = self.partitions.get(&names::partition(key, count));
-            if owned.is_some_and(|owned| !owned.open.contains_key(key)) {
+            if owned.is_some_and(|owned| !owned.open.contains_key(key)) && !self.impossible.contains(key) {
                 new.push((key.clone(), opened.clone()));
             }
         }
         for (key, opened) in new {
-            let round = self.context.round(&opened.at, opened.phase)?;
+            let round = match self.context.round(&opened.at, opened.phase) {
+                Err(StageError::Reject(reason)) => {
+                    tracing::warn!(phase = key, reason, "cannot be open, passed over");
+                    self.impossible.insert(key);
+                    continue;
+                }
+                round => round?,
+            };
             let phase = OpenPhase::new(round, opened.opened_ms);
             if let Some(owned) = self.partitions.get_mut(&names::partition(&key, count)) {
                 owned.open.insert(key, Open { phase, first: None });
@@ -179,6 +189,7 @@ impl Advance {
     /// Hands out next tasks and closes phases, in partitions that were read to their end; commits.
     fn act(&mut self) -> Result<bool, StageError> {
         let mut acted = false;
+        let mut failed = None;
         let owned: Vec<u32> = self.partitions.keys().copied().collect();
         for partition in owned {
             let topic_partition = TopicPartition::new(names::ANSWERS, partition);
@@ -193,11 +204,15 @@ impl Advance {
             }
             let keys: Vec<String> = self.partitions[&partition].open.keys().cloned().collect();
             for key in keys {
-                acted |= self.act_on(partition, &key, now)?;
+                match self.act_on(partition, &key, now) {
+                    Ok(something) => acted |= something,
+                    // It stays open and is tried again; other phases go on.
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
             self.commit(topic_partition, position)?;
         }
-        Ok(acted)
+        failed.map_or(Ok(acted), Err)
     }
 
     fn act_on(&mut self, partition: u32, key: &str, now: i64) -> Result<bool, StageError> {
@@ -214,15 +229,16 @@ impl Advance {
             return Ok(true);
         }
         if !phase.complete() && !phase.overdue(now) {
-            let tasks = phase.hand_out();
+            let tasks = phase.due();
             if tasks.is_empty() {
                 return Ok(false);
             }
             let messages = self.context.tasks(&phase.round().planned, &tasks)?;
+            self.context.log.append(&messages)?;
+            phase.handed_out();
             for message in &messages {
                 phase.count_bytes(&message.topic, message.value.len() as u64);
             }
-            self.context.log.append(&messages)?;
             return Ok(true);
         }
         close(&self.context, phase)?;

@@ -112,16 +112,17 @@ impl OpenPhase {
         *self.wire_bytes.entry(topic.to_owned()).or_default() += bytes;
     }
 
-    /// Next tasks of members that have no answer to them, once an assignment.
-    pub fn hand_out(&mut self) -> Vec<Task> {
-        let mut tasks = Vec::new();
+    /// Next tasks of members that have no answer to them and have not been handed out in this assignment.
+    pub fn due(&self) -> Vec<Task> {
+        let members = self.members.values().filter(|member| !member.handed);
+        members.filter_map(|member| member.next.clone()).collect()
+    }
+
+    /// What was due has been published.
+    pub fn handed_out(&mut self) {
         for member in self.members.values_mut() {
-            if let (Some(task), false) = (&member.next, member.handed) {
-                tasks.push(task.clone());
-                member.handed = true;
-            }
+            member.handed = true;
         }
-        tasks
     }
 
     /// Whether everyone has answered the last step, or failed.
