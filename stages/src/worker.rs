@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Consumer group of workers.
 pub const GROUP: &str = "fedstill.workers";
-/// Bytes of tasks being computed over all partitions; a quarter of it resumes.
+/// Bytes of tasks being computed over all partitions, unless said otherwise.
 const IN_FLIGHT: usize = 64 << 20;
 /// First pause before a task is tried again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_mins(5));
@@ -39,6 +39,8 @@ pub struct Worker {
     jobs: BTreeMap<u64, Running>,
     next_id: u64,
     in_flight: usize,
+    /// At so many bytes in flight it pauses; at a quarter of them it resumes.
+    most_in_flight: usize,
     paused: bool,
 }
 
@@ -79,8 +81,16 @@ impl Worker {
             jobs: BTreeMap::new(),
             next_id: 0,
             in_flight: 0,
+            most_in_flight: IN_FLIGHT,
             paused: false,
         })
+    }
+
+    /// Takes no more tasks while so many bytes of them are being computed.
+    #[must_use]
+    pub fn with_in_flight(mut self, bytes: usize) -> Self {
+        self.most_in_flight = bytes;
+        self
     }
 
     /// What was decided, as far as it was read.
@@ -111,9 +121,9 @@ impl Worker {
     fn take(&mut self) -> Result<bool, StageError> {
         match self.consumer.poll(Duration::ZERO)? {
             Polled::Idle => Ok(false),
-            Polled::Assigned(partitions) => {
-                // Everything resumes: what was paused before is of no account for a new owner.
-                self.consumer.resume(&partitions);
+            Polled::Assigned(_) => {
+                // Everything resumes, not only what is new: whether it is too much is found out again.
+                self.consumer.resume(&self.consumer.assignment());
                 self.paused = false;
                 Ok(true)
             }
@@ -136,7 +146,7 @@ impl Worker {
                         return Err(error);
                     }
                 }
-                if self.in_flight >= IN_FLIGHT && !self.paused {
+                if self.in_flight >= self.most_in_flight && !self.paused {
                     self.consumer.pause(&self.consumer.assignment());
                     self.paused = true;
                 }
@@ -210,7 +220,7 @@ impl Worker {
             }
             answered => answered?,
         }
-        if self.paused && self.in_flight <= IN_FLIGHT / 4 {
+        if self.paused && self.in_flight <= self.most_in_flight / 4 {
             self.consumer.resume(&self.consumer.assignment());
             self.paused = false;
         }
