@@ -7,6 +7,7 @@ use crate::execute::{Executed, execute};
 use fedstill_schemas::task::Task;
 use parking_lot::Mutex;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -49,6 +50,23 @@ pub fn run(context: &Context, job: &Job) -> Finished {
     Finished { id: job.id, outcome }
 }
 
+/// Runs a job whose panic, if any, is its failure: the thread, and everyone else's tasks, go on.
+fn run_caught(context: &Context, job: &Job) -> Finished {
+    catch_unwind(AssertUnwindSafe(|| run(context, job))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let error = StageError::Reject(format!(
+            "it panicked: {}",
+            text.unwrap_or("for a reason that is no text")
+        ));
+        context.observer.finished(&job.task, Some(&error));
+        Finished {
+            id: job.id,
+            outcome: Err(error),
+        }
+    })
+}
+
 /// A fixed number of threads over one queue.
 #[derive(Debug)]
 pub struct Threads {
@@ -73,7 +91,7 @@ impl Threads {
                     loop {
                         let job = queue.lock().recv();
                         let Ok(job) = job else { return };
-                        let finished = fedstill_learner::job(|| run(&context, &job));
+                        let finished = fedstill_learner::job(|| run_caught(&context, &job));
                         if done.send(finished).is_err() {
                             return;
                         }
@@ -114,7 +132,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // A panic of a task was printed by its thread; there is nothing to add.
+            // Tasks' panics are their failures: nothing is left to say.
             let _ = thread.join();
         }
     }

@@ -33,6 +33,15 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
         .learner
         .predict(run, inputs.task.subject, &weights, &draws.alignment)?;
     let classes = run.head();
+    let expected = draws.alignment.len() * classes as usize;
+    if logits.len() != expected {
+        let reason = format!(
+            "the model predicted {} values, and {} rows of {classes} classes have {expected}",
+            logits.len(),
+            draws.alignment.len()
+        );
+        return Err(StageError::Reject(reason));
+    }
     let mut parts = BTreeMap::new();
     let mut bytes = 0;
     for (chunk, slice) in (0..).zip(&inputs.planned.plan.chunks) {
