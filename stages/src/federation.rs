@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Partitions of each topic of a local run: enough that phases and chunks spread, few enough to be cheap.
-const PARTITIONS: u32 = 4;
+pub const PARTITIONS: u32 = 4;
 /// How long the driving thread waits for a task to finish before it looks around.
 const WAIT: Duration = Duration::from_millis(20);
 /// Pause after an error that may pass.
@@ -112,10 +112,24 @@ impl Federation {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Progress, StageError> {
         self.worker.decisions().refresh()?;
-        let Some(trigger) = self.missing(first)? else {
-            return Ok(Progress::Finished);
-        };
-        self.context.log.append(&[trigger_message(&self.context, &trigger)?])?;
+        while let Some(trigger) = self.missing(first)? {
+            match self.attempt(&trigger, clock, interrupted)? {
+                // A plan that existed already may name an earlier last round: then the rest is triggered as well.
+                Progress::Finished => {}
+                progress => return Ok(progress),
+            }
+        }
+        Ok(Progress::Finished)
+    }
+
+    /// Works until the run has ended at a trigger's attempt, or past it.
+    fn attempt(
+        &mut self,
+        trigger: &Trigger,
+        clock: &dyn Clock,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Progress, StageError> {
+        self.context.log.append(&[trigger_message(&self.context, trigger)?])?;
         loop {
             if interrupted() {
                 self.context.cancel();
@@ -132,19 +146,22 @@ impl Federation {
             }
             let decisions = self.worker.decisions();
             decisions.refresh()?;
-            let Some((through, why)) = decisions.ended(&trigger.at.run) else {
-                continue;
-            };
-            if *through < trigger.at.at() {
-                continue;
+            if let Some((through, why)) = decisions.ended(&trigger.at.run)
+                && *through >= trigger.at.at()
+            {
+                return Ok(match why {
+                    Ending::Finished => Progress::Finished,
+                    why => Progress::Ended {
+                        at: *through,
+                        why: why.clone(),
+                    },
+                });
             }
-            return Ok(match why {
-                Ending::Finished => Progress::Finished,
-                why => Progress::Ended {
-                    at: *through,
-                    why: why.clone(),
-                },
-            });
+            if let Some((at, reason)) = self.planner.refused()
+                && at == trigger.at
+            {
+                return Err(StageError::Reject(reason));
+            }
         }
     }
 
