@@ -31,6 +31,8 @@ pub mod pool;
 mod predict;
 mod rewind;
 pub mod rounds;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod tensors;
 mod usage;

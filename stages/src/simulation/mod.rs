@@ -1,0 +1,152 @@
+//! A seeded simulation of whole federations: `plan`, `advance`, workers, log and store in one thread and virtual time,
+//! with a synthetic learner whose every bit depends on everything before it.
+//!
+//! In: a seed, which draws a federation and its fate: processes that die at named instants and around appends and puts,
+//! stall while others take over, are thrown out of their groups; records that come twice or in another order; a store
+//! and a log that fail; deadlines, stops, extensions. Out: nothing, or what does not hold, with the command that runs
+//! that schedule again. A schedule runs alone and with its trace under `FEDSTILL_SIM_SEED=<n>`; `FEDSTILL_LONG=1` runs
+//! ten times as many.
+
+mod check;
+mod drive;
+mod group;
+mod learner;
+mod objects;
+mod oracle;
+mod random;
+mod scenario;
+mod world;
+
+use check::{Kind, Outcome};
+use parking_lot::Mutex;
+use random::Random;
+use scenario::Scenario;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use world::World;
+
+/// Schedules of the default test.
+const SCHEDULES: u64 = 2000;
+/// Schedules that do not hold and are listed.
+const FAILURES: usize = 8;
+/// Processes lie on each other's stack while they stall.
+const STACK: usize = 64 << 20;
+
+/// Runs a scenario to its end and checks it.
+fn outcome(scenario: Scenario) -> Outcome {
+    let world = World::new(scenario, Random::new(0));
+    world.run();
+    world.check().unwrap()
+}
+
+/// What federations come to where nothing goes wrong, by kind.
+fn undisturbed() -> BTreeMap<Kind, Outcome> {
+    let mut outcomes = BTreeMap::new();
+    for exchange in [true, false] {
+        for (parties, alignment) in [(3, 10), (4, 10), (3, 1030), (4, 1030)] {
+            let mut scenario = Scenario::calm(exchange);
+            (scenario.parties, scenario.alignment, scenario.through) = (parties, alignment, 3);
+            outcomes.insert(scenario.kind(), outcome(scenario));
+        }
+    }
+    outcomes
+}
+
+/// A schedule's world, when it is over.
+fn schedule(seed: u64, traced: bool) -> Arc<World> {
+    let mut random = Random::new(seed);
+    let scenario = Scenario::seeded(&mut random);
+    let world = World::new(scenario, random);
+    if traced {
+        world.trace.lock().lines = Some(vec![format!("{:#?}", world.scenario)]);
+    }
+    world.run();
+    world
+}
+
+/// Checks a schedule against the undisturbed run of its kind.
+fn judge(world: &World, undisturbed: &BTreeMap<Kind, Outcome>) -> Result<Outcome, String> {
+    let outcome = world.check()?;
+    let expected = &undisturbed[&world.scenario.kind()].rounds;
+    if outcome.whole {
+        for (round, (found, expected)) in outcome.rounds.iter().zip(expected).enumerate() {
+            if found != expected {
+                return Err(format!("round {round} differs from the undisturbed run's"));
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// On a thread with room for stalled processes.
+fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        thread.spawn_scoped(scope, work).unwrap().join().unwrap()
+    })
+}
+
+#[test]
+fn every_schedule_ends_with_the_bits_that_its_members_decide() {
+    let undisturbed = undisturbed();
+    if let Ok(seed) = std::env::var("FEDSTILL_SIM_SEED") {
+        let seed = seed.parse().expect("FEDSTILL_SIM_SEED is a number");
+        let world = with_stack(|| schedule(seed, true));
+        let judged = judge(&world, &undisturbed);
+        for line in world.trace.lock().lines.iter().flatten() {
+            println!("{line}");
+        }
+        judged.unwrap();
+        return;
+    }
+    let long = std::env::var_os("FEDSTILL_LONG").is_some();
+    let schedules = if long { SCHEDULES * 10 } else { SCHEDULES };
+    let next = AtomicU64::new(0);
+    let whole = AtomicU64::new(0);
+    let exhausted = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= schedules || failures.lock().len() >= FAILURES {
+                return;
+            }
+            let judged = std::panic::catch_unwind(|| judge(&schedule(seed, false), &undisturbed));
+            match judged {
+                Ok(Ok(outcome)) => {
+                    whole.fetch_add(u64::from(outcome.whole), Ordering::Relaxed);
+                    exhausted.fetch_add(u64::from(outcome.exhausted), Ordering::Relaxed);
+                }
+                Ok(Err(reason)) => failures.lock().push((seed, reason)),
+                Err(_) => failures.lock().push((seed, "it panicked, see above".to_owned())),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..threads)
+            .map(|_| {
+                std::thread::Builder::new()
+                    .stack_size(STACK)
+                    .spawn_scoped(scope, work)
+                    .unwrap()
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("every schedule holds");
+        }
+    });
+    for (seed, reason) in failures.lock().iter() {
+        println!(
+            "schedule {seed}: {reason}\n  FEDSTILL_SIM_SEED={seed} cargo test --release -p fedstill-stages every_schedule -- --nocapture"
+        );
+    }
+    assert!(
+        failures.lock().is_empty(),
+        "schedules that do not hold are listed above, with the command that runs each"
+    );
+    let (whole, exhausted) = (whole.into_inner(), exhausted.into_inner());
+    println!("{schedules} schedules, {whole} with everyone in, {exhausted} with a round tried in vain");
+    assert!(whole > schedules / 3, "chaos must not hide behind failures: {whole}");
+}

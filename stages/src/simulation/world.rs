@@ -1,0 +1,434 @@
+//! The world of one schedule: a clock, a log, stores, and processes that work, die, stall and come back. One thread; all
+//! that is left to chance comes from the seed.
+
+use super::group::{Member, ProcessLog};
+use super::learner::Synthetic;
+use super::objects::Objects;
+use super::random::Random;
+use super::scenario::{Role, Scenario};
+use crate::advance::Advance;
+use crate::context::Context;
+use crate::decisions::Decisions;
+use crate::error::StageError;
+use crate::faults::Faults;
+use crate::federation::make_topics;
+use crate::plan::Planner;
+use crate::pool::{Finished, Job, Pool, run};
+use crate::worker::Worker;
+use bytes::Bytes;
+use fedstill_log::{Clock, Embedded, Faulty, Log, ManualClock, Offset};
+use fedstill_schemas::names;
+use fedstill_schemas::task::Attempt;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How deep stalled processes may lie on each other.
+const DEPTH: usize = 3;
+
+/// What a dying process unwinds with.
+struct Crash;
+
+/// Everything of one schedule.
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    pub(super) clock: Arc<ManualClock>,
+    /// The log without faults: what people and checks use.
+    pub(super) log: Embedded,
+    pub(super) faulty: Faulty,
+    pub(super) objects: Objects,
+    pub(super) random: Mutex<Random>,
+    pub(super) person: Mutex<Person>,
+    /// Whether dangers are drawn.
+    pub(super) chaos: AtomicBool,
+    /// A death at the n-th time that an instant comes.
+    pub(super) armed: Mutex<Option<(&'static str, usize)>>,
+    /// Where processes died.
+    pub(super) died_at: Mutex<BTreeSet<&'static str>>,
+    pub(super) failure: Mutex<Option<String>>,
+    pub(super) trace: Mutex<Trace>,
+    processes: Mutex<Vec<Process>>,
+    store_back: Mutex<Duration>,
+    /// Up to where each partition of the decisions is compacted.
+    compacted: Mutex<BTreeMap<u32, Offset>>,
+    depth: AtomicUsize,
+    this: Weak<World>,
+}
+
+/// What a person remembers, and wants.
+pub(super) struct Person {
+    pub(super) decisions: Decisions,
+    pub(super) through: u32,
+    pub(super) triggered: Option<Attempt>,
+    pub(super) stops: u32,
+}
+
+/// What happened, as lines: compared between two runs of a seed, and shown for one.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    pub(super) lines: Option<Vec<String>>,
+}
+
+enum Actor {
+    Planner(Planner),
+    Advance(Advance),
+    Worker(Worker),
+}
+
+struct Process {
+    role: Role,
+    /// Grows with each death: what belongs to an earlier life must not act.
+    life: u64,
+    alive: bool,
+    /// `None` while it is at work, or dead.
+    actor: Option<Actor>,
+    context: Option<Arc<Context>>,
+    members: Vec<Arc<Mutex<Member>>>,
+    pool: Arc<Mutex<Jobs>>,
+}
+
+/// Jobs of a worker: being computed, and computed.
+#[derive(Debug, Default)]
+struct Jobs {
+    queued: Vec<Job>,
+    computed: Vec<Finished>,
+    finished: VecDeque<Finished>,
+}
+
+/// A pool whose jobs run when the schedule says so.
+#[derive(Debug)]
+struct Scheduled(Arc<Mutex<Jobs>>);
+
+impl Pool for Scheduled {
+    fn submit(&mut self, job: Job) {
+        self.0.lock().queued.push(job);
+    }
+
+    fn finished(&mut self, _: Duration) -> Option<Finished> {
+        self.0.lock().finished.pop_front()
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").finish_non_exhaustive()
+    }
+}
+
+impl World {
+    pub(super) fn new(scenario: Scenario, random: Random) -> Arc<Self> {
+        let clock = Arc::new(ManualClock::new(1_800_000_000_000));
+        let log = Embedded::in_memory(Arc::clone(&clock) as Arc<dyn Clock>);
+        make_topics(&log, scenario.partitions).unwrap();
+        let mut random = random;
+        let faulty = Faulty::new(Arc::new(log.clone()), random.next());
+        let processes: Vec<Process> = scenario
+            .roles
+            .iter()
+            .map(|role| Process {
+                role: role.clone(),
+                life: 0,
+                alive: false,
+                actor: None,
+                context: None,
+                members: Vec::new(),
+                pool: Arc::default(),
+            })
+            .collect();
+        Arc::new_cyclic(|this| Self {
+            person: Mutex::new(Person {
+                decisions: Decisions::read(Arc::new(log.clone())).unwrap(),
+                through: scenario.through,
+                triggered: None,
+                stops: 0,
+            }),
+            processes: Mutex::new(processes),
+            objects: Objects::new(scenario.parties),
+            scenario,
+            clock,
+            log,
+            faulty,
+            random: Mutex::new(random),
+            chaos: AtomicBool::new(false),
+            armed: Mutex::default(),
+            died_at: Mutex::default(),
+            failure: Mutex::default(),
+            trace: Mutex::default(),
+            store_back: Mutex::default(),
+            compacted: Mutex::default(),
+            depth: AtomicUsize::new(0),
+            this: Weak::clone(this),
+        })
+    }
+
+    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.trace.lock().lines {
+            lines.push(format!("{:>9} {}", self.clock.monotonic().as_millis(), line()));
+        }
+    }
+
+    pub(super) fn is_chaos(&self) -> bool {
+        self.chaos.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn chance(&self, in_1024: u16) -> bool {
+        self.random.lock().happens(in_1024)
+    }
+
+    pub(super) fn below(&self, bound: usize) -> usize {
+        self.random.lock().below(bound)
+    }
+
+    pub(super) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    /// The store goes away for five seconds.
+    pub(super) fn drop_store(&self) {
+        *self.store_back.lock() = self.clock.monotonic() + Duration::from_secs(5);
+        self.note(|| "the store goes away".to_owned());
+    }
+
+    /// Compacts the decisions up to their present end, for those who read them from the beginning.
+    pub(super) fn compact(&self) {
+        for partition in 0..self.scenario.partitions {
+            let end = self.log.offsets(names::DECISIONS, partition).unwrap().end;
+            self.compacted.lock().insert(partition, end);
+        }
+        self.note(|| "the decisions are compacted".to_owned());
+    }
+
+    /// Offsets of decisions that compaction has removed.
+    pub(super) fn repeated(&self, partition: u32) -> BTreeSet<Offset> {
+        let end = self.compacted.lock().get(&partition).copied().unwrap_or(0);
+        let mut last: BTreeMap<Bytes, Offset> = BTreeMap::new();
+        let mut reader = self.log.read(names::DECISIONS, partition, 0).unwrap();
+        let records = reader.next(usize::MAX).unwrap();
+        let older = records.into_iter().filter(|record| record.offset < end);
+        older
+            .filter_map(|record| last.insert(record.key, record.offset))
+            .collect()
+    }
+
+    pub(super) fn processes(&self) -> usize {
+        self.processes.lock().len()
+    }
+
+    /// A member of a group belongs to a process.
+    pub(super) fn joined(&self, process: usize, member: &Arc<Mutex<Member>>) {
+        self.processes.lock()[process].members.push(Arc::clone(member));
+    }
+
+    /// Throws a process out of its groups.
+    pub(super) fn eject(&self, process: usize) {
+        let members = self.processes.lock()[process].members.clone();
+        for member in members {
+            member.lock().eject();
+        }
+        self.note(|| format!("{process} is thrown out"));
+    }
+
+    fn kill(&self, process: usize) {
+        self.eject(process);
+        let dropped = {
+            let found = &mut self.processes.lock()[process];
+            found.life += 1;
+            found.alive = false;
+            found.members.clear();
+            found.context = None;
+            *found.pool.lock() = Jobs::default();
+            found.actor.take()
+        };
+        drop(dropped);
+        self.note(|| format!("{process} is dead"));
+    }
+
+    /// Ends every process, as at the end of a deployment.
+    pub(super) fn end_all(&self) {
+        for process in 0..self.processes() {
+            self.kill(process);
+        }
+    }
+
+    /// An instant of a process: it may die or stall here, and a process that died while it stalled goes no further.
+    pub(super) fn point(&self, process: usize, life: u64, name: &'static str) {
+        self.may_die(process, life, name);
+        if self.is_chaos() && self.depth.load(Ordering::Relaxed) < DEPTH && self.chance(self.scenario.dangers.stall) {
+            self.note(|| format!("{process} stalls at {name}"));
+            if self.below(2) == 0 {
+                self.eject(process);
+            }
+            self.depth.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..self.below(40) {
+                self.act();
+            }
+            self.depth.fetch_sub(1, Ordering::Relaxed);
+            self.note(|| format!("{process} goes on at {name}"));
+            self.go_no_further_if_dead(process, life);
+        }
+    }
+
+    /// A call to the store: the process may die; whether the call fails.
+    pub(super) fn store_call(&self, process: usize, life: u64) -> bool {
+        self.may_die(process, life, "store");
+        let away = self.clock.monotonic() < *self.store_back.lock();
+        away || (self.is_chaos() && self.chance(self.scenario.dangers.store))
+    }
+
+    fn may_die(&self, process: usize, life: u64, name: &'static str) {
+        self.go_no_further_if_dead(process, life);
+        let armed = {
+            let mut armed = self.armed.lock();
+            let comes = armed.is_some_and(|(at, _)| at == name);
+            let now = comes && armed.is_some_and(|(_, left)| left == 0);
+            *armed = armed.filter(|_| !now).map(|(at, left)| (at, left - usize::from(comes)));
+            now
+        };
+        if armed || (self.is_chaos() && self.chance(self.scenario.dangers.crash)) {
+            self.note(|| format!("{process} dies at {name}"));
+            self.died_at.lock().insert(name);
+            self.kill(process);
+            resume_unwind(Box::new(Crash));
+        }
+    }
+
+    fn go_no_further_if_dead(&self, process: usize, life: u64) {
+        let now = self.processes.lock()[process].life;
+        if now != life {
+            resume_unwind(Box::new(Crash));
+        }
+    }
+
+    /// Starts a process that is dead; whether it was.
+    pub(super) fn revive(&self, process: usize) -> bool {
+        let (role, life, pool) = {
+            let found = &mut self.processes.lock()[process];
+            if found.alive {
+                return false;
+            }
+            found.alive = true;
+            (found.role.clone(), found.life, Arc::clone(&found.pool))
+        };
+        let log = ProcessLog {
+            inner: Arc::new(self.faulty.clone()),
+            world: Weak::clone(&self.this),
+            process,
+            life,
+        };
+        let store = self.objects.of_process(&self.this, process, life);
+        let learner = Synthetic {
+            bad: self.scenario.bad.clone(),
+        };
+        let mut context = Context::new(Arc::new(log), store, Arc::new(learner));
+        let world = Weak::clone(&self.this);
+        context.faults = Faults::new(move |name| {
+            if let Some(world) = world.upgrade() {
+                world.point(process, life, name);
+            }
+        });
+        let context = Arc::new(context);
+        let actor = match role {
+            Role::Planner => Planner::new(Arc::clone(&context)).map(Actor::Planner),
+            Role::Advance => Advance::new(Arc::clone(&context)).map(Actor::Advance),
+            Role::Worker(stages) => Worker::new(Arc::clone(&context), &stages, Box::new(Scheduled(pool)))
+                .map(|worker| Actor::Worker(worker.with_in_flight(self.scenario.in_flight))),
+        };
+        match actor {
+            Ok(actor) => {
+                let found = &mut self.processes.lock()[process];
+                found.context = Some(context);
+                found.actor = Some(actor);
+            }
+            Err(error) => self.fail(format!("process {process} does not start: {error}")),
+        }
+        self.note(|| format!("{process} starts"));
+        true
+    }
+
+    /// One turn of a process that is not stalled; whether it did anything.
+    pub(super) fn tick(&self, process: usize) -> bool {
+        let taken = {
+            let found = &mut self.processes.lock()[process];
+            found.actor.take().map(|actor| (actor, found.life))
+        };
+        let Some((mut actor, life)) = taken else { return false };
+        let now = self.clock.monotonic();
+        let ticked = catch_unwind(AssertUnwindSafe(|| match &mut actor {
+            Actor::Planner(planner) => planner.tick(),
+            Actor::Advance(advance) => advance.tick(),
+            Actor::Worker(worker) => worker.tick(now, Duration::ZERO),
+        }));
+        let progressed = match ticked {
+            Err(panic) if panic.is::<Crash>() => return true,
+            Err(panic) => resume_unwind(panic),
+            Ok(Ok(progressed)) => progressed,
+            Ok(Err(StageError::Retry(reason))) => {
+                self.note(|| format!("{process} will try again: {reason}"));
+                false
+            }
+            Ok(Err(error)) => {
+                self.fail(format!("process {process} ends: {error}"));
+                false
+            }
+        };
+        let found = &mut self.processes.lock()[process];
+        if found.life == life {
+            found.actor = Some(actor);
+        }
+        progressed
+    }
+
+    /// Computes one of a worker's jobs; whether there was one.
+    pub(super) fn compute(&self, process: usize) -> bool {
+        let taken = {
+            let found = &mut self.processes.lock()[process];
+            let mut jobs = found.pool.lock();
+            match (jobs.queued.len(), &found.context) {
+                (0, _) | (_, None) => None,
+                (queued, Some(context)) => {
+                    let job = jobs.queued.remove(self.below(queued));
+                    Some((job, Arc::clone(context), found.life))
+                }
+            }
+        };
+        let Some((job, context, life)) = taken else {
+            return false;
+        };
+        self.note(|| format!("{process} computes {} of {}", job.task.step, job.task.subject));
+        match catch_unwind(AssertUnwindSafe(|| run(&context, &job))) {
+            Err(panic) if panic.is::<Crash>() => {}
+            Err(panic) => resume_unwind(panic),
+            Ok(finished) => {
+                let found = &mut self.processes.lock()[process];
+                if found.life == life {
+                    found.pool.lock().computed.push(finished);
+                }
+            }
+        }
+        true
+    }
+
+    /// Hands one of a worker's computed jobs back to it; whether there was one.
+    pub(super) fn hand_back(&self, process: usize) -> bool {
+        let processes = self.processes.lock();
+        let mut jobs = processes[process].pool.lock();
+        if jobs.computed.is_empty() {
+            return false;
+        }
+        let which = self.below(jobs.computed.len());
+        let finished = jobs.computed.remove(which);
+        jobs.finished.push_back(finished);
+        true
+    }
+
+    /// The first thing that must not happen ends the schedule.
+    pub(super) fn fail(&self, what: String) {
+        self.note(|| format!("FAILED: {what}"));
+        self.failure.lock().get_or_insert(what);
+    }
+}
