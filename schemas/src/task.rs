@@ -259,8 +259,9 @@ pub struct ChunkReport {
     pub chunk: u32,
     /// Slots whose predictions entered.
     pub members: Vec<u32>,
-    /// Slots whose predictions were unusable, with the reason.
-    pub abstentions: BTreeMap<u32, String>,
+    /// Members whose predictions were unusable, with the reason. By subject: the keys of a map within a tagged enum are
+    /// read back as text only.
+    pub abstentions: BTreeMap<Subject, String>,
     /// Mean entropy of the softmax of the consensus, in nats.
     pub entropy: f64,
     /// Mean fraction of members whose largest logit is the consensus' largest.
@@ -319,6 +320,26 @@ mod tests {
             changed(|t| t.at.run = "b-fedmd-0".into()),
             "a run's name decides no bits"
         );
+    }
+
+    #[test]
+    fn a_result_with_abstentions_survives_its_json() {
+        let result = TaskResult {
+            version: VERSION,
+            task: task().digest(),
+            parts: BTreeMap::new(),
+            report: Report::Consensus {
+                chunks: vec![ChunkReport {
+                    chunk: 0,
+                    members: vec![0, 2],
+                    abstentions: BTreeMap::from([(Subject::Party(1), "NaN".to_owned())]),
+                    entropy: 0.5,
+                    agreement: 1.0,
+                }],
+            },
+        };
+        let text = crate::canonical_json(&result);
+        assert_eq!(serde_json::from_str::<TaskResult>(&text).unwrap(), result);
     }
 
     #[test]

@@ -231,18 +231,21 @@ fn finish(
     needed: usize,
 ) -> Result<(ChunkReport, Vec<f32>), StageError> {
     let chunk = sum.chunk;
-    let abstentions: BTreeMap<u32, String> = members
+    let abstentions: BTreeMap<Subject, String> = members
         .difference(&sum.counted)
         .map(|slot| {
             let absent = || "its predictions are not on the log".to_owned();
-            (*slot, sum.refused.get(slot).cloned().unwrap_or_else(absent))
+            (
+                Subject::Party(*slot),
+                sum.refused.get(slot).cloned().unwrap_or_else(absent),
+            )
         })
         .collect();
     let mean = sum.accumulator.mean().filter(|_| sum.counted.len() >= needed);
     let Some(values) = mean else {
         let who: Vec<String> = abstentions
             .iter()
-            .map(|(slot, reason)| format!("party-{slot} ({reason})"))
+            .map(|(who, reason)| format!("{who} ({reason})"))
             .collect();
         return Err(StageError::Reject(format!(
             "chunk {chunk} has predictions of {} parties and needs {needed}; without: {}",

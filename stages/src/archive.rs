@@ -193,10 +193,7 @@ fn consensus(context: &Context, round: &Round) -> Result<Columns, StageError> {
         whole(chunks.iter().map(|chunk| chunk.members.len() as u32)),
         whole(chunks.iter().map(|chunk| chunk.abstentions.len() as u32)),
         text(chunks.iter().map(|chunk| {
-            let who = chunk
-                .abstentions
-                .iter()
-                .map(|(slot, reason)| format!("party-{slot}: {reason}"));
+            let who = chunk.abstentions.iter().map(|(who, reason)| format!("{who}: {reason}"));
             who.collect::<Vec<_>>().join("; ")
         })),
         whole(std::iter::repeat_n(late, n)),
