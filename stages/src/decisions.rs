@@ -153,3 +153,6 @@ impl Decisions {
         &self.log
     }
 }
+
+#[cfg(test)]
+mod tests;

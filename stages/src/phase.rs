@@ -173,3 +173,6 @@ impl OpenPhase {
         names::phase_key(self.round.planned.at(), self.round.phase())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -337,3 +337,6 @@ pub(crate) fn open(context: &Context, round: &Round, at: impl Fn(Opening)) -> Re
     context.observer.opened(round, tasks.len());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

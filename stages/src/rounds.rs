@@ -256,3 +256,6 @@ impl Round {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

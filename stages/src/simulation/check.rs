@@ -54,25 +54,33 @@ impl World {
         self.check_decisions(rounds, through)?;
         self.check_lag()?;
         self.check_dead_letters()?;
+        let outcome = Outcome {
+            exhausted: rounds <= through,
+            ..self.outcome()?
+        };
+        if self.manifest(rounds + 1).is_some() {
+            return Err(format!("round {} has a manifest, round {rounds} has none", rounds + 1));
+        }
+        Ok(outcome)
+    }
+
+    /// What the rounds left behind, which must be what the oracle says.
+    pub(super) fn outcome(&self) -> Result<Outcome, String> {
         let run = self.scenario.resolved();
         let mut oracle = Oracle::default();
         let mut outcome = Outcome {
             whole: true,
-            exhausted: rounds <= through,
             ..Outcome::default()
         };
-        for round in 0..rounds {
+        for round in 0..self.first_missing() {
             let manifest = self
                 .manifest(round)
                 .ok_or_else(|| format!("round {round} has no manifest"))?;
             let closed = self.closed_phases(&manifest.at)?;
-            outcome.whole &= closed.iter().all(|closed| closed.missing.is_empty());
-            oracle.go_through(&run, round, &closed);
+            outcome.whole &= self.abstaining().is_empty() && closed.iter().all(|closed| closed.missing.is_empty());
+            oracle.go_through(&run, round, &closed, &self.abstaining());
             let bits = self.check_round(&manifest, &closed, &oracle)?;
             outcome.rounds.push(bits);
-        }
-        if self.manifest(rounds + 1).is_some() {
-            return Err(format!("round {} has a manifest, round {rounds} has none", rounds + 1));
         }
         Ok(outcome)
     }
@@ -129,8 +137,9 @@ impl World {
     fn check_dead_letters(&self) -> Result<(), String> {
         for letter in self.records(names::DEAD) {
             let reason = String::from_utf8_lossy(letter.header("fedstill_reason").unwrap_or_default()).into_owned();
-            if !self.expects(&reason) {
-                let origin = String::from_utf8_lossy(letter.header("fedstill_origin").unwrap_or_default()).into_owned();
+            let origin = String::from_utf8_lossy(letter.header("fedstill_origin").unwrap_or_default()).into_owned();
+            let lie = self.scenario.lying.is_some() && origin.starts_with(names::LOGITS);
+            if !lie && !self.expects(&reason) {
                 return Err(format!("{origin} was dead-lettered: {reason}"));
             }
         }
@@ -142,7 +151,16 @@ impl World {
         let scenario = &self.scenario;
         let late = scenario.close.deadline_ms.is_some() && reason.contains("did not answer by the deadline");
         let bad = [ON_PURPOSE, "not finite", "NaN", "predicted"];
-        late || (!scenario.bad.is_empty() && bad.iter().any(|bad| reason.contains(bad)))
+        // Below quorum without the party that lies.
+        let lying = scenario
+            .lying
+            .is_some_and(|(liar, _)| reason.contains(&format!("party-{liar} (")));
+        late || lying || (!scenario.bad.is_empty() && bad.iter().any(|bad| reason.contains(bad)))
+    }
+
+    fn abstaining(&self) -> Vec<Subject> {
+        let liar = self.scenario.lying.map(|(liar, _)| Subject::Party(liar));
+        liar.into_iter().collect()
     }
 
     /// Every record of a topic.
@@ -278,6 +296,13 @@ impl World {
                     && record.partition == slice.partition
                     && found.identity.at == *at
                     && found.identity.chunk == chunk
+                    && record.header("ce_subject")
+                        == found
+                            .identity
+                            .slot
+                            .map(|slot| format!("party-{slot}"))
+                            .as_ref()
+                            .map(String::as_bytes)
                     && found.identity.step == planned.phases[predicting].steps[0]
                     && found.check(&rows[slice.range()], classes).is_ok();
                 fits.then_some(found)

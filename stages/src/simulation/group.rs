@@ -1,6 +1,7 @@
 //! The log as one process sees it: it may die or stall around every append, its members may be thrown out of their
 //! groups without knowing, as when a broker has not heard of them for too long, and old decisions are compacted.
 
+use super::lies;
 use super::world::World;
 use fedstill_log::{Cleanup, Consumer, Log, LogError, Message, Offset, Polled, Reader, Record, TopicPartition};
 use fedstill_schemas::names;
@@ -47,7 +48,11 @@ impl Log for ProcessLog {
 
     fn append(&self, messages: &[Message]) -> Result<Vec<Offset>, LogError> {
         self.point("log:before-append");
-        let appended = self.inner.append(messages);
+        let lying = self.world.upgrade().and_then(|world| world.scenario.lying);
+        let appended = match lying {
+            Some((liar, lie)) => self.inner.append(&lies::told(messages, liar, lie)),
+            None => self.inner.append(messages),
+        };
         self.point("log:after-append");
         appended
     }

@@ -18,6 +18,8 @@ pub(super) enum Bad {
     Nan,
     /// Its logits lack a row.
     ShortRow,
+    /// Its fit panics.
+    Panics,
 }
 
 /// Reason of a fit that fails on purpose.
@@ -41,8 +43,10 @@ impl Learner for Synthetic {
 
     fn fit(&self, inputs: &FitInputs<'_>) -> Result<Fitted, StageError> {
         let who = (inputs.round, inputs.step.name.clone(), inputs.subject);
-        if self.bad.contains_key(&who) {
-            return Err(StageError::Reject(ON_PURPOSE.to_owned()));
+        match self.bad.get(&who) {
+            Some(Bad::Panics) => panic!("{ON_PURPOSE}"),
+            Some(_) => return Err(StageError::Reject(ON_PURPOSE.to_owned())),
+            None => {}
         }
         let (weights, optimizer) = fit(&Fit {
             seed: inputs.run.seed,
@@ -72,7 +76,7 @@ impl Learner for Synthetic {
     ) -> Result<Vec<f32>, StageError> {
         let mut logits = predict(run, weights, rows);
         match self.bad.get(&(rows[0] / ROUND, "predict".to_owned(), subject)) {
-            Some(Bad::Fails) => return Err(StageError::Reject(ON_PURPOSE.to_owned())),
+            Some(Bad::Fails | Bad::Panics) => return Err(StageError::Reject(ON_PURPOSE.to_owned())),
             Some(Bad::Nan) => logits[1] = f32::NAN,
             Some(Bad::ShortRow) => logits.truncate(logits.len() - run.head() as usize),
             None => {}

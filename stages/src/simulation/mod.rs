@@ -8,16 +8,24 @@
 //! ten times as many.
 
 mod check;
+mod crashes;
+mod delivery;
 mod drive;
 mod group;
 mod learner;
+mod lies;
+mod local;
 mod objects;
 mod oracle;
+mod poison;
 mod random;
 mod scenario;
 mod world;
 
+use crate::rounds::Planned;
 use check::{Kind, Outcome};
+use fedstill_schemas::events::Close;
+use fedstill_schemas::resolved::ResolvedRun;
 use parking_lot::Mutex;
 use random::Random;
 use scenario::Scenario;
@@ -85,6 +93,35 @@ fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         let thread = std::thread::Builder::new().stack_size(STACK);
         thread.spawn_scoped(scope, work).unwrap().join().unwrap()
     })
+}
+
+/// The resolved run of a calm federation.
+pub(crate) fn resolved() -> ResolvedRun {
+    Scenario::calm(true).resolved()
+}
+
+/// An attempt of a calm federation, for tests of what is decided from it.
+pub(crate) fn planned(round: u32, close: Close) -> Planned {
+    let mut scenario = Scenario::calm(true);
+    (scenario.through, scenario.close) = (round, close);
+    let world = World::new(scenario, Random::new(0));
+    world.run();
+    let manifest = round.checked_sub(1).and_then(|before| world.manifest(before));
+    let plan = world.plan_of(round, 0).unwrap();
+    Planned::new(world.scenario.resolved(), plan, manifest)
+}
+
+#[test]
+fn a_seed_is_a_schedule() {
+    with_stack(|| {
+        for seed in 0..20 {
+            let one = schedule(seed, true);
+            let other = schedule(seed, true);
+            assert_eq!(one.trace.lock().lines, other.trace.lock().lines, "seed {seed}");
+        }
+        let differ = schedule(1, true).trace.lock().lines != schedule(2, true).trace.lock().lines;
+        assert!(differ, "the seed decides nothing");
+    });
 }
 
 #[test]

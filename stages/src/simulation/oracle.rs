@@ -29,7 +29,8 @@ pub(super) struct Oracle {
 
 impl Oracle {
     /// Goes through a round with the members of its closed phases, in order; the archive's is not needed.
-    pub(super) fn go_through(&mut self, run: &ResolvedRun, round: u32, closed: &[Closed]) {
+    /// What the parties in `abstaining` predict is unusable.
+    pub(super) fn go_through(&mut self, run: &ResolvedRun, round: u32, closed: &[Closed], abstaining: &[Subject]) {
         self.scores.clear();
         self.consensus = None;
         let mut predicting: Vec<Subject> = Vec::new();
@@ -39,7 +40,10 @@ impl Oracle {
                     continue;
                 };
                 match step.stage {
-                    Stage::Predict => predicting = closed.members.keys().copied().collect(),
+                    Stage::Predict => {
+                        let members = closed.members.keys().copied();
+                        predicting = members.filter(|member| !abstaining.contains(member)).collect();
+                    }
                     Stage::Aggregate => self.aggregate(run, round, &predicting),
                     Stage::Join | Stage::Archive => {}
                     Stage::Evaluate => {

@@ -1,6 +1,7 @@
 //! What a schedule runs, and how badly it is treated: all from one seed.
 
 use super::learner::{Bad, BadOnes};
+use super::lies::Lie;
 use super::random::Random;
 use fedstill_log::faults::Rates;
 use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
@@ -58,6 +59,8 @@ pub(super) struct Scenario {
     pub(super) partitions: u32,
     pub(super) close: Close,
     pub(super) bad: BadOnes,
+    /// A party whose predictions are wrong on the wire, and how.
+    pub(super) lying: Option<(u32, Lie)>,
     pub(super) roles: Vec<Role>,
     pub(super) dangers: Dangers,
     /// Bytes of tasks that a worker computes at a time.
@@ -80,6 +83,7 @@ impl Scenario {
                 deadline_ms: None,
             },
             bad: BTreeMap::new(),
+            lying: None,
             roles: vec![Role::Planner, Role::Advance, Role::Worker(Stage::ALL.to_vec())],
             dangers: Dangers::default(),
             in_flight: 64 << 20,
@@ -101,6 +105,10 @@ impl Scenario {
         }
         if random.below(4) == 0 {
             scenario.bad = bad_ones(random, scenario.parties, scenario.exchange);
+        }
+        if random.below(8) == 0 {
+            let liar = random.below(scenario.parties as usize) as u32;
+            scenario.lying = Some((liar, random.pick(&Lie::ALL)));
         }
         scenario.roles = roles(random);
         scenario.in_flight = random.pick(&[64 << 20, 64 << 20, 4000, 1000]);

@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) chaos: AtomicBool,
     /// A death at the n-th time that an instant comes.
     pub(super) armed: Mutex<Option<(&'static str, usize)>>,
+    /// Calls to the store until it goes away.
+    pub(super) away_after: Mutex<Option<usize>>,
     /// Where processes died.
     pub(super) died_at: Mutex<BTreeSet<&'static str>>,
     pub(super) failure: Mutex<Option<String>>,
@@ -156,6 +158,7 @@ impl World {
             random: Mutex::new(random),
             chaos: AtomicBool::new(false),
             armed: Mutex::default(),
+            away_after: Mutex::default(),
             died_at: Mutex::default(),
             failure: Mutex::default(),
             trace: Mutex::default(),
@@ -276,6 +279,11 @@ impl World {
     /// A call to the store: the process may die; whether the call fails.
     pub(super) fn store_call(&self, process: usize, life: u64) -> bool {
         self.may_die(process, life, "store");
+        let left = *self.away_after.lock();
+        *self.away_after.lock() = left.and_then(|left| left.checked_sub(1));
+        if left == Some(0) {
+            self.drop_store();
+        }
         let away = self.clock.monotonic() < *self.store_back.lock();
         away || (self.is_chaos() && self.chance(self.scenario.dangers.store))
     }

@@ -1,0 +1,164 @@
+use super::*;
+use fedstill_schemas::events::Close;
+
+fn trigger(round: u32, attempt: u32, after: Option<u32>) -> Trigger {
+    Trigger {
+        version: VERSION,
+        at: Attempt {
+            run: "r".to_owned(),
+            round,
+            attempt,
+        },
+        through: 5,
+        resolved: crate::simulation::resolved(),
+        close: Close {
+            quorum: 1.0,
+            deadline_ms: None,
+        },
+        after,
+    }
+}
+
+#[test]
+fn a_trigger_starts_its_round_once_and_in_order() {
+    let failed = |round, attempt| {
+        let missing = BTreeMap::new();
+        let step = "predict".to_owned();
+        ((round, attempt), Ending::Failed { step, missing })
+    };
+    let stopped = |round, attempt| ((round, attempt), Ending::Stopped);
+    let finished = |round, attempt| ((round, attempt), Ending::Finished);
+    let going = Known {
+        before_done: true,
+        ..Known::default()
+    };
+    let (starts, ignored, refused) = (Some(true), Some(false), None);
+    let archive = Some(0);
+    for (what, round, attempt, after, ended, known, expected) in [
+        ("the first round", 0, 0, None, None, Known::default(), starts),
+        (
+            "a round whose predecessor is not done",
+            2,
+            0,
+            None,
+            None,
+            Known::default(),
+            refused,
+        ),
+        ("the next round", 2, 0, archive, None, going, starts),
+        (
+            "a round that is done",
+            2,
+            0,
+            None,
+            None,
+            Known { done: true, ..going },
+            ignored,
+        ),
+        (
+            "an attempt that has failed",
+            2,
+            0,
+            None,
+            Some(failed(2, 0)),
+            going,
+            ignored,
+        ),
+        ("the attempt after it", 2, 1, None, Some(failed(2, 0)), going, starts),
+        ("the attempt after that", 2, 2, None, Some(failed(2, 0)), going, refused),
+        (
+            "another attempt where none has failed",
+            2,
+            1,
+            None,
+            None,
+            going,
+            refused,
+        ),
+        ("a fourth attempt", 2, 3, None, Some(failed(2, 2)), going, refused),
+        (
+            "the attempt after a stop",
+            2,
+            1,
+            None,
+            Some(stopped(2, 0)),
+            going,
+            starts,
+        ),
+        (
+            "the archive's trigger after a stop",
+            3,
+            0,
+            archive,
+            Some(stopped(2, 0)),
+            going,
+            ignored,
+        ),
+        (
+            "a person's trigger after a stop",
+            3,
+            0,
+            None,
+            Some(stopped(2, 0)),
+            going,
+            starts,
+        ),
+        (
+            "the archive's trigger of an attempt after the stop",
+            3,
+            0,
+            Some(1),
+            Some(stopped(2, 0)),
+            going,
+            starts,
+        ),
+        (
+            "the archive's trigger two rounds after a stop",
+            4,
+            0,
+            archive,
+            Some(stopped(2, 0)),
+            going,
+            starts,
+        ),
+        (
+            "the archive's trigger, a stop, and a plan before it",
+            3,
+            0,
+            archive,
+            Some(stopped(2, 0)),
+            Known { planned: true, ..going },
+            starts,
+        ),
+        (
+            "the archive's trigger of a round that failed late",
+            3,
+            0,
+            archive,
+            Some(failed(2, 0)),
+            going,
+            starts,
+        ),
+        ("a longer run", 3, 0, None, Some(finished(2, 0)), going, starts),
+        (
+            "a trigger from before the end",
+            2,
+            0,
+            None,
+            Some(finished(3, 1)),
+            going,
+            ignored,
+        ),
+    ] {
+        let known = Known {
+            ended: ended.as_ref(),
+            ..known
+        };
+        let found = match admit(&trigger(round, attempt, after), known) {
+            Admission::Start => Some(true),
+            Admission::Ignore => Some(false),
+            Admission::Refuse(_) => None,
+        };
+        assert_eq!(found, expected, "{what}");
+    }
+}
