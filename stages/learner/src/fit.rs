@@ -385,7 +385,7 @@ impl Training<'_> {
             }
             sum += value * places.len() as f64;
             rows += places.len() as f64;
-            self.update(&loss);
+            self.update(loss);
         }
         Ok(sum / rows)
     }
@@ -400,19 +400,19 @@ impl Training<'_> {
     }
 
     /// A step of the optimizer along the gradient of that loss.
-    fn update(&mut self, loss: &Tensor<1>) {
+    fn update(&mut self, loss: Tensor<1>) {
         let mut gradients = loss.backward();
+        drop(loss);
+        let nothing = Tensor::zeros([0], &Device::flex());
         self.optimizer.begin_step();
         self.steps += 1;
         for (parameter, tensor) in self.tensors.trained() {
             // A parameter that this network does not use has none.
             if let Some(gradient) = tensor.grad_remove(&mut gradients) {
-                let value = tensor.clone().inner();
-                *tensor = self
-                    .optimizer
-                    .change(&parameter.name, value, gradient)
-                    .autodiff()
-                    .require_grad();
+                // Taken out, so that the optimizer alone holds the value and may change it where it is.
+                let value = std::mem::replace(tensor, nothing.clone()).inner();
+                let value = self.optimizer.change(&parameter.name, value, gradient);
+                *tensor = value.autodiff().require_grad();
             }
         }
     }

@@ -5,8 +5,10 @@ use crate::mode::Mode;
 use crate::registry::{Init, Parameter};
 use crate::tensors::Tensors;
 use burn::tensor::Tensor;
-use burn::tensor::module::{conv2d, max_pool2d};
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::activation::relu;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use fedstill_kernels::max_pool_2x2;
 
 /// A weight and a bias with PyTorch's default first values: He et al. 2015 (arXiv:1502.01852) with `a = sqrt(5)`, which
 /// is uniform within `1 / sqrt(fan_in)` for both.
@@ -110,9 +112,10 @@ impl Linear {
     }
 }
 
-/// The largest of every 2x2 square; an odd last row or column is left out, as by `torch.nn.MaxPool2d(2)`.
-pub(crate) fn pool(input: Tensor<4>) -> Tensor<4> {
-    max_pool2d(input, MaxPoolOptions::new([2, 2]).with_stride([2, 2]))
+/// ReLU and the largest of every 2x2 square (`torch.nn.MaxPool2d(2)`). Both orders give the same values and gradients;
+/// this one applies ReLU to a quarter of them.
+pub(crate) fn pool_relu(input: Tensor<4>) -> Tensor<4> {
+    relu(max_pool_2x2(input))
 }
 
 /// Images as rows of values.

@@ -9,6 +9,7 @@ use crate::registry::Parameter;
 use crate::safetensors_file::{self, Stored};
 use crate::tensors::{flat, values};
 use burn::tensor::{Device, Tensor};
+use fedstill_kernels::{AdamState, AdamStep, adam};
 use fedstill_schemas::fit::Optimizer as Settings;
 use std::collections::BTreeMap;
 
@@ -137,8 +138,6 @@ impl Optimizer {
     /// The parameter after a step along its gradient.
     pub(crate) fn change(&mut self, name: &str, parameter: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
         match self.settings {
-            // Kingma and Ba 2015, algorithm 1, with the corrections applied as PyTorch does: the second moment's before
-            // epsilon is added.
             Settings::Adam {
                 lr,
                 beta_1,
@@ -146,12 +145,29 @@ impl Optimizer {
                 epsilon,
                 weight_decay,
             } => {
-                let gradient = decayed(gradient, &parameter, weight_decay);
-                let first = self.average(format!("{name}.exp_avg"), beta_1, gradient.clone());
-                let second = self.average(format!("{name}.exp_avg_sq"), beta_2, gradient.clone() * gradient);
-                let correction = |beta: f64| 1.0 - libm::pow(beta, self.steps as f64);
-                let root = second.sqrt().div_scalar(correction(beta_2).sqrt()).add_scalar(epsilon);
-                parameter - (first / root).mul_scalar(lr / correction(beta_1))
+                let names = ["exp_avg", "exp_avg_sq"].map(|moment| format!("{name}.{moment}"));
+                let [first, second] = names
+                    .each_ref()
+                    .map(|name| self.moments.remove(name).unwrap_or_else(|| parameter.zeros_like()));
+                let step = AdamStep {
+                    lr,
+                    beta_1,
+                    beta_2,
+                    epsilon,
+                    weight_decay,
+                    step: self.steps,
+                };
+                let state = adam(
+                    AdamState {
+                        parameter,
+                        first,
+                        second,
+                    },
+                    gradient,
+                    step,
+                );
+                self.moments.extend(names.into_iter().zip([state.first, state.second]));
+                state.parameter
             }
             Settings::Sgd {
                 lr,
@@ -171,17 +187,6 @@ impl Optimizer {
                 parameter - velocity.mul_scalar(lr)
             }
         }
-    }
-
-    /// Takes a value into an exponential average that starts at 0.
-    fn average(&mut self, name: String, beta: f64, value: Tensor<1>) -> Tensor<1> {
-        let share = value.mul_scalar(1.0 - beta);
-        let average = match self.moments.remove(&name) {
-            Some(average) => average.mul_scalar(beta) + share,
-            None => share,
-        };
-        self.moments.insert(name, average.clone());
-        average
     }
 }
 

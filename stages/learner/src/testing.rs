@@ -26,7 +26,7 @@ pub(crate) fn patterns(shape: Shape, rows: u32, classes: u32) -> Dataset {
     let images = labels
         .iter()
         .flat_map(pixels)
-        .map(|pixel| (pixel + 40.0 * stream.normal()) as u8)
+        .map(|pixel| (pixel + 25.0 * stream.normal()) as u8)
         .collect();
     Dataset::from_rows(shape, classes, images, labels)
 }

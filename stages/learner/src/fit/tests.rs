@@ -462,7 +462,7 @@ fn what_does_not_fit_is_refused_before_it_starts() {
         ..base()
     });
     assert!(
-        text.contains("'fc1.weight' has shape") && text.contains("same architecture"),
+        text.contains("'fc1.weight' is missing") && text.contains("same architecture"),
         "{text}"
     );
     assert!(

@@ -2,16 +2,15 @@
 //! maximum of every 2x2 square and dropout of 0.2.
 //!
 //! In PyTorch: `conv1 = Conv2d(c, a, 3, padding=1)`, `bn1 = BatchNorm2d(a)`, `conv2`, `bn2`, ..; the head is
-//! `fc1 = Linear(channels * pixels, classes)`.
+//! `fc = Linear(channels * pixels, classes)`.
 
 use super::{large_enough, wrong_sizes};
 use crate::error::LearnError;
-use crate::layers::{BatchNorm, Conv, Linear, flatten, pool};
+use crate::layers::{BatchNorm, Conv, Linear, flatten, pool_relu};
 use crate::mode::Mode;
 use crate::registry::{Network, Parameter};
 use crate::tensors::Tensors;
 use burn::tensor::Tensor;
-use burn::tensor::activation::relu;
 use fedstill_schemas::Architecture;
 use fedstill_schemas::data::Shape;
 
@@ -63,7 +62,7 @@ pub(crate) fn cnn(architecture: &Architecture, shape: Shape, classes: u32) -> Re
         width /= 2;
     }
     let head = Linear {
-        name: "fc1".to_owned(),
+        name: "fc".to_owned(),
         inputs: inputs * height * width,
         outputs: classes as usize,
     };
@@ -84,7 +83,7 @@ impl Network for Cnn {
         let mut maps = images;
         for block in &self.blocks {
             maps = block.norm.forward(tensors, block.conv.forward(tensors, maps), mode);
-            maps = mode.dropout(pool(relu(maps)), DROPOUT);
+            maps = mode.dropout(pool_relu(maps), DROPOUT);
         }
         self.head.forward(tensors, flatten(maps))
     }

@@ -6,7 +6,7 @@
 
 use super::{large_enough, wrong_sizes};
 use crate::error::LearnError;
-use crate::layers::{Conv, Linear, flatten, pool};
+use crate::layers::{Conv, Linear, flatten, pool_relu};
 use crate::mode::Mode;
 use crate::registry::{Network, Parameter};
 use crate::tensors::Tensors;
@@ -62,7 +62,7 @@ impl Network for Lenet {
         let maps = self
             .convs
             .iter()
-            .fold(images, |x, conv| pool(relu(conv.forward(tensors, x))));
+            .fold(images, |x, conv| pool_relu(conv.forward(tensors, x)));
         let [first, second, head] = &self.linears;
         let hidden = relu(first.forward(tensors, flatten(maps)));
         head.forward(tensors, relu(second.forward(tensors, hidden)))

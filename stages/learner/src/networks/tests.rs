@@ -140,8 +140,8 @@ fn names_are_those_of_plain_pytorch_modules() {
             "bn1.running_mean [4]",
             "bn1.running_var [4]",
             "bn1.num_batches_tracked []",
-            "fc1.weight [7, 144]",
-            "fc1.bias [7]",
+            "fc.weight [7, 144]",
+            "fc.bias [7]",
         ]
     );
 }
