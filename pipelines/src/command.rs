@@ -63,6 +63,13 @@ enum Command {
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
+    // What goes wrong and is tried again, as plain lines beside the progress.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
     let registry = Registry::default();
     match Arguments::parse().command {
         Command::Init { file } => init(&file),

@@ -30,7 +30,7 @@ impl LogError {
     pub fn kind(&self) -> ErrorKind {
         match &*self.0 {
             Cause::Other(kind, _) => *kind,
-            Cause::DiskFull { .. } | Cause::Io { .. } => ErrorKind::Retry,
+            Cause::Io { .. } => ErrorKind::Retry,
             _ => ErrorKind::Fatal,
         }
     }

@@ -87,7 +87,7 @@ fn a_full_disk_loses_nothing() {
         };
         assert!(acknowledged > 2);
         assert!(error.to_string().contains("disk full"), "{error}");
-        assert_eq!(error.kind(), ErrorKind::Retry);
+        assert_eq!(error.kind(), ErrorKind::Fatal, "a person must free space");
         append(&log, 0, "small enough");
         drop(log);
         let log = open(Path::new(&folder), 1 << 30);

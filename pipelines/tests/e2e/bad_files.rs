@@ -1,0 +1,164 @@
+//! Bad run files: one clear message each, with place and fix, exit code 2, and nothing written.
+
+use crate::federation::{fedstill, run_file, said};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is replaced by what, and what the message must say.
+type Case = (&'static str, &'static str, &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    ("rounds = 2", "ronds = 2", &["ronds", "rounds"]),
+    ("rounds = 2", "rounds = \"two\"", &["rounds"]),
+    ("rounds = 2", "rounds = -1", &["rounds"]),
+    ("rounds = 2", "rounds = 2.5", &["rounds"]),
+    ("rounds = 2", "rounds = 2\nseeds = []", &["seeds"]),
+    ("rounds = 2", "rounds = 2\nseeds = [1, 1]", &["seeds"]),
+    (
+        "rounds = 2",
+        "rounds = 2\nbaselines = [\"standalon\"]",
+        &["standalon", "standalone"],
+    ),
+    ("rounds = 2", "rounds = 2\nbaselines = [\"fedmd\"]", &["fedmd"]),
+    (
+        "rounds = 2",
+        "rounds = 2\npredictions = \"float8\"",
+        &["float8", "float16"],
+    ),
+    ("rounds = 2\n", "", &["rounds"]),
+    ("name = \"tiny\"", "name = \"Tiny Run\"", &["name"]),
+    ("pipeline = \"fedmd\"", "pipeline = \"fedmb\"", &["fedmb", "fedmd"]),
+    ("count = 3", "count = 0", &["count"]),
+    ("count = 3", "count = 1", &["architectures"]),
+    ("count = 3", "count = 3\nactive = 0.5", &["active"]),
+    ("\"cnn[4]\"", "\"cmn[4]\"", &["cmn", "cnn"]),
+    ("\"cnn[4]\"", "\"cnn[4\"", &["cnn[4"]),
+    ("\"cnn[4]\"", "\"cnn\"", &["cnn"]),
+    ("\"cnn[4]\"", "\"cnn[4,4,4,4,4,4]\"", &["cnn[4,4,4,4,4,4]"]),
+    ("labels = \"union\"", "labels = \"joined\"", &["joined", "union"]),
+    ("labels = \"union\"", "labels = \"private\"", &["private"]),
+    ("{ kind = \"iid\" }", "{ kind = \"idd\" }", &["idd", "iid"]),
+    ("{ kind = \"iid\" }", "{ kind = \"dirichlet\" }", &["alpha"]),
+    ("{ kind = \"iid\" }", "{ kind = \"dirichlet\", alpha = 0 }", &["alpha"]),
+    (
+        "{ kind = \"iid\" }",
+        "{ kind = \"dirichlet\", alpha = 0.5, min = 40 }",
+        &["min"],
+    ),
+    (
+        "{ kind = \"iid\" }",
+        "{ kind = \"classes\", per_party = 27 }",
+        &["27", "26"],
+    ),
+    ("rows = 90", "rows = 9000", &["9000", "7800"]),
+    ("rows = 90", "rows = 2", &["2"]),
+    ("rows = 120 }", "rows = 120 }\nalignment = 500", &["alignment", "120"]),
+    ("letters.parquet", "leters.parquet", &["leters.parquet"]),
+    ("letters.parquet", "README.md", &["README.md", "Parquet"]),
+    ("letters-test.parquet", "../../Cargo.toml", &["Parquet"]),
+    ("[steps.pretrain]", "[steps.pretran]", &["pretran", "pretrain"]),
+    ("[steps.pretrain]", "[steps.predict]", &["predict"]),
+    ("batch = 16", "batch = 0", &["batch"]),
+    (
+        "batch = 16",
+        "batch = 16\noptimizer = { kind = \"adam\", lr = -1 }",
+        &["lr"],
+    ),
+    (
+        "batch = 16",
+        "batch = 16\noptimizer = { kind = \"adem\", lr = 0.1 }",
+        &["adem", "adam"],
+    ),
+    ("[steps.revisit]", "[close]\nquorum = 2\n[steps.revisit]", &["quorum"]),
+    (
+        "[steps.revisit]",
+        "[close]\ndeadline = \"soon\"\n[steps.revisit]",
+        &["deadline"],
+    ),
+    ("[parties]", "[parties", &["]"]),
+];
+
+/// Runs a bad file: it must be refused with one message that says all of `expected`, and write nothing.
+fn refuse(folder: &Path, text: &str, expected: &[&str]) {
+    let file = folder.join("bad.toml");
+    std::fs::write(&file, text).unwrap();
+    let out = folder.join("runs");
+    for command in ["check", "run"] {
+        let mut asked = fedstill();
+        asked.arg(command).arg(&file);
+        if command == "run" {
+            asked.arg("--out").arg(&out);
+        }
+        let output = asked.output().unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{expected:?}: {text}");
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("error:")).count(),
+            1,
+            "one message for {expected:?}: {text}"
+        );
+        assert!(text.contains("bad.toml:"), "no place: {text}");
+        assert!(text.contains("help:"), "no fix: {text}");
+        for part in expected {
+            assert!(text.contains(part), "'{part}' is not in: {text}");
+        }
+        assert!(!text.contains("panicked"), "{text}");
+        assert!(!out.exists(), "something was written");
+    }
+}
+
+#[test]
+fn every_bad_run_file_gets_one_message_with_place_and_fix_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to, expected) in CASES {
+        refuse(folder.path(), &run_file(&[(from, to)]), expected);
+    }
+}
+
+#[test]
+fn a_run_file_that_cannot_be_read_is_named() {
+    let output = fedstill().args(["run", "no-such-file.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("no-such-file.toml"));
+}
+
+fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn data_sets_that_cannot_be_used_are_refused_at_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("bad.parquet");
+    let image =
+        |bytes: usize| -> ArrayRef { Arc::new(BinaryArray::from_iter_values((0..9).map(|_| vec![0u8; bytes]))) };
+    let label = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
+    let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..9).map(|_| "a")));
+    let good = || label((0..9).collect());
+    let cases: Vec<(Vec<(&str, ArrayRef)>, &[&str])> = vec![
+        (vec![("imaeg", image(784)), ("label", good())], &["imaeg", "image"]),
+        (vec![("image", image(784)), ("lable", good())], &["lable", "label"]),
+        (vec![("image", image(784)), ("label", text)], &["label"]),
+        (vec![("image", good()), ("label", good())], &["image"]),
+        (
+            vec![("image", image(784)), ("label", label(vec![-1; 9]))],
+            &["label", "-1"],
+        ),
+        (vec![("image", image(10)), ("label", good())], &["shape"]),
+        (vec![("image", image(64)), ("label", good())], &["28"]),
+        (vec![("image", image(784)), ("label", label(vec![99; 9]))], &["99"]),
+    ];
+    for (columns, expected) in cases {
+        parquet(&data, columns);
+        let mut run = run_file(&[]);
+        let start = run.find("test = { url = \"").unwrap() + "test = { url = \"".len();
+        let end = start + run[start..].find('"').unwrap();
+        run.replace_range(start..end, &data.display().to_string());
+        refuse(folder.path(), &run, expected);
+    }
+}

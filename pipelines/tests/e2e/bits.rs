@@ -1,0 +1,92 @@
+//! The same file gives the same bits, on however many threads, and pipelines share what they have in common.
+
+use crate::federation::{assert_same, bits, files, finish, write};
+
+#[test]
+fn the_same_file_gives_the_same_bits_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let run = |threads: &str, again: &str| {
+        let out = folder.path().join(format!("{threads}-{again}"));
+        finish(&file, &out, &["--threads", threads]);
+        bits(&out, "tiny-fedmd-0")
+    };
+    let first = run("2", "a");
+    for (threads, again) in [("2", "b"), ("1", "a"), ("8", "a")] {
+        assert_same(&first, &run(threads, again), &format!("{threads} threads"));
+    }
+}
+
+#[test]
+fn another_seed_gives_other_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[("rounds = 2", "rounds = 0\nseeds = [0, 1]")]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let (zero, one) = (bits(&out, "tiny-fedmd-0"), bits(&out, "tiny-fedmd-1"));
+    let metrics = |bits: &std::collections::BTreeMap<String, Vec<u8>>| bits["metrics/round=0/part-0.parquet"].clone();
+    assert_ne!(metrics(&zero), metrics(&one));
+}
+
+#[test]
+fn pipelines_agree_bit_for_bit_in_round_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let baselines = "rounds = 1\nbaselines = [\"standalone\", \"self_digest\"]";
+    let file = write(folder.path(), &[("rounds = 2", baselines)]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    // Weights and optimizer states after round 0 are parts: all that standalone has of round 0, the others have too.
+    let parts = |run: &str| {
+        let at = out.join(run);
+        let mut parts = files(&at.join("parties"));
+        parts.retain(|name, _| name.contains("/parts/"));
+        parts
+            .into_keys()
+            .map(|name| name.replace(run, ""))
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let round_0 = |run: &str| {
+        let reports = files(&out.join(run).join("store").join(run).join("0"));
+        let report = |(name, bytes): (String, Vec<u8>)| {
+            let step = name.split('/').next().unwrap_or_default().to_owned();
+            let subject = name
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .rsplit_once('-')
+                .map(|(subject, _)| subject.to_owned());
+            let result: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+            let made = (result.get("parts")?.to_string(), result.get("report")?.to_string());
+            Some(((step, subject), made))
+        };
+        let steps = ["pretrain", "transfer", "evaluate"];
+        let reports = reports.into_iter().filter_map(report);
+        reports
+            .filter(|((step, _), _)| steps.contains(&step.as_str()))
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let fedmd = round_0("tiny-fedmd-0");
+    assert_eq!(fedmd.len(), 2 + 3 + 3, "two architectures, three parties twice");
+    for baseline in ["tiny-standalone-0", "tiny-self_digest-0"] {
+        assert_eq!(fedmd, round_0(baseline), "{baseline}");
+    }
+    // And afterwards they part.
+    assert_ne!(parts("tiny-fedmd-0"), parts("tiny-standalone-0"));
+}
+
+#[test]
+fn a_longer_run_goes_on_from_a_shorter_one_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = write(folder.path(), &[("rounds = 2", "rounds = 1")]);
+    let extended = folder.path().join("extended");
+    finish(&short, &extended, &[]);
+    let long = write(folder.path(), &[]);
+    finish(&long, &extended, &[]);
+    let at_once = folder.path().join("at-once");
+    finish(&long, &at_once, &[]);
+    assert_same(
+        &bits(&extended, "tiny-fedmd-0"),
+        &bits(&at_once, "tiny-fedmd-0"),
+        "extended",
+    );
+}

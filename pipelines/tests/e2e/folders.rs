@@ -1,0 +1,128 @@
+//! Folders that cannot be used: a clear message, and nothing lost.
+
+use crate::federation::{assert_same, bits, fedstill, finish, run, said, write};
+use std::path::Path;
+use std::process::Command;
+
+fn refused(file: &Path, out: &Path, expected: &[&str]) {
+    let output = run(file, out, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    for expected in expected {
+        assert!(text.contains(expected), "'{expected}' is not in: {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+/// A small file system of its own; `None` where this process may not mount one.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn new(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(at)
+            .status();
+        let mounted = mounted.is_ok_and(|status| status.success());
+        if !mounted {
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "this process may not mount a file system"
+            );
+            eprintln!("skipped: a full disk and a read-only folder: this process may not mount a file system");
+        }
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.0)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_run_with_other_settings_under_the_same_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
+    let other = write(folder.path(), &[("rows = 90", "rows = 80")]);
+    refused(
+        &other,
+        &out,
+        &["holds a run with other settings", "private data", "another name"],
+    );
+}
+
+#[test]
+fn a_run_folder_in_use_by_another_process_is_refused_and_the_other_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[("rounds = 2", "rounds = 6")]);
+    let out = folder.path().join("runs");
+    let mut first = fedstill()
+        .args(["run".as_ref(), file.as_os_str(), "--out".as_ref(), out.as_os_str()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !out.join("tiny-fedmd-0/store/tiny-fedmd-0/run.json").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    refused(&file, &out, &["another process"]);
+    assert!(first.wait().unwrap().success());
+}
+
+#[test]
+fn a_folder_of_another_version_is_refused_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
+    let log = out.join("tiny-fedmd-0/log");
+    let version = log.join("FORMAT");
+    assert!(version.is_file());
+    std::fs::write(&version, "fedstill log 999\n").unwrap();
+    let longer = write(folder.path(), &[]);
+    refused(&longer, &out, &["version"]);
+    assert_eq!(std::fs::read_to_string(&version).unwrap(), "fedstill log 999\n");
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let Some(disk) = Mounted::new(&folder.path().join("disk"), "900k") else {
+        return;
+    };
+    let out = disk.0.join("runs");
+    refused(&file, &out, &["disk", "full", "nothing is lost"]);
+    disk.remount("size=64m");
+    finish(&file, &out, &[]);
+    let elsewhere = folder.path().join("elsewhere");
+    finish(&file, &elsewhere, &[]);
+    assert_same(
+        &bits(&elsewhere, "tiny-fedmd-0"),
+        &bits(&out, "tiny-fedmd-0"),
+        "after a full disk",
+    );
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let Some(disk) = Mounted::new(&folder.path().join("disk"), "16m") else {
+        return;
+    };
+    disk.remount("ro");
+    refused(&file, &disk.0.join("runs"), &["read-only", "--out"]);
+}

@@ -1,0 +1,9 @@
+//! The `fedstill` command as a user runs it: the same bits whatever happens, private data that stays private, and a clear
+//! answer to whatever is wrong.
+
+mod bad_files;
+mod bits;
+mod crash;
+mod federation;
+mod folders;
+mod privacy;
