@@ -93,6 +93,11 @@ impl Worker {
         self
     }
 
+    /// Whether it has taken no task that is not finished.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
     /// What was decided, as far as it was read.
     pub fn decisions(&mut self) -> &mut Decisions {
         &mut self.decisions
@@ -168,7 +173,7 @@ impl Worker {
             }
             Err(error) => return self.context.dead_letter(record, &format!("it is not a task: {error}")),
         };
-        if self.decisions.is_over(&task.at, task.phase) {
+        if self.is_needless(&task)? {
             return Ok(());
         }
         self.unfinished.entry(partition).or_default().insert(record.offset);
@@ -195,17 +200,28 @@ impl Worker {
         let waiting = self.jobs.iter().filter(|(_, running)| running.again.is_some());
         let ids: Vec<u64> = waiting.map(|(id, _)| *id).collect();
         for id in ids {
-            let Some(running) = self.jobs.get_mut(&id) else {
-                continue;
-            };
-            if self.decisions.is_over(&running.task.at, running.task.phase) {
+            let Some(running) = self.jobs.get(&id) else { continue };
+            // Where the store does not say, the task itself will find out.
+            if self.is_needless(&running.task).unwrap_or(false) {
                 self.forget(id);
-            } else if running.again.is_some_and(|again| monotonic >= again) {
+            } else if let Some(running) = self.jobs.get_mut(&id)
+                && running.again.is_some_and(|again| monotonic >= again)
+            {
                 running.again = None;
                 self.pool.submit(job(id, running));
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing would come of a task: its phase is closed, or its run ended at or past it. But a round that has a
+    /// manifest gets its tables, though it was stopped in between.
+    fn is_needless(&self, task: &Task) -> Result<bool, StageError> {
+        if !self.decisions.is_over(&task.at, task.phase) {
+            return Ok(false);
+        }
+        let manifest = names::manifest_object(&task.at.run, task.at.round);
+        Ok(task.stage != Stage::Archive || self.context.store.get(&manifest)?.is_none())
     }
 
     /// Publishes what finished tasks made, then answers them: two appends for all of them together.
