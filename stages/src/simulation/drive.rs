@@ -246,6 +246,9 @@ impl World {
         person.decisions.refresh().unwrap();
         let ended = person.decisions.ended(RUN);
         let exhausted = ended.is_some_and(|((at, attempt), _)| (*at, *attempt) == (round, 2));
-        (round > person.through || exhausted) && person.decisions.open().is_empty()
+        self.no_task_waits()
+            && self.store_is_there()
+            && (round > person.through || exhausted)
+            && person.decisions.open().is_empty()
     }
 }

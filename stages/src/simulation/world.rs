@@ -197,6 +197,16 @@ impl World {
         self.note(|| "the store goes away".to_owned());
     }
 
+    /// Whether no worker has a task that it will try again.
+    pub(super) fn no_task_waits(&self) -> bool {
+        let waits = |process: &Process| matches!(&process.actor, Some(Actor::Worker(worker)) if !worker.is_idle());
+        !self.processes.lock().iter().any(waits)
+    }
+
+    pub(super) fn store_is_there(&self) -> bool {
+        self.clock.monotonic() >= *self.store_back.lock()
+    }
+
     /// Compacts the decisions up to their present end, for those who read them from the beginning.
     pub(super) fn compact(&self) {
         for partition in 0..self.scenario.partitions {
@@ -284,8 +294,7 @@ impl World {
         if left == Some(0) {
             self.drop_store();
         }
-        let away = self.clock.monotonic() < *self.store_back.lock();
-        away || (self.is_chaos() && self.chance(self.scenario.dangers.store))
+        !self.store_is_there() || (self.is_chaos() && self.chance(self.scenario.dangers.store))
     }
 
     fn may_die(&self, process: usize, life: u64, name: &'static str) {
