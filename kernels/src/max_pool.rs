@@ -90,7 +90,10 @@ impl PoolOps for Flex {
         FloatTensor::<Self>::from_data(TensorData::new(pooled, dims))
     }
 
-    #[expect(clippy::needless_bitwise_bool, reason = "lazy operators are branches, which are slower here")]
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "lazy operators are branches, which are slower here"
+    )]
     fn max_pool_2x2_gradient(input: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         let dims = input.shape().to_vec();
         let sizes = Sizes::of(&dims);

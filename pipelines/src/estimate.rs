@@ -161,7 +161,7 @@ pub(crate) fn rates(resolved: &Resolved, registry: &Registry, clock: &dyn Clock)
             );
             fitted.ok()
         };
-        let seconds = |from: Duration| (clock.monotonic() - from).as_secs_f64();
+        let seconds = |from: Duration| clock.monotonic().saturating_sub(from).as_secs_f64();
         let measured = fedstill_learner::job(|| {
             // The first batches fault memory in: they do not count.
             trial(&rows[..rows.len().min(32)])?;

@@ -120,9 +120,9 @@ impl Observer for Display {
                 closed.at.run, closed.at.round
             );
             if self.plain {
-                eprintln!("{line}")
+                eprintln!("{line}");
             } else {
-                self.bar.println(line)
+                self.bar.println(line);
             }
         }
         if self.plain {

@@ -131,3 +131,89 @@ fn faults() -> Faults {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::resolve;
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    fn resolved(folder: &Path, seed: u64) -> Resolved {
+        let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
+        let text = format!(
+            "name = \"twin\"\npipeline = \"fedmd\"\nrounds = 1\nseeds = [{seed}]\n[data]\nlabels = \"union\"\n\
+             private = {{ url = \"{data}/letters.parquet\", rows = 90 }}\npublic = {{ url = \"{data}/mnist.parquet\", rows = 90 }}\n\
+             test = {{ url = \"{data}/letters-test.parquet\" }}\n[parties]\ncount = 3\narchitectures = [\"cnn[4]\", \"mlp[16]\"]\n\
+             [steps.pretrain]\nepochs = 2\nstop = false\n[steps.transfer]\nepochs = 2\nstop = false\n"
+        );
+        let file = folder.join(format!("twin-{seed}.toml"));
+        std::fs::write(&file, text).unwrap();
+        resolve(&file, &Registry::default()).unwrap_or_else(|_| panic!("a good run file"))
+    }
+
+    /// Every result and part of a run.
+    fn made(out: &Path, seed: u64) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut made = BTreeMap::new();
+        let mut folders = vec![out.join(format!("twin-fedmd-{seed}"))];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(&next).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if path.is_dir() && name != "log" {
+                    folders.push(path);
+                } else if path.is_file() && !name.starts_with("closed-") && !name.starts_with("plan-") {
+                    made.insert(
+                        path.strip_prefix(out).unwrap().to_owned(),
+                        std::fs::read(&path).unwrap(),
+                    );
+                }
+            }
+        }
+        assert!(made.len() > 20);
+        made
+    }
+
+    fn finish(resolved: &Resolved, out: &Path) {
+        let ended = run(resolved, Registry::default(), out, 1, &|| false).unwrap();
+        assert_eq!(ended, Ended::Finished);
+    }
+
+    #[test]
+    fn two_runs_interleaved_in_one_process_do_not_change_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [resolved(folder.path(), 0), resolved(folder.path(), 1)];
+        let (alone, together) = (folder.path().join("alone"), folder.path().join("together"));
+        for file in &files {
+            finish(file, &alone);
+        }
+        std::thread::scope(|scope| {
+            for file in &files {
+                let together = &together;
+                scope.spawn(move || finish(file, together));
+            }
+        });
+        for seed in [0, 1] {
+            assert_eq!(made(&alone, seed), made(&together, seed), "seed {seed}");
+        }
+        assert_ne!(
+            made(&alone, 0).into_values().collect::<Vec<_>>(),
+            made(&alone, 1).into_values().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_finished_run_is_not_started_again_and_a_longer_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = resolved(folder.path(), 0);
+        let out = folder.path().join("runs");
+        finish(&file, &out);
+        let before = made(&out, 0);
+        finish(&file, &out);
+        assert_eq!(made(&out, 0), before);
+        file.file.rounds = 2;
+        assert!(!is_finished(&out, &file.jobs[0], 2));
+        finish(&file, &out);
+        assert!(made(&out, 0).len() > before.len());
+    }
+}

@@ -208,10 +208,7 @@ pub fn decode(message: &Bytes) -> Result<Predictions, PredictionsError> {
         },
         step: text("step")?.clone(),
         chunk: number("chunk")?,
-        slot: match schema.metadata().contains_key("slot") {
-            true => Some(number("slot")?),
-            false => None,
-        },
+        slot: schema.metadata().get("slot").map(|_| number("slot")).transpose()?,
     };
     let [sample, values] = schema.fields().as_ref() else {
         return Err(malformed("it does not have the two columns sample and values"));

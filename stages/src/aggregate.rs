@@ -149,9 +149,8 @@ fn take(
     let subject = record
         .header("ce_subject")
         .and_then(|subject| std::str::from_utf8(subject).ok());
-    let claimed = match subject.and_then(|subject| subject.parse().ok()) {
-        Some(Subject::Party(slot)) => slot,
-        _ => return Err("its ce_subject names no party".to_owned()),
+    let Some(Subject::Party(claimed)) = subject.and_then(|subject| subject.parse().ok()) else {
+        return Err("its ce_subject names no party".to_owned());
     };
     if !members.contains(&claimed) || sum.counted.contains(&claimed) {
         // Late, or a repeat: passed over.

@@ -269,6 +269,45 @@ mod tests {
         assert_eq!(sum.mean().unwrap(), [1.0, 1.0]);
     }
 
+    /// Reference values of `tests/golden` (`FEDSTILL_GOLDEN` names another folder), from PyTorch in float64.
+    #[test]
+    fn the_mean_is_the_reference_mean() {
+        let folder = std::env::var_os("FEDSTILL_GOLDEN").map_or_else(
+            || std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")),
+            std::path::PathBuf::from,
+        );
+        for case in 0..5 {
+            let bytes = std::fs::read(folder.join(format!("ensemble_{case}.safetensors"))).unwrap();
+            let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+            let floats = |name: &str| -> Vec<f32> {
+                let bytes = file.tensor(name).unwrap().data();
+                bytes
+                    .chunks_exact(4)
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect()
+            };
+            let (logits, expected) = (floats("logits"), floats("mean"));
+            let mut sum = Accumulator::new(expected.len());
+            for (member, values) in logits.chunks_exact(expected.len()).enumerate() {
+                // Inputs are exact in float16: both widths must give the same.
+                let values = if member % 2 == 0 {
+                    Values::Float16(values.iter().map(|v| f16::from_f32(*v)).collect::<Vec<_>>().into())
+                } else {
+                    Values::Float32(values.to_vec().into())
+                };
+                sum.add(&values).unwrap();
+            }
+            let mean = sum.mean().unwrap();
+            let largest = expected.iter().fold(0f32, |most, v| most.max(v.abs()));
+            for (found, expected) in mean.iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() <= 1e-5 * (expected.abs() + largest),
+                    "{found} {expected} in {case}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn the_mean_of_nobody_is_nothing() {
         assert_eq!(Accumulator::new(3).mean(), None);

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn run_caught(context: &Context, job: &Job) -> Finished {
 pub struct Threads {
     jobs: Option<Sender<Job>>,
     finished: Receiver<Finished>,
-    threads: Vec<JoinHandle<()>>,
+    handles: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
@@ -104,7 +104,7 @@ impl Threads {
         Ok(Self {
             jobs: Some(jobs),
             finished,
-            threads,
+            handles: threads,
         })
     }
 }
@@ -121,17 +121,14 @@ impl Pool for Threads {
         if timeout.is_zero() {
             return self.finished.try_recv().ok();
         }
-        match self.finished.recv_timeout(timeout) {
-            Ok(finished) => Some(finished),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.finished.recv_timeout(timeout).ok()
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         self.jobs = None;
-        for thread in self.threads.drain(..) {
+        for thread in self.handles.drain(..) {
             // Tasks' panics are their failures: nothing is left to say.
             let _ = thread.join();
         }

@@ -63,7 +63,7 @@ impl Planned {
                 let at = phase.stages.iter().position(|stage| *stage == Stage::Predict)?;
                 Some((index as u32, phase.steps[at].as_str()))
             })
-            .last()
+            .next_back()
     }
 
     /// How many members a phase needs.

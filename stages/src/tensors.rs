@@ -43,7 +43,7 @@ impl Tensors {
         })
     }
 
-    fn model<'a>(run: &'a ResolvedRun, subject: Subject) -> Result<Model<'a>, StageError> {
+    fn model(run: &ResolvedRun, subject: Subject) -> Result<Model<'_>, StageError> {
         Ok(Model {
             architecture: architecture(run, subject)?,
             shape: run.private.shape,

@@ -124,7 +124,9 @@ fn a_run_file_that_cannot_be_read_is_named() {
     assert!(said(&output).contains("no-such-file.toml"));
 }
 
-fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+type Columns = Vec<(&'static str, ArrayRef)>;
+
+fn parquet(path: &Path, columns: Columns) {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
@@ -140,7 +142,7 @@ fn data_sets_that_cannot_be_used_are_refused_at_their_place() {
     let label = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
     let text: ArrayRef = Arc::new(StringArray::from_iter_values((0..9).map(|_| "a")));
     let good = || label((0..9).collect());
-    let cases: Vec<(Vec<(&str, ArrayRef)>, &[&str])> = vec![
+    let cases: Vec<(Columns, &[&str])> = vec![
         (vec![("imaeg", image(784)), ("label", good())], &["imaeg", "image"]),
         (vec![("image", image(784)), ("lable", good())], &["lable", "label"]),
         (vec![("image", image(784)), ("label", text)], &["label"]),

@@ -149,7 +149,8 @@ impl World {
 
     /// The first round without a manifest.
     pub(super) fn first_missing(&self) -> u32 {
-        (0..).find(|round| self.manifest(*round).is_none()).unwrap_or(u32::MAX)
+        let mut rounds = 0..u32::MAX;
+        rounds.find(|round| self.manifest(*round).is_none()).unwrap_or(u32::MAX)
     }
 
     /// A person does what a run needs to go on; whether there was anything.
