@@ -3,7 +3,7 @@
 
 use crate::report::{self, Shown};
 use crate::resolve::{Resolved, Unresolved, resolve};
-use crate::run::{Ended, run};
+use crate::run::{Ended, numerics, run};
 use crate::{check, folder, run_file_report};
 use clap::{Parser, Subcommand};
 use fedstill_learner::Registry;
@@ -199,6 +199,11 @@ fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         Ok(()) => print(&format!("\nchart    {}\n", svg.display())),
         Err(error) => complain(&format!("cannot write {}: {error}", svg.display())),
     }
+    print(&format!(
+        "numerics {} (fedstill {})\n",
+        numerics(),
+        env!("CARGO_PKG_VERSION")
+    ));
     print(&format!(
         "results  {}/{{metrics,steps,consensus,rounds}}/run=*/round=*/*.parquet\n",
         results.display()

@@ -115,6 +115,39 @@ fn announce(resolved: &Resolved, missing: &[&Job], registry: &Registry, threads:
     );
 }
 
+/// The numerics class of this machine: runs of one class give the same bits. The instruction set decides which matrix
+/// kernels run, the caches how they cut their work, and the C library gives `exp` and its kin.
+pub(crate) fn numerics() -> String {
+    let cache = |index: u32| {
+        let size = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
+        size.map_or_else(|_| "?".to_owned(), |size| size.trim().to_owned())
+    };
+    format!(
+        "{} {}, caches {} {} {}",
+        std::env::consts::ARCH,
+        instructions(),
+        cache(0),
+        cache(2),
+        cache(3)
+    )
+}
+
+#[cfg(target_arch = "x86_64")]
+fn instructions() -> &'static str {
+    if is_x86_feature_detected!("avx512f") {
+        "avx512f"
+    } else if is_x86_feature_detected!("fma") {
+        "avx2 fma"
+    } else {
+        "sse2"
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn instructions() -> &'static str {
+    "baseline"
+}
+
 /// With `FEDSTILL_CRASH=<point>:<n>` the process dies at the n-th time that it comes to that point, as by kill -9: for
 /// tests of what holds after a crash.
 fn faults() -> Faults {

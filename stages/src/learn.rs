@@ -74,6 +74,11 @@ pub trait Learner: Send + Sync + Debug {
         rows: &[u32],
     ) -> Result<Vec<f32>, StageError>;
 
+    /// How large a task about a subject is beside others, for their order: any unit, 0 where nobody knows.
+    fn effort(&self, _run: &ResolvedRun, _subject: Subject) -> u64 {
+        0
+    }
+
     /// Scores on the test set.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub mod phase;
 pub mod plan;
 pub mod pool;
 mod predict;
+mod queue;
 mod rewind;
 pub mod rounds;
 #[cfg(test)]

@@ -4,12 +4,12 @@
 use crate::context::Context;
 use crate::error::StageError;
 use crate::execute::{Executed, execute};
+use crate::queue::Queue;
 use fedstill_schemas::task::Task;
-use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -70,7 +70,8 @@ fn run_caught(context: &Context, job: &Job) -> Finished {
 /// A fixed number of threads over one queue.
 #[derive(Debug)]
 pub struct Threads {
-    jobs: Option<Sender<Job>>,
+    context: Arc<Context>,
+    queue: Arc<Queue>,
     finished: Receiver<Finished>,
     handles: Vec<JoinHandle<()>>,
 }
@@ -81,16 +82,13 @@ impl Threads {
     /// # Errors
     /// A thread that the system does not give.
     pub fn new(context: &Arc<Context>, threads: usize) -> Result<Self, StageError> {
-        let (jobs, queue) = channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
+        let queue = Arc::new(Queue::default());
         let (done, finished) = channel();
         let threads = (0..threads.max(1))
             .map(|index| {
                 let (context, queue, done) = (Arc::clone(context), Arc::clone(&queue), done.clone());
                 let work = move || {
-                    loop {
-                        let job = queue.lock().recv();
-                        let Ok(job) = job else { return };
+                    while let Some(job) = queue.pop() {
                         let finished = fedstill_learner::job(|| run_caught(&context, &job));
                         if done.send(finished).is_err() {
                             return;
@@ -102,7 +100,8 @@ impl Threads {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            jobs: Some(jobs),
+            context: Arc::clone(context),
+            queue,
             finished,
             handles: threads,
         })
@@ -111,10 +110,10 @@ impl Threads {
 
 impl Pool for Threads {
     fn submit(&mut self, job: Job) {
-        if let Some(jobs) = &self.jobs {
-            // The threads live as long as this sender.
-            let _ = jobs.send(job);
-        }
+        // A plan that cannot be read now is the task's to report.
+        let planned = self.context.planned(&job.task.at);
+        let effort = planned.map_or(0, |planned| self.context.learner.effort(&planned.run, job.task.subject));
+        self.queue.push(job, effort);
     }
 
     fn finished(&mut self, timeout: Duration) -> Option<Finished> {
@@ -127,7 +126,7 @@ impl Pool for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.queue.close();
         for thread in self.handles.drain(..) {
             // Tasks' panics are their failures: nothing is left to say.
             let _ = thread.join();

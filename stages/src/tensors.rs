@@ -187,6 +187,12 @@ impl Learner for Tensors {
         )?)
     }
 
+    fn effort(&self, run: &ResolvedRun, subject: Subject) -> u64 {
+        let model = Self::model(run, subject).ok();
+        let cost = model.and_then(|model| fedstill_learner::cost(&self.registry, &model).ok());
+        cost.map_or(0, |multiply_adds| multiply_adds as u64)
+    }
+
     fn evaluate(&self, run: &ResolvedRun, subject: Subject, weights: &[u8]) -> Result<Scores, StageError> {
         let scores = evaluate(
             &self.registry,
