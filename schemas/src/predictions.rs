@@ -319,17 +319,20 @@ impl Predictions {
             });
         }
         let bad = match &self.values {
-            Values::Float16(values) => values
-                .iter()
-                .position(|v| !v.is_finite())
-                .map(|at| (at, values[at].to_f32())),
-            Values::Float32(values) => values.iter().position(|v| !v.is_finite()).map(|at| (at, values[at])),
+            Values::Float16(values) => first(values, |v| !v.is_finite()).map(|at| (at, values[at].to_f32())),
+            Values::Float32(values) => first(values, |v| !v.is_finite()).map(|at| (at, values[at])),
         };
         bad.map_or(Ok(()), |(at, value)| {
             let row = at / classes.max(1) as usize;
             Err(PredictionsError::NotFinite { row, value })
         })
     }
+}
+
+/// Index of the first bad value. Whether there is one is found out by looking at all of them, which vectorises.
+fn first<T: Copy>(values: &[T], bad: impl Fn(T) -> bool) -> Option<usize> {
+    let any = values.iter().fold(false, |any, value| any | bad(*value));
+    any.then(|| values.iter().position(|value| bad(*value))).flatten()
 }
 
 #[cfg(test)]

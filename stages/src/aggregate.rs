@@ -19,6 +19,7 @@ use fedstill_schemas::predictions::{self, Identity, Predictions, Values};
 use fedstill_schemas::resolved::Precision;
 use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hint::select_unpredictable;
 
 /// Bytes read from the log at a time.
 const READ: usize = 4 << 20;
@@ -194,8 +195,9 @@ fn vote(votes: &mut [u32], predictions: &Predictions) {
         Values::Float16(values) => {
             // Sign and magnitude become an integer with the same order, which compares faster than a float.
             let order = |value: &half::f16| {
-                let bits = value.to_bits() as i16;
-                if bits < 0 { -(bits & 0x7fff) } else { bits }
+                let bits = i32::from(value.to_bits() as i16);
+                let sign = bits >> 15;
+                ((bits & 0x7fff) ^ sign) - sign
             };
             for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
                 votes[largest(row, order)] += 1;
@@ -215,9 +217,10 @@ fn largest<T, K: PartialOrd + Copy>(row: &[T], key: impl Fn(&T) -> K) -> usize {
     let mut most = key(&row[0]);
     for (index, value) in row.iter().enumerate().skip(1) {
         let value = key(value);
-        if value > most {
-            (best, most) = (index, value);
-        }
+        // Which class is largest cannot be predicted, and a branch would cost more than the rest.
+        let more = value > most;
+        best = select_unpredictable(more, index, best);
+        most = select_unpredictable(more, value, most);
     }
     best
 }

@@ -1,7 +1,8 @@
 //! Exact sums of predictions: 128-bit fixed point with a grid of 2^-64, so that the order of parties changes no bit.
 //!
 //! A finite float16 is an integer multiple of 2^-24, so sums of float16 are exact; a float32 is rounded to the grid
-//! once. Float16 is summed in 64 bits on a grid of 2^-24 first, which is the same number and much faster.
+//! once. Float16 is summed in float64 on a grid of 2^-24 first, as long as that is exact, which is the same number and
+//! much faster.
 
 use fedstill_schemas::predictions::Values;
 use half::f16;
@@ -23,8 +24,8 @@ pub enum AccumulateError {
 /// The exact sum of any number of rows of predictions.
 #[derive(Clone, Debug)]
 pub struct Accumulator {
-    /// Float16 values, grid 2^-24.
-    narrow: Vec<i64>,
+    /// Float16 values, grid 2^-24: integers below 2^53, and so exact.
+    narrow: Vec<f64>,
     /// Members in `narrow`.
     narrow_members: u32,
     /// Everything else, grid 2^-64; empty until needed.
@@ -32,14 +33,14 @@ pub struct Accumulator {
     members: u32,
 }
 
-/// Members whose float16 values surely fit 64 bits: 2^16 * 2^24 * 2^22 < 2^63.
-const NARROW: u32 = 1 << 22;
+/// Members whose float16 values surely sum exactly in float64: 2^16 * 2^24 * 2^13 = 2^53.
+const NARROW: u32 = 1 << 13;
 
 impl Accumulator {
     /// Sums of `values` values.
     pub fn new(values: usize) -> Self {
         Self {
-            narrow: vec![0; values],
+            narrow: vec![0.0; values],
             narrow_members: 0,
             wide: Vec::new(),
             members: 0,
@@ -75,7 +76,7 @@ impl Accumulator {
             self.widen();
         }
         for (sum, value) in self.narrow.iter_mut().zip(values) {
-            *sum += grid(value.to_bits());
+            *sum += f64::from(grid(value.to_bits()));
         }
         self.narrow_members += 1;
         Ok(())
@@ -106,8 +107,8 @@ impl Accumulator {
     fn widen(&mut self) {
         self.make_wide();
         for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
-            *wide += i128::from(*narrow) << 40;
-            *narrow = 0;
+            *wide += i128::from(*narrow as i64) << 40;
+            *narrow = 0.0;
         }
         self.narrow_members = 0;
     }
@@ -121,7 +122,7 @@ impl Accumulator {
             let mean = self
                 .narrow
                 .iter()
-                .map(|sum| quotient(i128::from(*sum) << 40, self.members));
+                .map(|sum| quotient(i128::from(*sum as i64) << 40, self.members));
             return Some(mean.collect());
         }
         self.widen();
@@ -129,20 +130,20 @@ impl Accumulator {
     }
 }
 
-/// Whether no value is an infinity or NaN: an exponent of all ones.
+/// Whether no value is an infinity or NaN: an exponent of all ones. Looks at all of them, which vectorises.
 fn all_finite(values: &[f16]) -> bool {
-    !values.iter().any(|value| value.to_bits() & 0x7c00 == 0x7c00)
+    !values
+        .iter()
+        .fold(false, |bad, value| bad | (value.to_bits() & 0x7c00 == 0x7c00))
 }
 
-/// A finite float16 as a multiple of 2^-24.
-fn grid(bits: u16) -> i64 {
-    let exponent = i64::from((bits >> 10) & 0x1f);
-    let fraction = i64::from(bits & 0x3ff);
-    // Subnormals have no hidden one and the exponent of the smallest normals.
-    let normal = i64::from(exponent != 0);
-    let magnitude = (fraction | (normal << 10)) << (exponent - normal);
-    let sign = -i64::from(bits >> 15);
-    (magnitude ^ sign) - sign
+/// A finite float16 as a multiple of 2^-24: an integer of eleven significant bits.
+fn grid(bits: u16) -> f32 {
+    // With its bits in their places in a float32 it is 2^-112 of its value, subnormals included. Scaling by powers of
+    // two is exact; 2^136 takes two of them.
+    const SCALE: f32 = (1u128 << 68) as f32;
+    let bits = u32::from(bits);
+    f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * SCALE * SCALE
 }
 
 /// `sum * 2^-64 / members` as float32, rounded once.
