@@ -176,7 +176,7 @@ impl World {
         (0..count - 1)
             .map(|phase| {
                 let path = names::closed_object(at, phase);
-                let found = self.objects.plain().need_json::<Closed>(&path);
+                let found = self.store.need_json::<Closed>(&path);
                 let (closed, _) = found.map_err(|error| error.to_string())?;
                 for (subject, reason) in &closed.missing {
                     if !self.expects(reason) {
@@ -190,7 +190,7 @@ impl World {
 
     pub(super) fn result(&self, reference: &Reference) -> Result<TaskResult, String> {
         let path = names::result_object(RUN, reference.round, &reference.step, reference.subject, reference.task);
-        let found = self.objects.plain().need_json::<TaskResult>(&path);
+        let found = self.store.need_json::<TaskResult>(&path);
         let (result, sha256) = found.map_err(|error| error.to_string())?;
         if sha256 == reference.sha256 {
             Ok(result)
@@ -262,11 +262,7 @@ impl World {
         for chunk in 0..chunks {
             let part = joined.parts.get(&format!("consensus.{chunk}"));
             let part = part.ok_or(format!("{at}: chunk {chunk} is missing"))?;
-            let message = self
-                .objects
-                .plain()
-                .get_part(RUN, part)
-                .map_err(|error| error.to_string())?;
+            let message = self.store.get_part(RUN, part).map_err(|error| error.to_string())?;
             let decoded = predictions::decode(&message).map_err(|error| error.to_string())?;
             values.extend(decoded.values.to_f32());
         }

@@ -38,6 +38,7 @@ impl World {
                 self.act();
             }
             self.chaos.store(false, Ordering::Relaxed);
+            self.rounds_in_chaos.store(self.first_missing(), Ordering::Relaxed);
             self.faulty.rates(fedstill_log::faults::Rates::default());
             self.faulty.reorder(false);
             self.note(|| "calm".to_owned());
@@ -75,22 +76,28 @@ impl World {
                 self.tick(process);
             }
             8..=10 => {
-                self.compute(process);
+                self.one_of_them(process, Self::compute);
             }
             11..=12 => {
-                self.hand_back(process);
+                self.one_of_them(process, Self::hand_back);
             }
             13 => {
-                self.revive(process);
+                self.one_of_them(process, Self::revive);
             }
             14 => {
-                let most = if self.below(8) == 0 { 4_000 } else { 120 };
+                let most = if self.below(8) == 0 { 4_000 } else { 400 };
                 self.pass(Duration::from_millis(self.below(most) as u64));
             }
             _ => {
                 self.persevere();
             }
         }
+    }
+
+    /// The first process from one on that has something of the kind to do.
+    fn one_of_them(&self, first: usize, act: impl Fn(&Self, usize) -> bool) -> bool {
+        let count = self.processes();
+        (first..first + count).any(|process| act(self, process % count))
     }
 
     /// Everyone works undisturbed until the run is over, which it must be some time.
@@ -129,12 +136,12 @@ impl World {
     /// A context of a person, without faults.
     pub(super) fn bystander(&self) -> Context {
         let learner: Arc<dyn Learner> = Arc::new(Synthetic::default());
-        Context::new(Arc::new(self.log.clone()), self.objects.plain(), learner)
+        Context::new(Arc::new(self.log.clone()), self.store.clone(), learner)
     }
 
     pub(super) fn manifest(&self, round: u32) -> Option<Manifest> {
         let path = names::manifest_object(RUN, round);
-        Some(self.objects.plain().get_json(&path).unwrap()?.0)
+        Some(self.store.get_json(&path).unwrap()?.0)
     }
 
     pub(super) fn plan_of(&self, round: u32, attempt: u32) -> Option<Plan> {
@@ -143,14 +150,15 @@ impl World {
             round,
             attempt,
         };
-        let plan = self.objects.plain().get_json(&names::plan_object(&at)).unwrap();
+        let plan = self.store.get_json(&names::plan_object(&at)).unwrap();
         plan.map(|(plan, _)| plan)
     }
 
     /// The first round without a manifest.
     pub(super) fn first_missing(&self) -> u32 {
         let mut rounds = 0..u32::MAX;
-        rounds.find(|round| self.manifest(*round).is_none()).unwrap_or(u32::MAX)
+        let missing = |round: &u32| self.store.get(&names::manifest_object(RUN, *round)).unwrap().is_none();
+        rounds.find(missing).unwrap_or(u32::MAX)
     }
 
     /// A person does what a run needs to go on; whether there was anything.

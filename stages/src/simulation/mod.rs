@@ -18,10 +18,12 @@ mod local;
 mod objects;
 mod oracle;
 mod poison;
+mod process;
 mod random;
 mod scenario;
 mod world;
 
+use crate::faults::POINTS;
 use crate::rounds::Planned;
 use check::{Kind, Outcome};
 use fedstill_schemas::events::Close;
@@ -29,7 +31,8 @@ use fedstill_schemas::resolved::ResolvedRun;
 use parking_lot::Mutex;
 use random::Random;
 use scenario::Scenario;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use world::World;
@@ -142,14 +145,24 @@ fn every_schedule_ends_with_the_bits_that_its_members_decide() {
     let next = AtomicU64::new(0);
     let whole = AtomicU64::new(0);
     let exhausted = AtomicU64::new(0);
+    let rounds = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
+    let died_at = Mutex::new(BTreeSet::new());
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= schedules || failures.lock().len() >= FAILURES {
                 return;
             }
-            let judged = std::panic::catch_unwind(|| judge(&schedule(seed, false), &undisturbed));
+            let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                let world = schedule(seed, false);
+                rounds.fetch_add(
+                    u64::from(world.rounds_in_chaos.load(Ordering::Relaxed)),
+                    Ordering::Relaxed,
+                );
+                died_at.lock().extend(world.died_at.lock().iter().copied());
+                judge(&world, &undisturbed)
+            }));
             match judged {
                 Ok(Ok(outcome)) => {
                     whole.fetch_add(u64::from(outcome.whole), Ordering::Relaxed);
@@ -183,7 +196,13 @@ fn every_schedule_ends_with_the_bits_that_its_members_decide() {
         failures.lock().is_empty(),
         "schedules that do not hold are listed above, with the command that runs each"
     );
-    let (whole, exhausted) = (whole.into_inner(), exhausted.into_inner());
-    println!("{schedules} schedules, {whole} with everyone in, {exhausted} with a round tried in vain");
+    let (whole, exhausted, rounds) = (whole.into_inner(), exhausted.into_inner(), rounds.into_inner());
+    println!(
+        "{schedules} schedules, {rounds} rounds done in chaos, {whole} with everyone in, {exhausted} with a round tried in vain"
+    );
+    assert!(rounds > schedules, "chaos must reach the end of rounds: {rounds}");
+    for point in POINTS {
+        assert!(died_at.lock().contains(point), "nobody has died at {point}");
+    }
     assert!(whole > schedules / 3, "chaos must not hide behind failures: {whole}");
 }

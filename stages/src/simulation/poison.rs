@@ -69,7 +69,7 @@ fn whole(table: &RecordBatch, column: &str, row: usize) -> u32 {
 
 fn closed(world: &World, phase: u32) -> Closed {
     let path = names::closed_object(&at(1), phase);
-    world.objects.plain().need_json(&path).unwrap().0
+    world.store.need_json(&path).unwrap().0
 }
 
 /// Why round 1 failed, in its last attempt.

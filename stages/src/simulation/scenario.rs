@@ -101,7 +101,7 @@ impl Scenario {
         scenario.partitions = random.within(1, 3) as u32;
         scenario.close.quorum = random.pick(&[1.0, 0.5, 0.5, 0.3]);
         if random.below(3) == 0 {
-            scenario.close.deadline_ms = Some(random.pick(&[1_000, 8_000, 30_000, 120_000]));
+            scenario.close.deadline_ms = Some(random.pick(&[2_000, 15_000, 60_000, 200_000]));
         }
         if random.below(4) == 0 {
             scenario.bad = bad_ones(random, scenario.parties, scenario.exchange);
@@ -112,7 +112,7 @@ impl Scenario {
         }
         scenario.roles = roles(random);
         scenario.in_flight = random.pick(&[64 << 20, 64 << 20, 4000, 1000]);
-        scenario.steps = random.within(100, 900) as usize;
+        scenario.steps = random.within(100, 1600) as usize;
         let mut rate = |most: u64| {
             let on = random.below(3) > 0;
             random.within(0, if on { most } else { 0 }) as u16
@@ -124,11 +124,11 @@ impl Scenario {
                 repeat: rate(120),
                 fail_commit: rate(120),
             },
-            crash: rate(24),
-            stall: rate(24),
-            store: rate(40),
-            outage: rate(6),
-            eject: rate(30),
+            crash: rate(8),
+            stall: rate(12),
+            store: rate(16),
+            outage: rate(1),
+            eject: rate(16),
             repeat: rate(60),
             compact: rate(20),
             stop: rate(8),

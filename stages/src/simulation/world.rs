@@ -1,38 +1,31 @@
 //! The world of one schedule: a clock, a log, stores, and processes that work, die, stall and come back. One thread; all
 //! that is left to chance comes from the seed.
 
-use super::group::{Member, ProcessLog};
-use super::learner::Synthetic;
+use super::group::Member;
 use super::objects::Objects;
+use super::process::{Actor, Jobs, Process};
 use super::random::Random;
-use super::scenario::{Role, Scenario};
-use crate::advance::Advance;
-use crate::context::Context;
+use super::scenario::Scenario;
+use crate::Store;
 use crate::decisions::Decisions;
-use crate::error::StageError;
-use crate::faults::Faults;
 use crate::federation::make_topics;
-use crate::plan::Planner;
-use crate::pool::{Finished, Job, Pool, run};
-use crate::worker::Worker;
 use bytes::Bytes;
 use fedstill_log::{Clock, Embedded, Faulty, Log, ManualClock, Offset};
 use fedstill_schemas::names;
 use fedstill_schemas::task::Attempt;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How deep stalled processes may lie on each other.
 const DEPTH: usize = 3;
 
 /// What a dying process unwinds with.
-struct Crash;
+pub(super) struct Crash;
 
 /// Everything of one schedule.
 pub(super) struct World {
@@ -42,10 +35,14 @@ pub(super) struct World {
     pub(super) log: Embedded,
     pub(super) faulty: Faulty,
     pub(super) objects: Objects,
+    /// The stores without faults.
+    pub(super) store: Store,
     pub(super) random: Mutex<Random>,
     pub(super) person: Mutex<Person>,
     /// Whether dangers are drawn.
     pub(super) chaos: AtomicBool,
+    /// Rounds that were done when it ended.
+    pub(super) rounds_in_chaos: AtomicU32,
     /// A death at the n-th time that an instant comes.
     pub(super) armed: Mutex<Option<(&'static str, usize)>>,
     /// Calls to the store until it goes away.
@@ -54,12 +51,12 @@ pub(super) struct World {
     pub(super) died_at: Mutex<BTreeSet<&'static str>>,
     pub(super) failure: Mutex<Option<String>>,
     pub(super) trace: Mutex<Trace>,
-    processes: Mutex<Vec<Process>>,
+    pub(super) processes: Mutex<Vec<Process>>,
     store_back: Mutex<Duration>,
     /// Up to where each partition of the decisions is compacted.
     compacted: Mutex<BTreeMap<u32, Offset>>,
     depth: AtomicUsize,
-    this: Weak<World>,
+    pub(super) this: Weak<World>,
 }
 
 /// What a person remembers, and wants.
@@ -76,46 +73,6 @@ pub(super) struct Trace {
     pub(super) lines: Option<Vec<String>>,
 }
 
-enum Actor {
-    Planner(Planner),
-    Advance(Advance),
-    Worker(Worker),
-}
-
-struct Process {
-    role: Role,
-    /// Grows with each death: what belongs to an earlier life must not act.
-    life: u64,
-    alive: bool,
-    /// `None` while it is at work, or dead.
-    actor: Option<Actor>,
-    context: Option<Arc<Context>>,
-    members: Vec<Arc<Mutex<Member>>>,
-    pool: Arc<Mutex<Jobs>>,
-}
-
-/// Jobs of a worker: being computed, and computed.
-#[derive(Debug, Default)]
-struct Jobs {
-    queued: Vec<Job>,
-    computed: Vec<Finished>,
-    finished: VecDeque<Finished>,
-}
-
-/// A pool whose jobs run when the schedule says so.
-#[derive(Debug)]
-struct Scheduled(Arc<Mutex<Jobs>>);
-
-impl Pool for Scheduled {
-    fn submit(&mut self, job: Job) {
-        self.0.lock().queued.push(job);
-    }
-
-    fn finished(&mut self, _: Duration) -> Option<Finished> {
-        self.0.lock().finished.pop_front()
-    }
-}
-
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("World").finish_non_exhaustive()
@@ -129,19 +86,8 @@ impl World {
         make_topics(&log, scenario.partitions).unwrap();
         let mut random = random;
         let faulty = Faulty::new(Arc::new(log.clone()), random.next());
-        let processes: Vec<Process> = scenario
-            .roles
-            .iter()
-            .map(|role| Process {
-                role: role.clone(),
-                life: 0,
-                alive: false,
-                actor: None,
-                context: None,
-                members: Vec::new(),
-                pool: Arc::default(),
-            })
-            .collect();
+        let processes: Vec<Process> = scenario.roles.iter().map(Process::dead).collect();
+        let objects = Objects::new(scenario.parties);
         Arc::new_cyclic(|this| Self {
             person: Mutex::new(Person {
                 decisions: Decisions::read(Arc::new(log.clone())).unwrap(),
@@ -150,13 +96,15 @@ impl World {
                 stops: 0,
             }),
             processes: Mutex::new(processes),
-            objects: Objects::new(scenario.parties),
+            store: objects.plain(),
+            objects,
             scenario,
             clock,
             log,
             faulty,
             random: Mutex::new(random),
             chaos: AtomicBool::new(false),
+            rounds_in_chaos: AtomicU32::new(0),
             armed: Mutex::default(),
             away_after: Mutex::default(),
             died_at: Mutex::default(),
@@ -319,128 +267,6 @@ impl World {
         if now != life {
             resume_unwind(Box::new(Crash));
         }
-    }
-
-    /// Starts a process that is dead; whether it was.
-    pub(super) fn revive(&self, process: usize) -> bool {
-        let (role, life, pool) = {
-            let found = &mut self.processes.lock()[process];
-            if found.alive {
-                return false;
-            }
-            found.alive = true;
-            (found.role.clone(), found.life, Arc::clone(&found.pool))
-        };
-        let log = ProcessLog {
-            inner: Arc::new(self.faulty.clone()),
-            world: Weak::clone(&self.this),
-            process,
-            life,
-        };
-        let store = self.objects.of_process(&self.this, process, life);
-        let learner = Synthetic {
-            bad: self.scenario.bad.clone(),
-        };
-        let mut context = Context::new(Arc::new(log), store, Arc::new(learner));
-        let world = Weak::clone(&self.this);
-        context.faults = Faults::new(move |name| {
-            if let Some(world) = world.upgrade() {
-                world.point(process, life, name);
-            }
-        });
-        let context = Arc::new(context);
-        let actor = match role {
-            Role::Planner => Planner::new(Arc::clone(&context)).map(Actor::Planner),
-            Role::Advance => Advance::new(Arc::clone(&context)).map(Actor::Advance),
-            Role::Worker(stages) => Worker::new(Arc::clone(&context), &stages, Box::new(Scheduled(pool)))
-                .map(|worker| Actor::Worker(worker.with_in_flight(self.scenario.in_flight))),
-        };
-        match actor {
-            Ok(actor) => {
-                let found = &mut self.processes.lock()[process];
-                found.context = Some(context);
-                found.actor = Some(actor);
-            }
-            Err(error) => self.fail(format!("process {process} does not start: {error}")),
-        }
-        self.note(|| format!("{process} starts"));
-        true
-    }
-
-    /// One turn of a process that is not stalled; whether it did anything.
-    pub(super) fn tick(&self, process: usize) -> bool {
-        let taken = {
-            let found = &mut self.processes.lock()[process];
-            found.actor.take().map(|actor| (actor, found.life))
-        };
-        let Some((mut actor, life)) = taken else { return false };
-        let now = self.clock.monotonic();
-        let ticked = catch_unwind(AssertUnwindSafe(|| match &mut actor {
-            Actor::Planner(planner) => planner.tick(),
-            Actor::Advance(advance) => advance.tick(),
-            Actor::Worker(worker) => worker.tick(now, Duration::ZERO),
-        }));
-        let progressed = match ticked {
-            Err(panic) if panic.is::<Crash>() => return true,
-            Err(panic) => resume_unwind(panic),
-            Ok(Ok(progressed)) => progressed,
-            Ok(Err(StageError::Retry(reason))) => {
-                self.note(|| format!("{process} will try again: {reason}"));
-                false
-            }
-            Ok(Err(error)) => {
-                self.fail(format!("process {process} ends: {error}"));
-                false
-            }
-        };
-        let found = &mut self.processes.lock()[process];
-        if found.life == life {
-            found.actor = Some(actor);
-        }
-        progressed
-    }
-
-    /// Computes one of a worker's jobs; whether there was one.
-    pub(super) fn compute(&self, process: usize) -> bool {
-        let taken = {
-            let found = &mut self.processes.lock()[process];
-            let mut jobs = found.pool.lock();
-            match (jobs.queued.len(), &found.context) {
-                (0, _) | (_, None) => None,
-                (queued, Some(context)) => {
-                    let job = jobs.queued.remove(self.below(queued));
-                    Some((job, Arc::clone(context), found.life))
-                }
-            }
-        };
-        let Some((job, context, life)) = taken else {
-            return false;
-        };
-        self.note(|| format!("{process} computes {} of {}", job.task.step, job.task.subject));
-        match catch_unwind(AssertUnwindSafe(|| run(&context, &job))) {
-            Err(panic) if panic.is::<Crash>() => {}
-            Err(panic) => resume_unwind(panic),
-            Ok(finished) => {
-                let found = &mut self.processes.lock()[process];
-                if found.life == life {
-                    found.pool.lock().computed.push(finished);
-                }
-            }
-        }
-        true
-    }
-
-    /// Hands one of a worker's computed jobs back to it; whether there was one.
-    pub(super) fn hand_back(&self, process: usize) -> bool {
-        let processes = self.processes.lock();
-        let mut jobs = processes[process].pool.lock();
-        if jobs.computed.is_empty() {
-            return false;
-        }
-        let which = self.below(jobs.computed.len());
-        let finished = jobs.computed.remove(which);
-        jobs.finished.push_back(finished);
-        true
     }
 
     /// The first thing that must not happen ends the schedule.
