@@ -9,7 +9,6 @@ use fedstill_stages::context::Observer;
 use fedstill_stages::rounds::Round;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 /// Shows a run's progress.
@@ -25,9 +24,8 @@ pub(crate) struct Display {
 #[derive(Debug, Default)]
 struct State {
     round: u32,
-    /// Tasks of the open phase's steps that are done, of how many.
-    steps: BTreeMap<String, (usize, usize)>,
-    running: BTreeMap<String, usize>,
+    /// The open phase's steps in order: tasks that are done, of how many.
+    steps: Vec<(String, usize, usize)>,
 }
 
 impl Display {
@@ -71,7 +69,7 @@ impl Display {
         let steps: Vec<String> = state
             .steps
             .iter()
-            .map(|(step, (done, all))| format!("{step} {done}/{all}"))
+            .map(|(step, done, all)| format!("{step} {done}/{all}"))
             .collect();
         self.bar
             .set_message(format!("round {}/{}  {}", state.round, self.rounds, steps.join("  ")));
@@ -83,7 +81,7 @@ impl Observer for Display {
         let mut state = self.state.lock();
         state.round = round.planned.at().round;
         let steps = &round.planned.phases[round.phase() as usize].steps;
-        state.steps = steps.iter().map(|step| (step.clone(), (0, members))).collect();
+        state.steps = steps.iter().map(|step| (step.clone(), 0, members)).collect();
         // Rounds and phases that were done before an interruption count at once.
         let before: u64 = (0..state.round).map(|round| estimate::tasks(&self.job, round)).sum();
         let phases = round.planned.phases.iter().zip(&round.closed);
@@ -94,19 +92,12 @@ impl Observer for Display {
         self.show(&state);
     }
 
-    fn started(&self, task: &Task) {
-        *self.state.lock().running.entry(task.step.clone()).or_default() += 1;
-    }
-
     fn finished(&self, task: &Task, error: Option<&StageError>) {
         let mut state = self.state.lock();
-        if let Some(count) = state.running.get_mut(&task.step) {
-            *count = count.saturating_sub(1);
-        }
         if matches!(error, Some(StageError::Retry(_) | StageError::Cancelled)) {
             return;
         }
-        if let Some((done, all)) = state.steps.get_mut(&task.step) {
+        if let Some((_, done, all)) = state.steps.iter_mut().find(|(step, ..)| *step == task.step) {
             *done = (*done + 1).min(*all);
         }
         self.bar.inc(1);

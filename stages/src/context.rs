@@ -23,8 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub trait Observer: Send + Sync + Debug {
     /// A phase opened with so many members.
     fn opened(&self, _round: &Round, _members: usize) {}
-    /// Work on a task began.
-    fn started(&self, _task: &Task) {}
     /// A task ended: `None` if its result exists, otherwise what went wrong.
     fn finished(&self, _task: &Task, _error: Option<&StageError>) {}
     /// A phase closed.

@@ -44,7 +44,6 @@ pub trait Pool: Send + Debug {
 
 /// Runs a job, telling the observer.
 pub fn run(context: &Context, job: &Job) -> Finished {
-    context.observer.started(&job.task);
     let outcome = execute(context, &job.task, job.queued_ms);
     context.observer.finished(&job.task, outcome.as_ref().err());
     Finished { id: job.id, outcome }
