@@ -146,14 +146,13 @@ fn start(resolved: &Resolved, path: &Path, out: &Path, threads: usize) -> ExitCo
     }) {
         Ok(Ended::Finished) => show(resolved, out),
         Ok(Ended::Interrupted) => {
-            eprintln!("stopped; `fedstill run {}` goes on where it was", path.display());
+            eprintln!("stopped; the same command goes on where it was");
             ExitCode::from(INTERRUPTED)
         }
         Ok(Ended::Failed(reason)) => {
             complain(&reason);
             eprintln!(
-                "`fedstill run {}` tries the round again (three times at most)",
-                path.display()
+                "the same command tries the round again, three times at most in all; after that use another name"
             );
             ExitCode::from(FAILED)
         }

@@ -6,7 +6,7 @@ use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::events::Close;
 use fedstill_schemas::names;
-use fedstill_schemas::pipeline::Pipeline;
+use fedstill_schemas::pipeline::{On, Pipeline, Step};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Problem, RunFile, Source};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ fn with_data(
     };
     check_sets(&file, &private.1, public.as_ref().map(|(_, set)| set), &test.1)?;
     check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set))?;
-    check_partition(&file, &private.0, &private.1)?;
+    check_partition(&file, pipelines, &private.0, &private.1)?;
     let jobs = jobs(
         &file,
         pipelines,
@@ -191,8 +191,26 @@ fn check_architectures(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
+/// Rows that a party needs: two for a batch, and one more where a fifth is held back to stop early.
+fn rows_needed(file: &RunFile, pipelines: &[Pipeline]) -> usize {
+    let stops = |step: &Step| {
+        let mut fit = step.fit.clone()?;
+        if let Some(settings) = file.steps.get(&step.name) {
+            settings.apply(&mut fit);
+        }
+        fit.stop
+            .filter(|_| step.terms.iter().any(|term| term.on == On::Private))
+    };
+    let used = file
+        .pipelines()
+        .filter_map(|name| pipelines.iter().find(|pipeline| pipeline.name == name));
+    let early = used.flat_map(Pipeline::all_steps).any(|step| stops(step).is_some());
+    2 + usize::from(early)
+}
+
 /// Divides the private rows as every seed will, so that what cannot be divided is known now.
-fn check_partition(file: &RunFile, data: &Dataset, set: &DataSet) -> Result<(), Vec<Problem>> {
+fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: &DataSet) -> Result<(), Vec<Problem>> {
+    let needed = rows_needed(file, pipelines);
     for seed in &file.seeds {
         let rows = draw(*seed, "private", 0, set.rows, set.take);
         let parts = partition(
@@ -205,10 +223,10 @@ fn check_partition(file: &RunFile, data: &Dataset, set: &DataSet) -> Result<(), 
         );
         let message = match parts {
             Err(error) => error.to_string(),
-            Ok(parts) => match parts.iter().position(|rows| rows.len() < 2) {
+            Ok(parts) => match parts.iter().position(|rows| rows.len() < needed) {
                 None => continue,
                 Some(party) => format!(
-                    "party-{party} gets {} rows with seed {seed}, and nobody can train on fewer than two",
+                    "party-{party} gets {} rows with seed {seed}, and training needs {needed}",
                     parts[party].len()
                 ),
             },

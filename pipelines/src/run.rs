@@ -10,6 +10,7 @@ use fedstill_schemas::events::Trigger;
 use fedstill_schemas::names;
 use fedstill_schemas::plan::Manifest;
 use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::results;
 use fedstill_schemas::task::Attempt;
 use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
@@ -81,7 +82,7 @@ pub(crate) fn run(
     Ok(Ended::Finished)
 }
 
-/// Whether a run's last round has a manifest; looks only, makes no folder.
+/// Whether a run's last round has a manifest and all rounds have their tables; looks only, makes no folder.
 fn is_finished(out: &Path, job: &Job, rounds: u32) -> bool {
     let folder = out.join(&job.id);
     if !folder.join("store").is_dir() {
@@ -93,7 +94,10 @@ fn is_finished(out: &Path, job: &Job, rounds: u32) -> bool {
         let manifest = store
             .get_json::<Manifest>(&names::manifest_object(&job.id, rounds))
             .ok()?;
-        Some(job.resolved == there && manifest.is_some())
+        let table = |round| results::TABLES.map(|table| names::result_file(table, &job.id, round));
+        let mut files = (0..=rounds).flat_map(table);
+        let all = files.all(|file| folder::results(out).join(file).is_file());
+        Some(job.resolved == there && manifest.is_some() && all)
     };
     same_run().unwrap_or(false)
 }

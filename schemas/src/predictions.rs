@@ -2,19 +2,19 @@
 //! `values: FixedSizeList<float16 or float32, C>`), with run, round, attempt, step, chunk, slot and kind in the
 //! schema's metadata. A value that the wire cannot hold is refused, never saturated.
 
+mod decode;
+
+pub use decode::decode;
+
 use crate::resolved::{Precision, VERSION};
 use crate::task::Attempt;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Float16Type, Float32Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float16Array, Float32Array, RecordBatch, UInt32Array};
 use arrow_buffer::ScalarBuffer;
-use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
 use half::f16;
 use std::collections::HashMap;
-use std::io::Cursor;
 use std::sync::Arc;
 
 /// What a message of predictions says it is.
@@ -176,128 +176,6 @@ fn schema(identity: &Identity, values: DataType) -> Schema {
         Field::new("values", values, false),
     ];
     Schema::new_with_metadata(fields, metadata)
-}
-
-/// Decodes a message, whatever it holds: any bytes give predictions or an error.
-///
-/// # Errors
-/// Anything but one Arrow IPC stream of one batch of this schema, with finite values.
-pub fn decode(message: &Bytes) -> Result<Predictions, PredictionsError> {
-    let malformed = |what: &str| PredictionsError::Malformed(what.to_owned());
-    check_frames(message)?;
-    let mut reader = StreamReader::try_new(Cursor::new(message), None)?;
-    let schema = reader.schema();
-    let text = |name: &str| {
-        let value = schema.metadata().get(name);
-        value.ok_or_else(|| malformed(&format!("its metadata lacks '{name}'")))
-    };
-    let number = |name: &str| -> Result<u32, PredictionsError> {
-        let value = text(name)?;
-        let refuse = |_| malformed(&format!("its metadata has {name} = '{value}'"));
-        value.parse().map_err(refuse)
-    };
-    let version = number("version")?;
-    if version > VERSION {
-        return Err(PredictionsError::Version(version));
-    }
-    let identity = Identity {
-        at: Attempt {
-            run: text("run")?.clone(),
-            round: number("round")?,
-            attempt: number("attempt")?,
-        },
-        step: text("step")?.clone(),
-        chunk: number("chunk")?,
-        slot: schema.metadata().get("slot").map(|_| number("slot")).transpose()?,
-    };
-    let [sample, values] = schema.fields().as_ref() else {
-        return Err(malformed("it does not have the two columns sample and values"));
-    };
-    if sample.data_type() != &DataType::UInt32 {
-        return Err(malformed("its first column is not uint32"));
-    }
-    if !matches!(values.data_type(), DataType::FixedSizeList(..)) {
-        return Err(malformed("its second column is not a fixed-size list"));
-    }
-    let batch = reader.next().ok_or_else(|| malformed("it has no record batch"))??;
-    let samples = batch.column(0).as_primitive::<UInt32Type>();
-    let list = batch.column(1).as_fixed_size_list();
-    let classes = u32::try_from(list.value_length()).map_err(|_| malformed("its rows have a negative length"))?;
-    let items = list.values();
-    if samples.null_count() + list.null_count() + items.null_count() > 0 {
-        return Err(malformed("it has nulls"));
-    }
-    let values = match items.data_type() {
-        DataType::Float16 => Values::Float16(items.as_primitive::<Float16Type>().values().clone()),
-        DataType::Float32 => Values::Float32(items.as_primitive::<Float32Type>().values().clone()),
-        other => return Err(malformed(&format!("its values are {other}"))),
-    };
-    if values.len() != samples.len() * classes as usize {
-        return Err(malformed("its columns differ in length"));
-    }
-    Ok(Predictions {
-        identity,
-        samples: samples.values().clone(),
-        classes,
-        values,
-    })
-}
-
-/// Whether every length that the stream declares lies within it: Arrow's reader trusts them, and a poisoned record
-/// must not bring a worker down. Compressed buffers are refused: a small message must not become a large one.
-fn check_frames(message: &[u8]) -> Result<(), PredictionsError> {
-    let malformed = |what: &str| PredictionsError::Malformed(what.to_owned());
-    let mut rest = message;
-    loop {
-        // A frame: continuation marker, length of the metadata, metadata, body.
-        let Some((head, after)) = rest.split_first_chunk::<8>() else {
-            return Err(malformed("it ends within a frame"));
-        };
-        if head[..4] != [0xff; 4] {
-            return Err(malformed("a frame does not begin with Arrow's continuation marker"));
-        }
-        let length = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        if length == 0 {
-            return Ok(());
-        }
-        let metadata = after
-            .get(..length)
-            .ok_or_else(|| malformed("a frame is longer than the message"))?;
-        let frame = arrow_ipc::root_as_message(metadata).map_err(|error| malformed(&error.to_string()))?;
-        let body_length = usize::try_from(frame.bodyLength()).map_err(|_| malformed("a body has a negative length"))?;
-        let body = after[length..]
-            .get(..body_length)
-            .ok_or_else(|| malformed("a body is longer than the message"))?;
-        if let Some(batch) = frame.header_as_record_batch() {
-            check_batch(&batch, body.len()).map_err(malformed)?;
-        } else if frame.header_as_schema().is_none() {
-            return Err(malformed("it holds frames other than a schema and record batches"));
-        }
-        rest = &after[length + body_length..];
-    }
-}
-
-fn check_batch(batch: &arrow_ipc::RecordBatch<'_>, body: usize) -> Result<(), &'static str> {
-    if batch.compression().is_some() {
-        return Err("its buffers are compressed");
-    }
-    let fits = |value: i64| usize::try_from(value).is_ok_and(|value| value <= body);
-    for buffer in batch.buffers().into_iter().flatten() {
-        let within = fits(buffer.offset()) && fits(buffer.length()) && fits(buffer.offset() + buffer.length());
-        if !within {
-            return Err("a buffer lies outside its body");
-        }
-    }
-    for node in batch.nodes().into_iter().flatten() {
-        // An element has at least two bytes.
-        if !fits(node.length()) || !fits(node.null_count()) {
-            return Err("a column is longer than its body");
-        }
-    }
-    if !fits(batch.length()) {
-        return Err("it has more rows than its body has bytes");
-    }
-    Ok(())
 }
 
 impl Predictions {

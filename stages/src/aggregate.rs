@@ -19,7 +19,6 @@ use fedstill_schemas::predictions::{self, Identity, Predictions, Values};
 use fedstill_schemas::resolved::Precision;
 use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
-use std::hint::select_unpredictable;
 
 /// Bytes read from the log at a time.
 const READ: usize = 4 << 20;
@@ -160,13 +159,9 @@ fn take(
     let used = predictions::decode(&record.value)
         .map_err(|error| error.to_string())
         .and_then(|found| {
-            let expected = Identity {
-                at: at.clone(),
-                step: step.to_owned(),
-                chunk: sum.chunk,
-                slot: Some(claimed),
-            };
-            if found.identity != expected {
+            let said = &found.identity;
+            let same = said.at == *at && said.step == step && said.chunk == sum.chunk && said.slot == Some(claimed);
+            if !same {
                 return Err(
                     "it is another party's, or of another round, step or chunk, than its envelope says".to_owned(),
                 );
@@ -193,36 +188,29 @@ fn vote(votes: &mut [u32], predictions: &Predictions) {
     let classes = predictions.classes as usize;
     match &predictions.values {
         Values::Float16(values) => {
-            // Sign and magnitude become an integer with the same order, which compares faster than a float.
-            let order = |value: &half::f16| {
-                let bits = i32::from(value.to_bits() as i16);
-                let sign = bits >> 15;
-                ((bits & 0x7fff) ^ sign) - sign
-            };
             for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
-                votes[largest(row, order)] += 1;
+                votes[largest(row, |value| i32::from(value.to_bits()) << 16)] += 1;
             }
         }
         Values::Float32(values) => {
             for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
-                votes[largest(row, |value| *value)] += 1;
+                votes[largest(row, |value| value.to_bits() as i32)] += 1;
             }
         }
     }
 }
 
-/// Index of the first largest value.
-fn largest<T, K: PartialOrd + Copy>(row: &[T], key: impl Fn(&T) -> K) -> usize {
-    let mut best = 0;
-    let mut most = key(&row[0]);
-    for (index, value) in row.iter().enumerate().skip(1) {
-        let value = key(value);
-        // Which class is largest cannot be predicted, and a branch would cost more than the rest.
-        let more = value > most;
-        best = select_unpredictable(more, index, best);
-        most = select_unpredictable(more, value, most);
-    }
-    best
+/// Index of the first largest value, given each value's bits as a signed integer. Value and index are compared as one
+/// integer: which class is largest cannot be predicted, and a branch would cost more than all the rest.
+fn largest<T>(row: &[T], bits: impl Fn(&T) -> i32) -> usize {
+    let packed = row.iter().zip(0u32..).map(|(value, index)| {
+        let bits = bits(value);
+        // Sign and magnitude become an integer of the same order; both zeros become 0.
+        let sign = bits >> 31;
+        let order = ((bits & i32::MAX) ^ sign) - sign;
+        (i64::from(order) << 32) | i64::from(!index)
+    });
+    !(packed.fold(i64::MIN, i64::max) as u32) as usize
 }
 
 /// The consensus of a chunk and how it came about.
@@ -262,7 +250,7 @@ fn finish(
         .votes
         .chunks_exact(classes)
         .zip(rows.clone())
-        .map(|(votes, row)| votes[largest(row, |value| *value)])
+        .map(|(votes, row)| votes[largest(row, |value| value.to_bits() as i32)])
         .sum();
     let report = ChunkReport {
         chunk,
@@ -281,6 +269,20 @@ fn entropy(row: &[f32]) -> f64 {
     let sum: f64 = shifted().map(libm::exp).sum();
     let weighted: f64 = shifted().map(|x| x * libm::exp(x)).sum();
     libm::log(sum) - weighted / sum
+}
+
+/// Bytes of the values that went into a consensus.
+pub(crate) fn bytes_in(inputs: &Inputs<'_>, result: &TaskResult) -> u64 {
+    let Report::Consensus { chunks } = &result.report else {
+        return 0;
+    };
+    let run = &inputs.planned.run;
+    let row = u64::from(run.head()) * run.precision.bytes() as u64;
+    let of = |report: &ChunkReport| {
+        let slice = inputs.planned.plan.chunks.get(report.chunk as usize);
+        slice.map_or(0, |slice| u64::from(slice.rows) * row * report.members.len() as u64)
+    };
+    chunks.iter().map(of).sum()
 }
 
 pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<Vec<Message>, StageError> {

@@ -41,16 +41,40 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
         // Another attempt was first: its round is the one that counts.
         round = context.round(&manifest.at, task.phase)?;
     }
-    for (table, columns) in tables(context, &round, &manifest)? {
-        let file = names::result_file(table, &manifest.at.run, manifest.at.round);
-        context.store.put_result_file(&file, parquet(table, columns)?)?;
-    }
+    write_tables(context, &round, &manifest)?;
     context.faults.hit("archive:after-tables");
     Ok(Output {
         parts: BTreeMap::new(),
         kept: BTreeMap::new(),
         report: Report::Archived { manifest: sha256 },
     })
+}
+
+fn write_tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<(), StageError> {
+    for (table, columns) in tables(context, round, manifest)? {
+        let file = names::result_file(table, &manifest.at.run, manifest.at.round);
+        context.store.put_result_file(&file, parquet(table, columns)?)?;
+    }
+    Ok(())
+}
+
+/// Writes the tables of a round that has its manifest and not all of them: its archive died in between, or somebody
+/// deleted them. They follow from the store alone.
+///
+/// # Errors
+/// A store that does not answer, or lacks what the manifest names.
+pub(crate) fn complete(context: &Context, manifest: &Manifest) -> Result<(), StageError> {
+    let at = &manifest.at;
+    let mut files = results::TABLES
+        .iter()
+        .map(|table| names::result_file(table, &at.run, at.round));
+    if files.try_fold(true, |all, file| {
+        Ok::<_, StageError>(all && context.store.has_result_file(&file)?)
+    })? {
+        return Ok(());
+    }
+    let archive = context.planned(at)?.phases.len() as u32 - 1;
+    write_tables(context, &context.round(at, archive)?, manifest)
 }
 
 /// What goes on: the next round's trigger, or the end of the run.

@@ -24,7 +24,7 @@ pub struct Inputs<'a> {
     pub task: &'a Task,
     /// What is fixed for its attempt.
     pub planned: Arc<Planned>,
-    /// The results that it reads.
+    /// The results that it reads, of a task that reads them whole.
     pub results: BTreeMap<String, TaskResult>,
 }
 
@@ -62,7 +62,9 @@ impl<'a> Inputs<'a> {
             return Err(StageError::Reject(reason));
         }
         let mut results = BTreeMap::new();
-        for (name, read) in &task.reads {
+        // What these two read they find by other ways: on the log, and through the closed phases.
+        let names_only = matches!(task.stage, Stage::Aggregate | Stage::Archive);
+        for (name, read) in task.reads.iter().filter(|_| !names_only) {
             results.insert(name.clone(), read_result(context, &task.at.run, read)?);
         }
         Ok(Self { task, planned, results })
@@ -138,7 +140,10 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     }
     let messages = follow(context, &inputs, &result)?;
     let read = inputs.results.values().flat_map(|result| result.parts.values());
-    let bytes_in = read.map(|part| part.bytes).sum();
+    let bytes_in = match task.stage {
+        Stage::Aggregate => aggregate::bytes_in(&inputs, &result),
+        _ => read.map(|part| part.bytes).sum(),
+    };
     let put: u64 = result.parts.values().map(|part| part.bytes).sum();
     let published: u64 = messages.iter().map(|message| message.value.len() as u64).sum();
     Ok(Executed {

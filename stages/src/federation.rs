@@ -2,7 +2,7 @@
 //! log, store and messages as on a cluster.
 
 use crate::advance::Advance;
-use crate::archive::trigger_message;
+use crate::archive::{self, trigger_message};
 use crate::context::Context;
 use crate::error::StageError;
 use crate::plan::Planner;
@@ -112,7 +112,16 @@ impl Federation {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Progress, StageError> {
         self.worker.decisions().refresh()?;
+        let mut before = None;
         while let Some(trigger) = self.missing(first)? {
+            if before.as_ref() == Some(&trigger.at) {
+                return Err(StageError::Stop(format!(
+                    "{} has ended by its log, and its store has no manifest of that round: parts of its folder are gone; \
+                     restore them, or delete the folder and run again",
+                    trigger.at
+                )));
+            }
+            before = Some(trigger.at.clone());
             match self.attempt(&trigger, clock, interrupted)? {
                 // A plan that existed already may name an earlier last round: then the rest is triggered as well.
                 Progress::Finished => {}
@@ -170,12 +179,13 @@ impl Federation {
     fn missing(&mut self, first: &Trigger) -> Result<Option<Trigger>, StageError> {
         let run = &first.at.run;
         let mut trigger = first.clone();
-        while self
-            .context
-            .store
-            .get_json::<Manifest>(&names::manifest_object(run, trigger.at.round))?
-            .is_some()
-        {
+        let manifest = |round| {
+            self.context
+                .store
+                .get_json::<Manifest>(&names::manifest_object(run, round))
+        };
+        while let Some((manifest, _)) = manifest(trigger.at.round)? {
+            archive::complete(&self.context, &manifest)?;
             trigger.at.round += 1;
         }
         if trigger.at.round > first.through {

@@ -77,7 +77,9 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
         return Admission::Refuse(format!("round {} has no manifest: trigger that one first", round - 1));
     }
     if attempt >= ATTEMPTS {
-        return Admission::Refuse(format!("a round is tried {ATTEMPTS} times at most, from attempt 0"));
+        return Admission::Refuse(format!(
+            "a round is tried {ATTEMPTS} times at most: mend what failed and run it under another name"
+        ));
     }
     let through = known.ended.map(|(through, _)| *through);
     if through >= Some((round, attempt)) {

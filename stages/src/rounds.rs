@@ -163,7 +163,9 @@ impl Round {
                     Start::Step(made_by) => {
                         let architecture = Subject::Architecture(self.planned.architecture(subject)?);
                         let made = |done: &&Done| done.result.step == *made_by;
-                        let found = self.done_by(architecture).rev().find(made)?;
+                        // An architecture's own steps may be of this phase, and in no `closed` yet.
+                        let own = done.iter().rev().filter(|_| subject == architecture);
+                        let found = own.chain(self.done_by(architecture).rev()).find(made)?;
                         reads.insert(MODEL.to_owned(), found.result.clone());
                     }
                 }

@@ -207,7 +207,7 @@ impl Store {
         let bytes =
             read(self.place(part.place, &path)?, &path)?.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
         if Digest::of(&bytes) != part.sha256 {
-            let reason = "its bytes have another sha256 than its name; delete it and run again".to_owned();
+            let reason = "its bytes have another sha256 than its name: restore it from a copy, or start the run again under another name".to_owned();
             return Err(StoreError::Damaged { path, reason });
         }
         Ok(bytes)
@@ -219,6 +219,18 @@ impl Store {
     /// A store that does not answer or cannot be written.
     pub fn put_result_file(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
         write(&*self.results, path, bytes, PutMode::Overwrite).map(|_| ())
+    }
+
+    /// Whether a file of the results is there.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub fn has_result_file(&self, path: &str) -> Result<bool, StoreError> {
+        match block_on(self.results.head(&ObjectPath::from(path))) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(from_object_store(path, &error)),
+        }
     }
 
     fn place(&self, place: Place, path: &str) -> Result<&dyn ObjectStore, StoreError> {

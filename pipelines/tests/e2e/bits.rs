@@ -90,3 +90,28 @@ fn a_longer_run_goes_on_from_a_shorter_one_to_the_same_bits() {
         "extended",
     );
 }
+
+#[test]
+fn every_pipeline_runs_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let baselines = "rounds = 1\nbaselines = [\"standalone\", \"self_digest\", \"centralised\"]";
+    let file = write(folder.path(), &[("rounds = 2", baselines)]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    for pipeline in ["fedmd", "standalone", "self_digest", "centralised"] {
+        let bits = bits(&out, &format!("tiny-{pipeline}-0"));
+        assert!(bits.contains_key("metrics/round=1/part-0.parquet"), "{pipeline}");
+    }
+}
+
+#[test]
+fn results_that_were_deleted_are_written_again_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let before = bits(&out, "tiny-fedmd-0");
+    std::fs::remove_dir_all(out.join("results")).unwrap();
+    finish(&file, &out, &[]);
+    assert_same(&before, &bits(&out, "tiny-fedmd-0"), "written again");
+}

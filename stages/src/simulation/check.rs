@@ -1,5 +1,6 @@
 //! What must hold when a schedule is over.
 
+use super::group::ProcessLog;
 use super::learner::ON_PURPOSE;
 use super::oracle::{Model, Oracle};
 use super::scenario::{RUN, Scenario};
@@ -9,7 +10,7 @@ use crate::rounds::Planned;
 use crate::{advance, plan, worker};
 use fedstill_log::{Log, Polled, Record};
 use fedstill_schemas::digest::Digest;
-use fedstill_schemas::events::{Closed, Ending};
+use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
 use fedstill_schemas::pipeline::Stage;
 use fedstill_schemas::plan::{Manifest, phases};
 use fedstill_schemas::predictions::{self, Predictions};
@@ -18,6 +19,9 @@ use fedstill_schemas::{names, results};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Reason of who is missing at the deadline.
+const LATE: &str = "did not answer by the deadline";
 
 /// What a round left behind, bit for bit.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +58,7 @@ impl World {
         self.check_decisions(rounds, through)?;
         self.check_lag()?;
         self.check_dead_letters()?;
+        self.check_missing(rounds)?;
         let outcome = Outcome {
             exhausted: rounds <= through,
             ..self.outcome()?
@@ -87,7 +92,12 @@ impl World {
 
     /// Every phase is closed or cut off, and the end is said.
     fn check_decisions(&self, rounds: u32, through: u32) -> Result<(), String> {
-        let decisions = Decisions::read(Arc::new(self.log.clone())).map_err(|error| error.to_string())?;
+        let log = self
+            .this
+            .upgrade()
+            .map(|world| ProcessLog::of_a_newcomer(&world))
+            .unwrap();
+        let decisions = Decisions::read(Arc::new(log)).map_err(|error| error.to_string())?;
         if !decisions.open().is_empty() {
             return Err(format!("phases are open: {:?}", decisions.open().keys()));
         }
@@ -149,7 +159,7 @@ impl World {
     /// Whether somebody may be missing for this reason.
     fn expects(&self, reason: &str) -> bool {
         let scenario = &self.scenario;
-        let late = scenario.close.deadline_ms.is_some() && reason.contains("did not answer by the deadline");
+        let late = scenario.close.deadline_ms.is_some() && reason.contains(LATE);
         let bad = [ON_PURPOSE, "not finite", "NaN", "predicted"];
         // Below quorum without the party that lies.
         let lying = scenario
@@ -178,14 +188,60 @@ impl World {
                 let path = names::closed_object(at, phase);
                 let found = self.store.need_json::<Closed>(&path);
                 let (closed, _) = found.map_err(|error| error.to_string())?;
-                for (subject, reason) in &closed.missing {
-                    if !self.expects(reason) {
-                        return Err(format!("{path}: {subject} is missing: {reason}"));
-                    }
-                }
                 Ok(closed)
             })
             .collect()
+    }
+
+    /// Whoever is missing in a closed phase of any attempt is missing for a reason.
+    fn check_missing(&self, rounds: u32) -> Result<(), String> {
+        let attempts = (0..=rounds).flat_map(|round| (0..3).map(move |attempt| (round, attempt)));
+        for plan in attempts.filter_map(|(round, attempt)| self.plan_of(round, attempt)) {
+            let phases = phases(&self.scenario.resolved().pipeline, plan.at.round).len() as u32;
+            let path = |phase| names::closed_object(&plan.at, phase);
+            let closed = (0..phases).filter_map(|phase| self.store.get_json::<Closed>(&path(phase)).unwrap());
+            for (closed, _) in closed {
+                for (subject, reason) in &closed.missing {
+                    let missing = format!("{} phase {}: {subject} is missing", plan.at, closed.phase);
+                    if !self.expects(reason) {
+                        return Err(format!("{missing}: {reason}"));
+                    }
+                    if reason.contains(LATE) && self.was_in_time(&closed, *subject) {
+                        return Err(format!("{missing}, and answered in time"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an answer to the last step of a closed phase was on the log before the deadline.
+    fn was_in_time(&self, closed: &Closed, subject: Subject) -> bool {
+        let opened = self.records(names::DECISIONS).into_iter().find(|record| {
+            serde_json::from_slice(&record.value).is_ok_and(|decision| match decision {
+                Decision::Open { at, phase } => at == closed.at && phase == closed.phase,
+                _ => false,
+            })
+        });
+        let deadline = self.scenario.close.deadline_ms.unwrap_or(0) as i64;
+        let until = opened.map_or(0, |record| record.timestamp_ms) + deadline;
+        let run = self.scenario.resolved();
+        let last = phases(&run.pipeline, closed.at.round)[closed.phase as usize]
+            .steps
+            .last()
+            .cloned();
+        let answers = self
+            .records(names::ANSWERS)
+            .into_iter()
+            .filter(|record| record.timestamp_ms < until);
+        answers
+            .filter_map(|record| serde_json::from_slice::<Answer>(&record.value).ok())
+            .any(|answer| {
+                answer.at == closed.at
+                    && answer.phase == closed.phase
+                    && answer.subject == subject
+                    && Some(&answer.step) == last.as_ref()
+            })
     }
 
     pub(super) fn result(&self, reference: &Reference) -> Result<TaskResult, String> {

@@ -30,6 +30,17 @@ impl fmt::Debug for ProcessLog {
 }
 
 impl ProcessLog {
+    /// What a new reader sees of the log, after compaction.
+    pub(super) fn of_a_newcomer(world: &Arc<World>) -> Self {
+        world.compact();
+        Self {
+            inner: Arc::new(world.log.clone()),
+            world: Arc::downgrade(world),
+            process: 0,
+            life: 0,
+        }
+    }
+
     fn point(&self, name: &'static str) {
         if let Some(world) = self.world.upgrade() {
             world.point(self.process, self.life, name);

@@ -111,6 +111,10 @@ impl ObjectStore for ProcessStore {
         'b: 'c,
         Self: 'c,
     {
+        // Not within the future: others use their stores while this process stalls.
+        if let Some(world) = self.world.upgrade() {
+            world.point(self.process, self.life, "store:before-put");
+        }
         let failed = self.fails();
         Box::pin(async move {
             if failed {
