@@ -84,13 +84,14 @@ fn quickstart(rounds: u32, quick: bool) -> Outcome<String> {
     let mut changed = String::new();
     for line in QUICKSTART.lines() {
         let key = line.split_once('=').map_or("", |(key, _)| key.trim());
-        changed += &match key {
+        let line = match key {
             "baselines" => continue,
             "rounds" => format!("rounds = {rounds}"),
             "epochs" if quick => "epochs = 1".to_owned(),
             "private" | "public" if quick => line.replace("data/", &data).replace("000 }", "00 }"),
             _ => line.replace("data/", &data),
         };
+        changed.push_str(&line);
         changed.push('\n');
     }
     Ok(changed)

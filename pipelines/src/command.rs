@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
         Command::Run { file, out, threads } => with_file(&file, &registry, |resolved| {
             let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
             let threads = threads.map_or_else(available, NonZeroUsize::get);
-            start(&resolved, &file, &out, threads)
+            start(&resolved, &out, threads)
         }),
         Command::Report { file, out } => with_file(&file, &registry, |resolved| show(&resolved, &out)),
     }
@@ -128,7 +128,7 @@ fn init(path: &Path) -> ExitCode {
     }
 }
 
-fn start(resolved: &Resolved, path: &Path, out: &Path, threads: usize) -> ExitCode {
+fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // The first signal asks, a second one ends the process at once: nothing is lost either way.
