@@ -187,8 +187,7 @@ impl World {
             .map(|phase| {
                 let path = names::closed_object(at, phase);
                 let found = self.store.need_json::<Closed>(&path);
-                let (closed, _) = found.map_err(|error| error.to_string())?;
-                Ok(closed)
+                found.map(|(closed, _)| closed).map_err(|error| error.to_string())
             })
             .collect()
     }

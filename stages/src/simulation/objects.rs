@@ -1,7 +1,7 @@
 //! Object stores as one process sees them: away for a while, failing before or after a put, and with the process's
 //! death before or after one.
 
-use super::world::World;
+use super::world::{BEFORE_PUT, World};
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -113,7 +113,7 @@ impl ObjectStore for ProcessStore {
     {
         // Not within the future: others use their stores while this process stalls.
         if let Some(world) = self.world.upgrade() {
-            world.point(self.process, self.life, "store:before-put");
+            world.point(self.process, self.life, BEFORE_PUT);
         }
         let failed = self.fails();
         Box::pin(async move {

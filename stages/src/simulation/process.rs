@@ -12,6 +12,7 @@ use crate::plan::Planner;
 use crate::pool::{Finished, Job, Pool, run};
 use crate::worker::Worker;
 use fedstill_log::Clock;
+use fedstill_schemas::task::Subject;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -157,16 +158,28 @@ impl World {
 
     /// Computes one of a worker's jobs; whether there was one.
     pub(super) fn compute(&self, process: usize) -> bool {
+        self.compute_one(process, |jobs| (!jobs.is_empty()).then(|| self.below(jobs.len())))
+    }
+
+    /// Computes a worker's job for a subject; whether there was one.
+    pub(super) fn compute_for(&self, process: usize, subject: Subject) -> bool {
+        self.compute_one(process, |jobs| jobs.iter().position(|job| job.task.subject == subject))
+    }
+
+    /// Computes the job that a worker took last; whether there was one.
+    pub(super) fn compute_newest(&self, process: usize) -> bool {
+        self.compute_one(process, |jobs| jobs.len().checked_sub(1))
+    }
+
+    fn compute_one(&self, process: usize, which: impl FnOnce(&[Job]) -> Option<usize>) -> bool {
         let taken = {
             let found = &mut self.processes.lock()[process];
             let mut jobs = found.pool.lock();
-            match (jobs.queued.len(), &found.context) {
-                (0, _) | (_, None) => None,
-                (queued, Some(context)) => {
-                    let job = jobs.queued.remove(self.below(queued));
-                    Some((job, Arc::clone(context), found.life))
-                }
-            }
+            let context = found.context.clone();
+            let which = which(&jobs.queued);
+            context
+                .zip(which)
+                .map(|(context, which)| (jobs.queued.remove(which), context, found.life))
         };
         let Some((job, context, life)) = taken else {
             return false;

@@ -24,6 +24,12 @@ use std::time::Duration;
 /// How deep stalled processes may lie on each other.
 const DEPTH: usize = 3;
 
+/// The instant before an object is put.
+pub(super) const BEFORE_PUT: &str = "store:before-put";
+
+/// What happens while a process stalls.
+pub(super) type Meanwhile = Box<dyn FnOnce(&World, usize) + Send>;
+
 /// What a dying process unwinds with.
 pub(super) struct Crash;
 
@@ -45,6 +51,8 @@ pub(super) struct World {
     pub(super) rounds_in_chaos: AtomicU32,
     /// A death at the n-th time that an instant comes.
     pub(super) armed: Mutex<Option<(&'static str, usize)>>,
+    /// Happens while the next process that puts an object stalls before it.
+    pub(super) before_next_put: Mutex<Option<Meanwhile>>,
     /// Calls to the store until it goes away.
     pub(super) away_after: Mutex<Option<usize>>,
     /// Where processes died.
@@ -107,6 +115,7 @@ impl World {
             rounds_in_chaos: AtomicU32::new(0),
             armed: Mutex::default(),
             away_after: Mutex::default(),
+            before_next_put: Mutex::default(),
             died_at: Mutex::default(),
             failure: Mutex::default(),
             trace: Mutex::default(),
@@ -219,6 +228,12 @@ impl World {
     /// An instant of a process: it may die or stall here, and a process that died while it stalled goes no further.
     pub(super) fn point(&self, process: usize, life: u64, name: &'static str) {
         self.may_die(process, life, name);
+        if name == BEFORE_PUT {
+            let meanwhile = self.before_next_put.lock().take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile(self, process);
+            }
+        }
         if self.is_chaos() && self.depth.load(Ordering::Relaxed) < DEPTH && self.chance(self.scenario.dangers.stall) {
             self.note(|| format!("{process} stalls at {name}"));
             if self.below(2) == 0 {
