@@ -4,8 +4,8 @@
 //! In: a seed, which draws a federation and its fate: processes that die at named instants and around appends and puts,
 //! stall while others take over, are thrown out of their groups; records that come twice or in another order; a store
 //! and a log that fail; deadlines, stops, extensions. Out: nothing, or what does not hold, with the command that runs
-//! that schedule again. A schedule runs alone and with its trace under `FEDSTILL_SIM_SEED=<n>`; `FEDSTILL_LONG=1` runs
-//! ten times as many.
+//! that schedule again. A schedule runs alone and with its trace under `FEDSTILL_SIM_SEED=<n>`; `FEDSTILL_SIM_SCHEDULES=<n>`
+//! runs so many.
 
 mod check;
 mod crashes;
@@ -141,8 +141,8 @@ fn every_schedule_ends_with_the_bits_that_its_members_decide() {
         judged.unwrap();
         return;
     }
-    let long = std::env::var_os("FEDSTILL_LONG").is_some();
-    let schedules = if long { SCHEDULES * 10 } else { SCHEDULES };
+    let asked = std::env::var("FEDSTILL_SIM_SCHEDULES").ok();
+    let schedules = asked.and_then(|count| count.parse().ok()).unwrap_or(SCHEDULES);
     let next = AtomicU64::new(0);
     let whole = AtomicU64::new(0);
     let exhausted = AtomicU64::new(0);
