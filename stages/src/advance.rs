@@ -260,14 +260,6 @@ impl Advance {
         }
         Ok(())
     }
-
-    /// The phases that are open here, for tests.
-    pub fn open_phases(&self) -> BTreeSet<String> {
-        self.partitions
-            .values()
-            .flat_map(|owned| owned.open.keys().cloned())
-            .collect()
-    }
 }
 
 /// Closes a phase: decides, or adopts what was decided, publishes what follows, and says so.

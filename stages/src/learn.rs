@@ -8,6 +8,8 @@ use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::task::{Scores, Subject};
 use std::fmt::Debug;
 
+pub use fedstill_learner::Fitted;
+
 /// What a fit needs.
 pub struct FitInputs<'a> {
     /// The resolved run.
@@ -28,23 +30,6 @@ pub struct FitInputs<'a> {
     pub consensus: Option<&'a [f32]>,
     /// Asked between batches: whether to stop.
     pub cancelled: &'a dyn Fn() -> bool,
-}
-
-/// What a fit made.
-#[derive(Clone, Debug)]
-pub struct Fitted {
-    /// Weights and buffers, as safetensors.
-    pub weights: Vec<u8>,
-    /// State of the optimizer, as safetensors.
-    pub optimizer: Vec<u8>,
-    /// Mean loss of the last epoch.
-    pub loss: f64,
-    /// Epochs trained.
-    pub epochs: u32,
-    /// Steps of the optimizer.
-    pub steps: u64,
-    /// Rows it trained on.
-    pub rows: u32,
 }
 
 /// Trains, predicts, scores and draws rows. Every method is a pure function of its arguments and of the data sets that

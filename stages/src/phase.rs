@@ -63,11 +63,6 @@ impl OpenPhase {
         &self.round
     }
 
-    /// When it opened, in Unix milliseconds of the log.
-    pub fn opened_ms(&self) -> i64 {
-        self.opened_ms
-    }
-
     /// Takes an answer in. The first answer of a subject and step counts.
     pub fn fold(&mut self, answer: &Answer) -> Folded {
         let Some(member) = self.members.get_mut(&answer.subject) else {

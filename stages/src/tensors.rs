@@ -145,7 +145,7 @@ impl Learner for Tensors {
             })
             .collect::<Result<_, StageError>>()?;
         let subject = inputs.subject.to_string();
-        let fitted = fit(
+        Ok(fit(
             &self.registry,
             &FitJob {
                 model: Self::model(run, inputs.subject)?,
@@ -159,15 +159,7 @@ impl Learner for Tensors {
                 subject: &subject,
                 cancel: inputs.cancelled,
             },
-        )?;
-        Ok(Fitted {
-            weights: fitted.weights,
-            optimizer: fitted.optimizer,
-            loss: fitted.loss,
-            epochs: fitted.epochs,
-            steps: fitted.steps,
-            rows: fitted.rows,
-        })
+        )?)
     }
 
     fn predict(
