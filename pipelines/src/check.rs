@@ -1,6 +1,6 @@
 //! `fedstill check`: what a run file would do, without doing it.
 
-use crate::estimate::{self, bytes};
+use crate::estimate::{self, bytes, counted};
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Model, Registry};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer, Per};
@@ -13,10 +13,10 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     let file = &resolved.file;
     let seeds: Vec<String> = file.seeds.iter().map(u64::to_string).collect();
     let mut out = format!(
-        "{}: {} parties, {} rounds, seed{} {}\n",
+        "{}: {}, {}, seed{} {}\n",
         file.name,
-        file.parties.count,
-        file.rounds,
+        counted(file.parties.count, "party"),
+        counted(file.rounds, "round"),
         if seeds.len() == 1 { "" } else { "s" },
         seeds.join(", ")
     );
@@ -37,15 +37,19 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         out.push('\n');
     };
     line(format!("{} ({})", run.pipeline.name, job.id));
+    let names = run.pipeline.all_steps().map(|step| step.name.len()).max().unwrap_or(0);
+    let whos = run.pipeline.all_steps().map(|step| who(job, step.who).len());
+    let whos = whos.max().unwrap_or(0);
     for (title, steps) in [("round 0", &run.pipeline.warmup), ("each round", &run.pipeline.round)] {
         line(format!("  {title}"));
         for step in steps {
-            line(format!(
-                "    {:<10} {:<22} {}",
+            let text = format!(
+                "    {:<names$}  {:<whos$}  {}",
                 step.name,
                 who(job, step.who),
                 does(step)
-            ));
+            );
+            line(text.trim_end().to_owned());
         }
     }
     line("  what leaves a party".to_owned());
@@ -59,11 +63,11 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         let (up, down) = estimate::wire(job);
         let parties = run.parties.len() as u64;
         line(format!(
-            "  payload a round: {} up from each party ({} together), {} down to each; chunks of {} rows",
+            "  payload a round: {} up from each party ({} together), {} down to each; chunks of {}",
             bytes(up),
             bytes(up * parties),
             bytes(down),
-            chunk_rows(run).min(run.alignment)
+            counted(chunk_rows(run).min(run.alignment), "row")
         ));
     }
     line(format!(
@@ -94,7 +98,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
     ));
     line(format!(
         "  disk: about {}",
-        bytes(estimate::disk(job, rounds, registry))
+        bytes(estimate::disk(job, &(0..=rounds), registry))
     ));
     out
 }
@@ -119,8 +123,8 @@ fn memory(job: &Job, registry: &Registry) -> u64 {
 fn who(job: &Job, who: Who) -> String {
     let run = &job.resolved;
     match who {
-        Who::Parties => format!("each of {} parties", run.parties.len()),
-        Who::Architectures => format!("server, {} architectures", run.architectures().len()),
+        Who::Parties => format!("each of {}", counted(run.parties.len(), "party")),
+        Who::Architectures => format!("server, {}", counted(run.architectures().len(), "architecture")),
         Who::Partitions => "server, by partition".to_owned(),
         Who::Server => "server".to_owned(),
     }
@@ -172,11 +176,7 @@ fn fit_text(fit: &Fit) -> String {
         Optimizer::Adam { lr, .. } => format!("Adam {lr}"),
         Optimizer::Sgd { lr, momentum, .. } => format!("SGD {lr}, momentum {momentum}"),
     };
-    let epochs = if fit.epochs == 1 {
-        "1 epoch".to_owned()
-    } else {
-        format!("{} epochs", fit.epochs)
-    };
+    let epochs = counted(fit.epochs, "epoch");
     let stop = fit.stop.as_ref().map_or(String::new(), |stop| {
         format!(", stops after {} without improvement", stop.patience)
     });

@@ -3,7 +3,7 @@
 
 use crate::report::{self, Shown};
 use crate::resolve::{Resolved, Unresolved, resolve};
-use crate::run::{Ended, numerics, run};
+use crate::run::{Ended, run};
 use crate::{check, folder, run_file_report};
 use clap::{Parser, Subcommand};
 use fedstill_learner::Registry;
@@ -175,6 +175,12 @@ fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         })
         .collect();
     let results = folder::results(out);
+    for job in &resolved.jobs {
+        if let Err(error) = folder::finished(out, job, resolved.file.rounds) {
+            complain(&error.to_string());
+            return ExitCode::from(FAILED);
+        }
+    }
     let summary = match report::load(&results, &runs) {
         Ok(summary) if summary.is_empty() => {
             complain(&format!(
@@ -198,21 +204,42 @@ fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         Ok(()) => print(&format!("\nchart    {}\n", svg.display())),
         Err(error) => complain(&format!("cannot write {}: {error}", svg.display())),
     }
-    print(&format!(
-        "numerics {} (fedstill {})\n",
-        numerics(),
-        env!("CARGO_PKG_VERSION")
-    ));
+    for numerics in summary.numerics() {
+        print(&format!("numerics {numerics}\n"));
+    }
     print(&format!(
         "results  {}/{{metrics,steps,consensus,rounds}}/run=*/round=*/*.parquet\n",
         results.display()
     ));
     print(&format!(
-        "query    duckdb -c \"SELECT run, round, avg(accuracy), min(accuracy) FROM read_parquet('{}/metrics/*/*/*.parquet', hive_partitioning = true) WHERE run LIKE '{}-%' GROUP BY ALL ORDER BY ALL\"\n",
-        results.display(),
-        resolved.file.name
+        "query    duckdb -c {}\n",
+        shell_quoted(&query(&results, &runs))
     ));
     ExitCode::SUCCESS
+}
+
+/// The mean and the lowest accuracy of each run and round, in DuckDB's SQL.
+fn query(results: &Path, runs: &[Shown]) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let files = quoted(&format!("{}/metrics/*/*/*.parquet", results.display()));
+    let runs: Vec<String> = runs.iter().map(|shown| quoted(&shown.run)).collect();
+    format!(
+        "SELECT run, round, avg(accuracy), min(accuracy) FROM read_parquet({files}, hive_partitioning = true) WHERE run IN ({}) GROUP BY ALL ORDER BY ALL",
+        runs.join(", ")
+    )
+}
+
+/// One word of a POSIX shell.
+fn shell_quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
 }
 
 fn print(text: &str) {

@@ -8,6 +8,8 @@ use fedstill_schemas::fit::{Fit, Loss, Optimizer};
 use fedstill_schemas::pipeline::{On, Stage, Step, Target, Who};
 use fedstill_schemas::plan::{chunk_rows, phases};
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Work of one run, for one subject of one step.
@@ -83,9 +85,9 @@ pub(crate) fn tasks(job: &Job, round: u32) -> u64 {
         .sum()
 }
 
-/// Disk that a run takes: weights and optimizer states of every step that makes a model, predictions on log and in
+/// Disk that rounds of a run take: weights and optimizer states of every step that makes a model, predictions on log and in
 /// stores, results.
-pub(crate) fn disk(job: &Job, rounds: u32, registry: &Registry) -> u64 {
+pub(crate) fn disk(job: &Job, rounds: &RangeInclusive<u32>, registry: &Registry) -> u64 {
     let run = &job.resolved;
     let bytes = |architecture| {
         let model = Model {
@@ -109,7 +111,11 @@ pub(crate) fn disk(job: &Job, rounds: u32, registry: &Registry) -> u64 {
     let crossing = 2 * (up * run.parties.len() as u64 + down);
     let draws = 12 * u64::from(run.private.take + run.alignment)
         + 12 * run.public.as_ref().map_or(0, |set| u64::from(set.take));
-    of_steps(&run.pipeline.warmup) + u64::from(rounds) * (of_steps(&run.pipeline.round) + crossing + draws)
+    let round = |round: u32| match round {
+        0 => of_steps(&run.pipeline.warmup),
+        _ => of_steps(&run.pipeline.round) + crossing + draws,
+    };
+    rounds.clone().map(round).sum()
 }
 
 /// Seconds that a row takes, forward and backward, and forward only, by architecture.
@@ -179,8 +185,8 @@ pub(crate) fn rates(resolved: &Resolved, registry: &Registry, clock: &dyn Clock)
     rates
 }
 
-/// Seconds of one thread that a run takes: at most, where steps stop early.
-pub(crate) fn seconds(job: &Job, rounds: u32, rates: &Rates) -> f64 {
+/// Seconds of one thread that rounds of a run take: at most, where steps stop early.
+pub(crate) fn seconds(job: &Job, rounds: &RangeInclusive<u32>, rates: &Rates) -> f64 {
     let run = &job.resolved;
     let of = |architecture: &fedstill_schemas::Architecture, work: Work| {
         let (train, predict) = rates.get(&architecture.to_string()).copied().unwrap_or_default();
@@ -203,7 +209,17 @@ pub(crate) fn seconds(job: &Job, rounds: u32, rates: &Rates) -> f64 {
         };
         steps.iter().map(of_step).sum()
     };
-    of_steps(&run.pipeline.warmup) + f64::from(rounds) * of_steps(&run.pipeline.round)
+    rounds.clone().map(|round| of_steps(run.pipeline.steps(round))).sum()
+}
+
+/// So many of something, for people.
+pub(crate) fn counted(count: impl Display, noun: &str) -> String {
+    let count = count.to_string();
+    match (count.as_str(), noun.strip_suffix('y')) {
+        ("1", _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {noun}s"),
+    }
 }
 
 /// Bytes for people.

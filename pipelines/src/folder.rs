@@ -3,7 +3,9 @@
 use crate::resolve::Job;
 use fedstill_log::{Clock, Embedded, Log};
 use fedstill_schemas::names;
+use fedstill_schemas::plan::Manifest;
 use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::results as tables;
 use fedstill_stages::{StageError, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,18 +21,64 @@ pub(crate) fn results(out: &Path) -> PathBuf {
 /// A folder that cannot be made or written, is in use, was written by another version, or holds another run.
 pub(crate) fn open(out: &Path, job: &Job, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Log>, Store), StageError> {
     let folder = out.join(&job.id);
+    for folder in [&folder, &results(out)] {
+        make(folder)?;
+    }
     let log: Arc<dyn Log> = Arc::new(Embedded::open(folder.join("log"), clock)?);
     let store = Store::local(&folder, &results(out), job.resolved.parties.len() as u32)?;
-    if let Some((there, _)) = store.get_json::<ResolvedRun>(&names::run_object(&job.id))?
-        && there != job.resolved
-    {
+    Ok((log, store))
+}
+
+/// How many of a run's rounds, of those up to `rounds`, are finished from the first on: they have a manifest and all their
+/// tables. Looks only.
+///
+/// # Errors
+/// A folder that cannot be read, or holds another run.
+pub(crate) fn finished(out: &Path, job: &Job, rounds: u32) -> Result<u32, StageError> {
+    let folder = out.join(&job.id);
+    let results = results(out);
+    if !folder.join("store").is_dir() {
+        return Ok(0);
+    }
+    let store = Store::local(&folder, &results, 0)?;
+    let Some((there, _)) = store.get_json::<ResolvedRun>(&names::run_object(&job.id))? else {
+        return Ok(0);
+    };
+    if there != job.resolved {
         return Err(StageError::Stop(format!(
             "{} holds a run with other settings ({}): choose another name in the run file or another --out, or delete the folder",
             folder.display(),
             differences(&there, &job.resolved)
         )));
     }
-    Ok((log, store))
+    for round in 0..=rounds {
+        let manifest = store.get_json::<Manifest>(&names::manifest_object(&job.id, round))?;
+        let mut files = tables::TABLES
+            .iter()
+            .map(|table| names::result_file(table, &job.id, round));
+        if manifest.is_none() || !files.all(|file| results.join(file).is_file()) {
+            return Ok(round);
+        }
+    }
+    Ok(rounds + 1)
+}
+
+fn make(folder: &Path) -> Result<(), StageError> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+        let fix = match error.kind() {
+            AlreadyExists | NotADirectory => "a file is in the way: move it, or choose another folder with --out",
+            PermissionDenied | ReadOnlyFilesystem => {
+                "it is read-only or not permitted: make it writable, or choose another folder with --out"
+            }
+            StorageFull => "the disk is full: free some space; nothing is lost",
+            _ => "choose another folder with --out",
+        };
+        StageError::Stop(format!(
+            "the folder {} cannot be made ({error}): {fix}",
+            folder.display()
+        ))
+    })
 }
 
 /// Which parts of two resolved runs differ.

@@ -1,21 +1,19 @@
 //! `fedstill run`: every pipeline and seed of a run file, one after the other, each in its folder.
 
-use crate::estimate;
+use crate::estimate::{self, counted};
 use crate::folder;
 use crate::progress::Display;
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_schemas::events::Trigger;
-use fedstill_schemas::names;
-use fedstill_schemas::plan::Manifest;
 use fedstill_schemas::resolved::VERSION;
-use fedstill_schemas::results;
 use fedstill_schemas::task::Attempt;
 use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
 use fedstill_stages::tensors::Tensors;
-use fedstill_stages::{Federation, Progress, StageError, Store};
+use fedstill_stages::{Federation, Progress, StageError};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,17 +41,20 @@ pub(crate) fn run(
 ) -> Result<Ended, StageError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let rounds = resolved.file.rounds;
-    let missing: Vec<&Job> = resolved
-        .jobs
-        .iter()
-        .filter(|job| !is_finished(out, job, rounds))
-        .collect();
+    // All folders are looked at before the first run starts: what cannot be used is said at once.
+    let mut missing = Vec::new();
+    for job in &resolved.jobs {
+        let from = folder::finished(out, job, rounds)?;
+        if from <= rounds {
+            missing.push((job, from..=rounds));
+        }
+    }
     if missing.is_empty() {
         return Ok(Ended::Finished);
     }
     announce(resolved, &missing, &registry, threads, &*clock);
     let learner = Arc::new(Tensors::new(registry, resolved.data.iter().cloned()));
-    for job in missing {
+    for (job, _) in missing {
         let (log, store) = folder::open(out, job, Arc::clone(&clock))?;
         let display = Arc::new(Display::new(job, rounds));
         let mut context = Context::new(log, store, Arc::clone(&learner) as _);
@@ -82,74 +83,28 @@ pub(crate) fn run(
     Ok(Ended::Finished)
 }
 
-/// Whether a run's last round has a manifest and all rounds have their tables; looks only, makes no folder.
-fn is_finished(out: &Path, job: &Job, rounds: u32) -> bool {
-    let folder = out.join(&job.id);
-    if !folder.join("store").is_dir() {
-        return false;
-    }
-    let same_run = || {
-        let store = Store::local(&folder, &folder::results(out), 0).ok()?;
-        let (there, _) = store.get_json(&names::run_object(&job.id)).ok()??;
-        let manifest = store
-            .get_json::<Manifest>(&names::manifest_object(&job.id, rounds))
-            .ok()?;
-        let table = |round| results::TABLES.map(|table| names::result_file(table, &job.id, round));
-        let mut files = (0..=rounds).flat_map(table);
-        let all = files.all(|file| folder::results(out).join(file).is_file());
-        Some(job.resolved == there && manifest.is_some() && all)
-    };
-    same_run().unwrap_or(false)
-}
-
-fn announce(resolved: &Resolved, missing: &[&Job], registry: &Registry, threads: usize, clock: &dyn Clock) {
-    let rounds = resolved.file.rounds;
+fn announce(
+    resolved: &Resolved,
+    missing: &[(&Job, RangeInclusive<u32>)],
+    registry: &Registry,
+    threads: usize,
+    clock: &dyn Clock,
+) {
     let rates = estimate::rates(resolved, registry, clock);
-    let seconds: f64 = missing.iter().map(|job| estimate::seconds(job, rounds, &rates)).sum();
-    let disk: u64 = missing.iter().map(|job| estimate::disk(job, rounds, registry)).sum();
+    let seconds = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::seconds(job, rounds, &rates);
+    let disk = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::disk(job, rounds, registry);
+    let begun = missing.iter().any(|(_, rounds)| *rounds.start() > 0);
     eprintln!(
-        "{}: {} run{} of {rounds} rounds with {} parties; about {} on {threads} thread{}, {} on disk",
+        "{}: {} of {} with {}; {}about {} on {}, {} on disk",
         resolved.file.name,
-        missing.len(),
-        if missing.len() == 1 { "" } else { "s" },
-        resolved.file.parties.count,
-        estimate::duration(seconds / threads as f64),
-        if threads == 1 { "" } else { "s" },
-        estimate::bytes(disk),
+        counted(missing.len(), "run"),
+        counted(resolved.file.rounds, "round"),
+        counted(resolved.file.parties.count, "party"),
+        if begun { "what is left takes " } else { "" },
+        estimate::duration(missing.iter().map(seconds).sum::<f64>() / threads as f64),
+        counted(threads, "thread"),
+        estimate::bytes(missing.iter().map(disk).sum()),
     );
-}
-
-/// The numerics class of this machine: runs of one class give the same bits. The instruction set decides which matrix
-/// kernels run, the caches how they cut their work, and the C library gives `exp` and its kin.
-pub(crate) fn numerics() -> String {
-    let cache = |index: u32| {
-        let size = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size"));
-        size.map_or_else(|_| "?".to_owned(), |size| size.trim().to_owned())
-    };
-    format!(
-        "{} {}, caches {} {} {}",
-        std::env::consts::ARCH,
-        instructions(),
-        cache(0),
-        cache(2),
-        cache(3)
-    )
-}
-
-#[cfg(target_arch = "x86_64")]
-fn instructions() -> &'static str {
-    if is_x86_feature_detected!("avx512f") {
-        "avx512f"
-    } else if is_x86_feature_detected!("fma") {
-        "avx2 fma"
-    } else {
-        "sse2"
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn instructions() -> &'static str {
-    "baseline"
 }
 
 /// With `FEDSTILL_CRASH=<point>:<n>` the process dies at the n-th time that it comes to that point, as by kill -9: for
@@ -249,7 +204,7 @@ mod tests {
         finish(&file, &out);
         assert_eq!(made(&out, 0), before);
         file.file.rounds = 2;
-        assert!(!is_finished(&out, &file.jobs[0], 2));
+        assert_eq!(folder::finished(&out, &file.jobs[0], 2).unwrap(), 2);
         finish(&file, &out);
         assert!(made(&out, 0).len() > before.len());
     }

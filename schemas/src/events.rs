@@ -80,7 +80,7 @@ pub enum Outcome {
 }
 
 /// What a task cost. Differs from execution to execution, and so is no part of a result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
     /// When the task was published, in Unix milliseconds of the log.
@@ -97,6 +97,8 @@ pub struct Usage {
     pub bytes_out: u64,
     /// Peak resident memory of the process so far, in bytes.
     pub peak_memory: u64,
+    /// The numerics class of the machine that did it.
+    pub numerics: String,
 }
 
 /// What everyone must agree on. The record of a decision follows the create-once object that made it, where there is one.

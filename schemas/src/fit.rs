@@ -61,6 +61,15 @@ fn epsilon() -> f64 {
 }
 
 impl Optimizer {
+    /// What its state consists of: another optimizer can continue the state if it says the same.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Adam { .. } => "Adam",
+            Self::Sgd { momentum, .. } if *momentum > 0.0 => "SGD with momentum",
+            Self::Sgd { .. } => "SGD without momentum",
+        }
+    }
+
     /// Adam with its published constants.
     pub fn adam(lr: f64) -> Self {
         Self::Adam {

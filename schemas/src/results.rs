@@ -13,6 +13,11 @@ pub const CONSENSUS: &str = "consensus";
 /// One row a round.
 pub const ROUNDS: &str = "rounds";
 
+/// Key of each file's metadata: the numerics classes of the machines that did the round's tasks.
+pub const NUMERICS: &str = "fedstill.numerics";
+/// Key of each file's metadata: the release that wrote it.
+pub const RELEASE: &str = "fedstill.release";
+
 /// All tables.
 pub const TABLES: [&str; 4] = [METRICS, STEPS, CONSENSUS, ROUNDS];
 

@@ -27,8 +27,9 @@ use fedstill_schemas::results;
 use fedstill_schemas::task::{Attempt, Report, Subject};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
@@ -51,9 +52,13 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
 }
 
 fn write_tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<(), StageError> {
+    let classes: BTreeSet<&str> = done(round).map(|(_, done)| done.usage.numerics.as_str()).collect();
+    let classes = Vec::from_iter(classes).join("; ");
     for (table, columns) in tables(context, round, manifest)? {
         let file = names::result_file(table, &manifest.at.run, manifest.at.round);
-        context.store.put_result_file(&file, parquet(table, columns)?)?;
+        context
+            .store
+            .put_result_file(&file, parquet(table, columns, &classes)?)?;
     }
     Ok(())
 }
@@ -235,7 +240,7 @@ fn late(round: &Round) -> u32 {
 
 fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
     let run = &round.planned.run;
-    let usages: Vec<_> = done(round).map(|(_, done)| done.usage).collect();
+    let usages: Vec<_> = done(round).map(|(_, done)| &done.usage).collect();
     let first = usages.iter().map(|usage| usage.queued_ms).min().unwrap_or(0);
     let last = usages.iter().map(|usage| usage.ended_ms).max().unwrap_or(0);
     let (mut stragglers, mut refused) = (Vec::new(), Vec::new());
@@ -331,13 +336,17 @@ fn real(values: impl IntoIterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-fn parquet(table: &str, columns: Columns) -> Result<Bytes, StageError> {
+fn parquet(table: &str, columns: Columns, numerics: &str) -> Result<Bytes, StageError> {
     let failed = |error: &dyn std::fmt::Display| StageError::Reject(format!("table {table}: {error}"));
     let schema = results::schema(table);
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| failed(&error))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by("fedstill".to_owned())
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(results::NUMERICS.to_owned(), numerics.to_owned()),
+            KeyValue::new(results::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ]))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| failed(&error))?;
     writer.write(&batch).map_err(|error| failed(&error))?;

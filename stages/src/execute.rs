@@ -154,7 +154,12 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
             task: result.task,
             sha256,
         },
-        usage: meter.stop(queued_ms, context.log.now_ms(), bytes_in, put + published),
+        usage: Usage {
+            bytes_in,
+            bytes_out: put + published,
+            numerics: context.learner.numerics().to_owned(),
+            ..meter.stop(queued_ms, context.log.now_ms())
+        },
         messages,
     })
 }

@@ -64,6 +64,11 @@ pub trait Learner: Send + Sync + Debug {
         0
     }
 
+    /// The numerics class of this machine: learners of one class give the same bits.
+    fn numerics(&self) -> &'static str {
+        ""
+    }
+
     /// Scores on the test set.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl OpenPhase {
                 }
                 member.done.push(Done {
                     result: result.clone(),
-                    usage: *usage,
+                    usage: usage.clone(),
                 });
                 member.next = self.round.task(answer.subject, &member.done);
                 member.handed = false;

@@ -185,6 +185,10 @@ impl Learner for Tensors {
         cost.map_or(0, |multiply_adds| multiply_adds as u64)
     }
 
+    fn numerics(&self) -> &'static str {
+        fedstill_learner::numerics()
+    }
+
     fn evaluate(&self, run: &ResolvedRun, subject: Subject, weights: &[u8]) -> Result<Scores, StageError> {
         let scores = evaluate(
             &self.registry,

@@ -19,16 +19,15 @@ impl Meter {
         }
     }
 
-    /// What it cost until `now_ms`.
-    pub(crate) fn stop(&self, queued_ms: i64, now_ms: i64, bytes_in: u64, bytes_out: u64) -> Usage {
+    /// What it cost until `now_ms`, without what only the caller knows.
+    pub(crate) fn stop(&self, queued_ms: i64, now_ms: i64) -> Usage {
         Usage {
             queued_ms,
             started_ms: self.started_ms,
             ended_ms: now_ms,
             cpu_seconds: thread_cpu_seconds() - self.cpu_seconds,
-            bytes_in,
-            bytes_out,
             peak_memory: peak_memory(),
+            ..Usage::default()
         }
     }
 }

@@ -7,6 +7,7 @@ use fedstill_schemas::names;
 use fedstill_schemas::results;
 use fedstill_schemas::task::Subject;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,9 @@ use std::path::{Path, PathBuf};
 pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReportError> {
     let mut tracks: Vec<Track> = Vec::new();
     let mut test_set = None;
+    let mut numerics = BTreeSet::new();
     for shown in runs {
-        let (owner, run) = read_run(results, shown, &mut test_set)?;
+        let (owner, run) = read_run(results, shown, &mut test_set, &mut numerics)?;
         let found = tracks.iter().position(|track| track.pipeline == shown.pipeline);
         let at = found.unwrap_or_else(|| {
             tracks.push(Track {
@@ -39,11 +41,17 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReportErro
     Ok(Summary {
         name: name.to_owned(),
         tracks,
+        numerics,
     })
 }
 
 /// One run, and whose models it scores. The scores are those on one test set, the first one met.
-fn read_run(results: &Path, shown: &Shown, test_set: &mut Option<String>) -> Result<(Option<Owner>, Run), ReportError> {
+fn read_run(
+    results: &Path,
+    shown: &Shown,
+    test_set: &mut Option<String>,
+    numerics: &mut BTreeSet<String>,
+) -> Result<(Option<Owner>, Run), ReportError> {
     let mut owner = None;
     let mut run = Run {
         seed: shown.seed,
@@ -57,6 +65,7 @@ fn read_run(results: &Path, shown: &Shown, test_set: &mut Option<String>) -> Res
         if metrics.is_none() && round > shown.rounds {
             return Ok((owner, run));
         }
+        numerics.extend(metrics.as_ref().and_then(|table| table.numerics.clone()));
         let mut scoring = None;
         for row in metrics.iter().flat_map(Table::rows) {
             let set = test_set.get_or_insert(row.text("test_set")?.to_owned());
@@ -94,12 +103,13 @@ struct Table<'a> {
     name: &'static str,
     shown: &'a Shown,
     batches: Vec<RecordBatch>,
+    numerics: Option<String>,
 }
 
 impl<'a> Table<'a> {
     /// Nothing if the file does not exist.
-    fn open(results: &Path, name: &'static str, shown: &'a Shown, round: u32) -> Result<Option<Self>, ReportError> {
-        let path = results.join(names::result_file(name, &shown.run, round));
+    fn open(folder: &Path, name: &'static str, shown: &'a Shown, round: u32) -> Result<Option<Self>, ReportError> {
+        let path = folder.join(names::result_file(name, &shown.run, round));
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -110,9 +120,17 @@ impl<'a> Table<'a> {
             name,
             shown,
             batches: Vec::new(),
+            numerics: None,
         };
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
-        for batch in reader.map_err(|error| table.foreign(error))? {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| table.foreign(error))?;
+        let metadata = reader.metadata().file_metadata().key_value_metadata();
+        let value = |key: &str| {
+            let found = metadata?.iter().find(|entry| entry.key == key)?;
+            found.value.clone().filter(|value| !value.is_empty())
+        };
+        table.numerics = value(results::NUMERICS)
+            .map(|class| format!("{class} (fedstill {})", value(results::RELEASE).unwrap_or_default()));
+        for batch in reader.build().map_err(|error| table.foreign(error))? {
             let batch = batch.map_err(|error| table.foreign(error))?;
             table.batches.push(batch);
         }

@@ -9,6 +9,8 @@ pub(crate) struct Summary {
     pub(super) name: String,
     /// The pipelines: the run file's own first, then its baselines.
     pub(super) tracks: Vec<Track>,
+    /// Numerics classes of the machines that made them, each with the release.
+    pub(super) numerics: BTreeSet<String>,
 }
 
 /// A pipeline with its runs, one a seed.
@@ -66,6 +68,12 @@ impl Summary {
     /// Whether no run has a round.
     pub(crate) fn is_empty(&self) -> bool {
         self.tracks.iter().all(|track| track.last().is_none())
+    }
+
+    /// The numerics classes of the machines that made the results, each with the release: where there is one, the same
+    /// run on a machine of that class gives the same bits.
+    pub(crate) fn numerics(&self) -> impl Iterator<Item = &str> {
+        self.numerics.iter().map(String::as_str)
     }
 
     /// The seeds of all pipelines, in order.

@@ -63,6 +63,11 @@ const CASES: &[Case] = &[
     ("batch = 16", "batch = 0", &["batch"]),
     (
         "batch = 16",
+        "batch = 16\noptimizer = { kind = \"sgd\", lr = 0.1 }",
+        &["transfer", "one optimizer state"],
+    ),
+    (
+        "batch = 16",
         "batch = 16\noptimizer = { kind = \"adam\", lr = -1 }",
         &["lr"],
     ),

@@ -115,3 +115,40 @@ fn results_that_were_deleted_are_written_again_with_the_same_bits() {
     finish(&file, &out, &[]);
     assert_same(&before, &bits(&out, "tiny-fedmd-0"), "written again");
 }
+
+#[test]
+fn the_same_bits_come_out_whatever_a_run_file_asks_for() {
+    let variants: [&[(&str, &str)]; 3] = [
+        &[
+            (r#"kind = "iid""#, r#"kind = "dirichlet", alpha = 0.5, min = 5"#),
+            ("rounds = 2", "rounds = 2\npredictions = \"float32\""),
+            (
+                "epochs = 2",
+                "epochs = 2\noptimizer = { kind = \"sgd\", lr = 0.01, momentum = 0.9 }",
+            ),
+            (
+                "batch = 16",
+                "batch = 16\noptimizer = { kind = \"sgd\", lr = 0.02, momentum = 0.5 }",
+            ),
+        ],
+        &[
+            (r#"kind = "iid""#, r#"kind = "classes", per_party = 8"#),
+            (r#"labels = "union""#, "labels = \"shared\"\nalignment = 50"),
+            ("epochs = 2\nstop = false", "epochs = 6\nstop = { patience = 1 }"),
+        ],
+        &[
+            ("batch = 16", "batch = 16\n[close]\nquorum = 1.0\ndeadline = \"10m\""),
+            (r#"["mlp[32]", "cnn[4]"]"#, r#"["lenet"]"#),
+        ],
+    ];
+    for (index, changes) in variants.iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), changes);
+        let run = |threads: &str| {
+            let out = folder.path().join(threads);
+            finish(&file, &out, &["--threads", threads]);
+            bits(&out, "tiny-fedmd-0")
+        };
+        assert_same(&run("1"), &run("2"), &format!("variant {index}"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Small federations on the data that ships, run by the real command, and what they leave behind.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -131,6 +132,18 @@ pub(crate) fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<Str
         differing.len(),
         &differing[..differing.len().min(5)]
     );
+}
+
+/// Names what this machine cannot test, in the file that `FEDSTILL_SKIPPED` names: `tests/run` shows it.
+pub(crate) fn skipped(what: &str) {
+    if let Some(path) = std::env::var_os("FEDSTILL_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        file.write_all(format!("{what}\n").as_bytes()).unwrap();
+    }
 }
 
 /// Whether the long tests are asked for.

@@ -1,6 +1,6 @@
 //! Folders that cannot be used: a clear message, and nothing lost.
 
-use crate::federation::{assert_same, bits, fedstill, finish, run, said, write};
+use crate::federation::{assert_same, bits, fedstill, finish, run, said, skipped, write};
 use std::path::Path;
 use std::process::Command;
 
@@ -30,7 +30,7 @@ impl Mounted {
                 std::env::var("CI").as_deref() != Ok("true"),
                 "this process may not mount a file system"
             );
-            eprintln!("skipped: a full disk and a read-only folder: this process may not mount a file system");
+            skipped("a full disk, a read-only folder: this process may not mount a file system");
         }
         mounted.then(|| Self(at.to_owned()))
     }
@@ -62,6 +62,39 @@ fn a_run_with_other_settings_under_the_same_name_is_refused() {
         &out,
         &["holds a run with other settings", "private data", "another name"],
     );
+}
+
+#[test]
+fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
+    let report = |file: &Path| {
+        let mut command = fedstill();
+        let output = command.arg("report").arg(file).arg("--out").arg(&out).output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    let other = write(
+        folder.path(),
+        &[("rounds = 2", "rounds = 0"), ("rows = 90", "rows = 80")],
+    );
+    let (code, text) = report(&other);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("other settings (private data)"), "{text}");
+}
+
+#[test]
+fn a_file_where_a_folder_should_be_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let out = folder.path().join("runs");
+    std::fs::write(&out, "a file").unwrap();
+    refused(&file, &out, &["a file is in the way", "--out"]);
+    std::fs::remove_file(&out).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("results"), "a file").unwrap();
+    refused(&file, &out, &["results", "a file is in the way"]);
+    assert_eq!(std::fs::read_to_string(out.join("results")).unwrap(), "a file");
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         alignment_exceeds_public(file),
         too_few_private_rows(file),
         too_many_architectures(file),
+        optimizers_share_no_state(file, &pipelines),
     ]
     .into_iter()
     .flatten()
@@ -110,6 +111,35 @@ fn too_many_architectures(file: &RunFile) -> Option<Problem> {
         format!("{listed} architectures for {count} parties: no party would have {first}"),
         format!("write count = {listed} or more, or list {count} architectures or fewer"),
     ))
+}
+
+/// Steps of one pipeline that continue each other's optimizer state need optimizers with the same kind of state.
+fn optimizers_share_no_state(file: &RunFile, pipelines: &[&Pipeline]) -> Option<Problem> {
+    let changed = |name: &str| file.steps.get(name).and_then(|settings| settings.optimizer.as_ref());
+    let state = |step: &Step| {
+        let fit = step.fit.as_ref()?;
+        Some(changed(&step.name).unwrap_or(&fit.optimizer).state())
+    };
+    let steps = || {
+        pipelines
+            .iter()
+            .flat_map(|pipeline| pipeline.all_steps().map(|step| (pipeline.name.as_str(), step)))
+    };
+    steps()
+        .filter(|(_, step)| step.keep.is_some() && changed(&step.name).is_some())
+        .find_map(|(pipeline, step)| {
+            let mut others = steps().filter(|(of, other)| *of == pipeline && other.keep == step.keep);
+            let (_, other) = others.find(|(_, other)| state(other) != state(step))?;
+            let (here, there) = (state(step)?, state(other)?);
+            Some(file.complain(
+                &format!("steps.{}.optimizer", step.name),
+                format!(
+                    "'{}' and '{}' of {pipeline} continue one optimizer state, and this makes one {here}, the other {there}",
+                    step.name, other.name
+                ),
+                format!("set steps.{}.optimizer to the same kind", other.name),
+            ))
+        })
 }
 
 /// "step 'pretrain' of fedmd, step 'digest' of feddf": of each pipeline the first step that it is true of; `None`
