@@ -6,16 +6,17 @@
 //! abstains; a chunk with fewer usable members than the quorum fails the attempt. Memory: the sums of the partition's
 //! chunks, and one read of the log.
 
-use crate::aggregation::Accumulator;
+use crate::aggregation::{Accumulator, Summable};
 use crate::context::{Context, pinned};
 use crate::error::StageError;
 use crate::execute::{Inputs, Output};
 use crate::fit::consensus_part;
+use crate::votes::{Votes, choice};
 use fedstill_log::{Message, Record};
 use fedstill_schemas::envelope::{self, Kind};
 use fedstill_schemas::events::Closed;
 use fedstill_schemas::names;
-use fedstill_schemas::predictions::{self, Identity, Predictions, Values};
+use fedstill_schemas::predictions::{self, Identity};
 use fedstill_schemas::resolved::Precision;
 use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +24,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes read from the log at a time.
 const READ: usize = 4 << 20;
 
+/// Parties that a message for people names one by one.
+const NAMED: usize = 10;
+
 /// A chunk while it is summed.
 struct Sum<'a> {
     chunk: u32,
     rows: &'a [u32],
     accumulator: Accumulator,
-    /// By row and class: how many members have their largest logit there.
-    votes: Vec<u32>,
+    votes: Votes,
+    /// Usable members of the records that were read last.
+    usable: Vec<Summable>,
     counted: BTreeSet<u32>,
     refused: BTreeMap<u32, String>,
 }
@@ -46,9 +51,7 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
     let (phase, step) = planned
         .predicting(task.phase)
         .ok_or_else(|| StageError::Reject("no phase before it predicts".to_owned()))?;
-    let (closed, _) = context
-        .store
-        .need_json::<Closed>(&names::closed_object(&task.at, phase))?;
+    let closed = context.closed(&task.at, phase)?;
     let members = members(&closed);
     let draws = context.draws(planned)?;
     let classes = planned.run.head();
@@ -61,7 +64,8 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
                 chunk,
                 rows: &draws.alignment[slice.range()],
                 accumulator: Accumulator::new(values),
-                votes: vec![0; values],
+                votes: Votes::new(slice.rows as usize, classes as usize),
+                usable: Vec::new(),
                 counted: BTreeSet::new(),
                 refused: BTreeMap::new(),
             };
@@ -100,6 +104,11 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
                 context.dead_letter(record, &reason)?;
             }
         }
+        for sum in sums.values_mut() {
+            sum.accumulator.add(&sum.usable);
+            sum.votes.add(&sum.usable);
+            sum.usable.clear();
+        }
         position = records.last().map_or(end, |record| record.offset + 1);
     }
     let needed = planned.plan.close.needed(planned.run.parties.len());
@@ -137,7 +146,7 @@ fn members(closed: &Closed) -> BTreeSet<u32> {
     slots.collect()
 }
 
-/// Adds a record to its chunk, or says why it cannot be used.
+/// Takes a record in for its chunk, or says why it cannot be used.
 fn take(
     sum: &mut Sum<'_>,
     record: &Record,
@@ -167,12 +176,11 @@ fn take(
                 );
             }
             found.check(sum.rows, classes).map_err(|error| error.to_string())?;
-            sum.accumulator.add(&found.values).map_err(|error| error.to_string())?;
-            vote(&mut sum.votes, &found);
-            Ok(())
+            sum.accumulator.check(found.values).map_err(|error| error.to_string())
         });
     match used {
-        Ok(()) => {
+        Ok(usable) => {
+            sum.usable.push(usable);
             sum.counted.insert(claimed);
             sum.refused.remove(&claimed);
             Ok(())
@@ -182,35 +190,6 @@ fn take(
             Err(reason)
         }
     }
-}
-
-fn vote(votes: &mut [u32], predictions: &Predictions) {
-    let classes = predictions.classes as usize;
-    match &predictions.values {
-        Values::Float16(values) => {
-            for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
-                votes[largest(row, |value| i32::from(value.to_bits()) << 16)] += 1;
-            }
-        }
-        Values::Float32(values) => {
-            for (votes, row) in votes.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
-                votes[largest(row, |value| value.to_bits() as i32)] += 1;
-            }
-        }
-    }
-}
-
-/// Index of the first largest value, given each value's bits as a signed integer. Value and index are compared as one
-/// integer: which class is largest cannot be predicted, and a branch would cost more than all the rest.
-fn largest<T>(row: &[T], bits: impl Fn(&T) -> i32) -> usize {
-    let packed = row.iter().zip(0u32..).map(|(value, index)| {
-        let bits = bits(value);
-        // Sign and magnitude become an integer of the same order; both zeros become 0.
-        let sign = bits >> 31;
-        let order = ((bits & i32::MAX) ^ sign) - sign;
-        (i64::from(order) << 32) | i64::from(!index)
-    });
-    !(packed.fold(i64::MIN, i64::max) as u32) as usize
 }
 
 /// The consensus of a chunk and how it came about.
@@ -233,10 +212,14 @@ fn finish(
         .collect();
     let mean = sum.accumulator.mean().filter(|_| sum.counted.len() >= needed);
     let Some(values) = mean else {
-        let who: Vec<String> = abstentions
+        let mut who: Vec<String> = abstentions
             .iter()
+            .take(NAMED)
             .map(|(who, reason)| format!("{who} ({reason})"))
             .collect();
+        if abstentions.len() > NAMED {
+            who.push(format!("and {} more", abstentions.len() - NAMED));
+        }
         return Err(StageError::Reject(format!(
             "chunk {chunk} has predictions of {} parties and needs {needed}; without: {}",
             sum.counted.len(),
@@ -248,9 +231,9 @@ fn finish(
     let count = rows.len().max(1) as f64;
     let agreeing: u32 = sum
         .votes
-        .chunks_exact(classes)
+        .rows()
         .zip(rows.clone())
-        .map(|(votes, row)| votes[largest(row, |value| value.to_bits() as i32)])
+        .map(|(votes, row)| votes[choice(row)])
         .sum();
     let report = ChunkReport {
         chunk,
@@ -265,9 +248,13 @@ fn finish(
 /// Entropy of a row's softmax, in nats; `exp` and `log` from one implementation on every machine.
 fn entropy(row: &[f32]) -> f64 {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let shifted = || row.iter().map(|value| f64::from(*value) - f64::from(most));
-    let sum: f64 = shifted().map(libm::exp).sum();
-    let weighted: f64 = shifted().map(|x| x * libm::exp(x)).sum();
+    let (mut sum, mut weighted) = (0.0, 0.0);
+    for value in row {
+        let x = f64::from(*value) - f64::from(most);
+        let e = libm::exp(x);
+        sum += e;
+        weighted += x * e;
+    }
     libm::log(sum) - weighted / sum
 }
 
@@ -309,40 +296,10 @@ pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use half::f16;
 
     #[test]
     fn entropy_of_equal_logits_is_the_logarithm_of_their_number() {
         assert!((entropy(&[3.0; 8]) - 8f64.ln()).abs() < 1e-12);
         assert!(entropy(&[1000.0, 0.0]).abs() < 1e-12);
-    }
-
-    #[test]
-    fn votes_go_to_the_first_largest_value_whatever_its_sign() {
-        let predictions = |row: [f32; 3]| Predictions {
-            identity: Identity {
-                at: fedstill_schemas::task::Attempt {
-                    run: "r".into(),
-                    round: 1,
-                    attempt: 0,
-                },
-                step: "predict".into(),
-                chunk: 0,
-                slot: Some(0),
-            },
-            samples: vec![0].into(),
-            classes: 3,
-            values: Values::Float16(row.map(f16::from_f32).to_vec().into()),
-        };
-        for (row, expected) in [
-            ([-3.0, -1.0, -2.0], 1),
-            ([0.0, 0.0, -1.0], 0),
-            ([-0.5, 0.25, 0.5], 2),
-            ([-0.0, 0.0, -1.0], 0),
-        ] {
-            let mut votes = vec![0; 3];
-            vote(&mut votes, &predictions(row));
-            assert_eq!(votes[expected], 1, "{row:?}");
-        }
     }
 }

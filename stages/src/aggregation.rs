@@ -1,8 +1,15 @@
 //! Exact sums of predictions: 128-bit fixed point with a grid of 2^-64, so that the order of parties changes no bit.
 //!
 //! A finite float16 is an integer multiple of 2^-24, so sums of float16 are exact; a float32 is rounded to the grid
-//! once. Float16 is summed in float64 on a grid of 2^-24 first, as long as that is exact, which is the same number and
-//! much faster.
+//! once. Float16 is summed in float64 first, as long as that is exact, which is the same number and much faster.
+//!
+//! Loops over values are compiled for the widest instructions that the machine has: the numbers are exact, and so the
+//! same with any.
+
+#![expect(
+    clippy::inline_always,
+    reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
+)]
 
 use fedstill_schemas::predictions::Values;
 use half::f16;
@@ -21,10 +28,28 @@ pub enum AccumulateError {
     Length,
 }
 
+/// A member's values that an accumulator can take.
+#[derive(Clone, Debug)]
+pub struct Summable(Values);
+
+impl Summable {
+    /// The values.
+    pub fn values(&self) -> &Values {
+        &self.0
+    }
+
+    fn halves(&self) -> Option<&[f16]> {
+        match &self.0 {
+            Values::Float16(values) => Some(values),
+            Values::Float32(_) => None,
+        }
+    }
+}
+
 /// The exact sum of any number of rows of predictions.
 #[derive(Clone, Debug)]
 pub struct Accumulator {
-    /// Float16 values, grid 2^-24: integers below 2^53, and so exact.
+    /// Sums of float16, times 2^-112: before that multiples of 2^-24 below 2^29, and so exact.
     narrow: Vec<f64>,
     /// Members in `narrow`.
     narrow_members: u32,
@@ -33,8 +58,10 @@ pub struct Accumulator {
     members: u32,
 }
 
-/// Members whose float16 values surely sum exactly in float64: 2^16 * 2^24 * 2^13 = 2^53.
+/// Members whose float16 values surely sum exactly in float64: 2^13 values below 2^16 on a grid of 2^-24 need 53 bits.
 const NARROW: u32 = 1 << 13;
+/// Sums that all members are added to before the next ones: they stay in the first cache.
+const BLOCK: usize = 2048;
 
 impl Accumulator {
     /// Sums of `values` values.
@@ -52,50 +79,52 @@ impl Accumulator {
         self.members
     }
 
-    /// Adds a member's values, all or none.
+    /// Whether a member's values can be summed, all of them.
     ///
     /// # Errors
     /// Values that are not finite, too large, or of another number.
-    pub fn add(&mut self, values: &Values) -> Result<(), AccumulateError> {
+    pub fn check(&self, values: Values) -> Result<Summable, AccumulateError> {
+        const LARGEST: f32 = (1u64 << 40) as f32;
         if values.len() != self.narrow.len() {
             return Err(AccumulateError::Length);
         }
-        match values {
-            Values::Float16(values) => self.add_f16(values)?,
-            Values::Float32(values) => self.add_f32(values)?,
+        match &values {
+            Values::Float16(values) if !pulp::Arch::new().dispatch(AllFinite(values)) => {
+                Err(AccumulateError::NotFinite)
+            }
+            Values::Float32(values) if values.iter().any(|v| !v.is_finite()) => Err(AccumulateError::NotFinite),
+            Values::Float32(values) if values.iter().any(|v| v.abs() > LARGEST) => Err(AccumulateError::TooLarge),
+            _ => Ok(Summable(values)),
         }
-        self.members += 1;
-        Ok(())
     }
 
-    fn add_f16(&mut self, values: &[f16]) -> Result<(), AccumulateError> {
-        if !all_finite(values) {
-            return Err(AccumulateError::NotFinite);
+    /// Adds members. Many at once are faster than one by one: the sums stay in the first cache.
+    pub fn add(&mut self, members: &[Summable]) {
+        let halves: Vec<&[f16]> = members.iter().filter_map(Summable::halves).collect();
+        for members in halves.chunks(NARROW as usize) {
+            if self.narrow_members + members.len() as u32 > NARROW {
+                self.widen();
+            }
+            pulp::Arch::new().dispatch(Add {
+                sums: &mut self.narrow,
+                members,
+            });
+            self.narrow_members += members.len() as u32;
         }
-        if self.narrow_members == NARROW {
-            self.widen();
+        for member in members {
+            if let Values::Float32(values) = &member.0 {
+                self.add_f32(values);
+            }
         }
-        for (sum, value) in self.narrow.iter_mut().zip(values) {
-            *sum += f64::from(grid(value.to_bits()));
-        }
-        self.narrow_members += 1;
-        Ok(())
+        self.members += members.len() as u32;
     }
 
-    fn add_f32(&mut self, values: &[f32]) -> Result<(), AccumulateError> {
-        const LARGEST: f32 = (1u64 << 40) as f32;
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(AccumulateError::NotFinite);
-        }
-        if values.iter().any(|v| v.abs() > LARGEST) {
-            return Err(AccumulateError::TooLarge);
-        }
+    fn add_f32(&mut self, values: &[f32]) {
         self.make_wide();
         for (sum, value) in self.wide.iter_mut().zip(values) {
             // Scaling by a power of two is exact; 2^40 * 2^64 * 2^22 members stay far below 2^127.
             *sum += (f64::from(*value) * 2f64.powi(64)).round_ties_even() as i128;
         }
-        Ok(())
     }
 
     fn make_wide(&mut self) {
@@ -107,7 +136,7 @@ impl Accumulator {
     fn widen(&mut self) {
         self.make_wide();
         for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
-            *wide += i128::from(*narrow as i64) << 40;
+            *wide += fixed(*narrow);
             *narrow = 0.0;
         }
         self.narrow_members = 0;
@@ -119,10 +148,7 @@ impl Accumulator {
             return None;
         }
         if self.wide.is_empty() {
-            let mean = self
-                .narrow
-                .iter()
-                .map(|sum| quotient(i128::from(*sum as i64) << 40, self.members));
+            let mean = self.narrow.iter().map(|sum| quotient(fixed(*sum), self.members));
             return Some(mean.collect());
         }
         self.widen();
@@ -130,20 +156,54 @@ impl Accumulator {
     }
 }
 
-/// Whether no value is an infinity or NaN: an exponent of all ones. Looks at all of them, which vectorises.
-fn all_finite(values: &[f16]) -> bool {
-    !values
-        .iter()
-        .fold(false, |bad, value| bad | (value.to_bits() & 0x7c00 == 0x7c00))
+/// Adds members of float16 to sums on their scale.
+struct Add<'a> {
+    sums: &'a mut [f64],
+    members: &'a [&'a [f16]],
 }
 
-/// A finite float16 as a multiple of 2^-24: an integer of eleven significant bits.
-fn grid(bits: u16) -> f32 {
-    // With its bits in their places in a float32 it is 2^-112 of its value, subnormals included. Scaling by powers of
-    // two is exact; 2^136 takes two of them.
-    const SCALE: f32 = (1u128 << 68) as f32;
-    let bits = u32::from(bits);
-    f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * SCALE * SCALE
+impl pulp::WithSimd for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        for (block, sums) in self.sums.chunks_mut(BLOCK).enumerate() {
+            let range = block * BLOCK..block * BLOCK + sums.len();
+            for member in self.members {
+                for (sum, value) in sums.iter_mut().zip(&member[range.clone()]) {
+                    *sum += f64::from(scaled(*value));
+                }
+            }
+        }
+    }
+}
+
+/// A finite float16 times 2^-112, exactly and without a branch: with its bits in their places in a float32 it is that,
+/// subnormals included.
+#[inline(always)]
+fn scaled(value: f16) -> f32 {
+    // The sign fills the upper half, and all of it but the highest bit is cut off again.
+    let bits = i32::from(value.to_bits().cast_signed()) << 13;
+    f32::from_bits(bits.cast_unsigned() & 0x8fff_e000)
+}
+
+/// A sum of [`scaled`] values on the grid of 2^-64.
+fn fixed(sum: f64) -> i128 {
+    // A multiple of 2^-24 before it was scaled: the product is an integer, and exact.
+    i128::from((sum * 2f64.powi(136)) as i64) << 40
+}
+
+/// Whether no value is an infinity or NaN: an exponent of all ones. Looks at all of them, which vectorises.
+struct AllFinite<'a>(&'a [f16]);
+
+impl pulp::WithSimd for AllFinite<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> bool {
+        let exponents = self.0.iter().map(|value| value.to_bits() & 0x7c00);
+        exponents.fold(0, u16::max) < 0x7c00
+    }
 }
 
 /// `sum * 2^-64 / members` as float32, rounded once.
@@ -205,10 +265,16 @@ mod tests {
 
     fn sum_of(values: &[f16]) -> Accumulator {
         let mut sum = Accumulator::new(1);
-        for value in values {
-            sum.add(&Values::Float16(vec![*value].into())).unwrap();
-        }
+        add(
+            &mut sum,
+            values.iter().map(|value| Values::Float16(vec![*value].into())),
+        );
         sum
+    }
+
+    fn add(sum: &mut Accumulator, members: impl IntoIterator<Item = Values>) {
+        let members: Vec<_> = members.into_iter().map(|values| sum.check(values).unwrap()).collect();
+        sum.add(&members);
     }
 
     proptest! {
@@ -224,49 +290,49 @@ mod tests {
 
         #[test]
         fn order_changes_no_bit(values in proptest::collection::vec(finite(), 1..40), seed in any::<u64>(), single in any::<u64>()) {
-            let add = |order: &[usize]| {
+            let of = |order: &[usize]| {
+                // Some members send float32: the widths may mix.
+                let value = |i: &usize| if single >> (i % 64) & 1 == 1 {
+                    Values::Float32(vec![values[*i].to_f32() * 1.000_1].into())
+                } else {
+                    Values::Float16(vec![values[*i]].into())
+                };
                 let mut sum = Accumulator::new(1);
-                for i in order {
-                    // Some members send float32: the widths may mix.
-                    let value = if single >> (i % 64) & 1 == 1 {
-                        Values::Float32(vec![values[*i].to_f32() * 1.000_1].into())
-                    } else {
-                        Values::Float16(vec![values[*i]].into())
-                    };
-                    sum.add(&value).unwrap();
+                // Some come together, some alone.
+                let (together, alone) = order.split_at(order.len() / 2);
+                add(&mut sum, together.iter().map(value));
+                for i in alone {
+                    add(&mut sum, [value(i)]);
                 }
                 sum.mean().unwrap()[0].to_bits()
             };
             let forward: Vec<usize> = (0..values.len()).collect();
             let mut shuffled = forward.clone();
             shuffled.sort_by_key(|i| (seed.rotate_left(*i as u32) ^ *i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            prop_assert_eq!(add(&forward), add(&shuffled));
+            prop_assert_eq!(of(&forward), of(&shuffled));
         }
 
         #[test]
         fn float16_lies_on_the_grid(value in finite()) {
-            prop_assert_eq!(grid(value.to_bits()) as f64, f64::from(value.to_f32()) * 2f64.powi(24));
+            prop_assert_eq!(fixed(f64::from(scaled(value))), (value.to_f64() * 2f64.powi(64)) as i128);
         }
     }
 
     #[test]
-    fn a_member_with_a_bad_value_is_refused_whole() {
+    fn a_member_with_a_bad_value_is_refused() {
         let mut sum = Accumulator::new(2);
-        sum.add(&Values::Float16(vec![f16::ONE, f16::ONE].into())).unwrap();
-        let bad = Values::Float16(vec![f16::ONE, f16::NAN].into());
-        assert_eq!(sum.add(&bad), Err(AccumulateError::NotFinite));
+        add(&mut sum, [Values::Float16(vec![f16::ONE, f16::ONE].into())]);
+        let refused = |values: Values| sum.check(values).unwrap_err();
+        let half = |values: &[f16]| Values::Float16(values.to_vec().into());
+        let single = |values: &[f32]| Values::Float32(values.to_vec().into());
+        assert_eq!(refused(half(&[f16::ONE, f16::NAN])), AccumulateError::NotFinite);
         assert_eq!(
-            sum.add(&Values::Float32(vec![1.0, f32::INFINITY].into())),
-            Err(AccumulateError::NotFinite)
+            refused(half(&[f16::NEG_INFINITY, f16::ONE])),
+            AccumulateError::NotFinite
         );
-        assert_eq!(
-            sum.add(&Values::Float32(vec![1.0, 1e30].into())),
-            Err(AccumulateError::TooLarge)
-        );
-        assert_eq!(
-            sum.add(&Values::Float16(vec![f16::ONE].into())),
-            Err(AccumulateError::Length)
-        );
+        assert_eq!(refused(single(&[1.0, f32::INFINITY])), AccumulateError::NotFinite);
+        assert_eq!(refused(single(&[1.0, 1e30])), AccumulateError::TooLarge);
+        assert_eq!(refused(half(&[f16::ONE])), AccumulateError::Length);
         assert_eq!(sum.mean().unwrap(), [1.0, 1.0]);
     }
 
@@ -296,7 +362,7 @@ mod tests {
                 } else {
                     Values::Float32(values.to_vec().into())
                 };
-                sum.add(&values).unwrap();
+                add(&mut sum, [values]);
             }
             let mean = sum.mean().unwrap();
             let largest = expected.iter().fold(0f32, |most, v| most.max(v.abs()));
@@ -307,6 +373,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn more_members_than_float64_holds_and_more_values_than_a_block_are_exact() {
+        let mut sum = Accumulator::new(BLOCK + 3);
+        let member = sum.check(Values::Float16(vec![f16::MAX; BLOCK + 3].into())).unwrap();
+        let small = sum
+            .check(Values::Float16(vec![f16::MIN_POSITIVE_SUBNORMAL; BLOCK + 3].into()))
+            .unwrap();
+        sum.add(&vec![member; NARROW as usize + 9]);
+        sum.add(&[small]);
+        let members = f64::from(NARROW + 10);
+        let expected = (f64::from(NARROW + 9) * f16::MAX.to_f64() + 2f64.powi(-24)) / members;
+        assert!(sum.mean().unwrap().iter().all(|mean| *mean == expected as f32));
     }
 
     #[test]

@@ -51,11 +51,12 @@ pub struct Context {
     cancelled: AtomicBool,
     /// Recent attempts. A handful: a worker serves few rounds at a time.
     planned: Mutex<Vec<Arc<Planned>>>,
+    closed: Mutex<Vec<Arc<Closed>>>,
     draws: Mutex<Vec<(Digest, Arc<Draws>)>>,
     partitions: Mutex<HashMap<String, u32>>,
 }
 
-/// Attempts that are kept in memory.
+/// Attempts, and closed phases, that are kept in memory.
 const RECENT: usize = 8;
 
 impl Context {
@@ -69,6 +70,7 @@ impl Context {
             faults: Faults::default(),
             cancelled: AtomicBool::new(false),
             planned: Mutex::new(Vec::new()),
+            closed: Mutex::new(Vec::new()),
             draws: Mutex::new(Vec::new()),
             partitions: Mutex::new(HashMap::new()),
         }
@@ -116,13 +118,24 @@ impl Context {
             return Err(StageError::Reject(format!("{at} has no phase {phase}")));
         }
         let closed = (0..phase)
-            .map(|before| {
-                Ok(Arc::new(
-                    self.store.need_json::<Closed>(&names::closed_object(at, before))?.0,
-                ))
-            })
-            .collect::<Result<_, StageError>>()?;
+            .map(|before| self.closed(at, before))
+            .collect::<Result<_, _>>()?;
         Ok(Round { planned, closed })
+    }
+
+    /// What closed a phase, from the store or from memory.
+    ///
+    /// # Errors
+    /// A phase that is not closed, or a store that does not answer.
+    pub fn closed(&self, at: &Attempt, phase: u32) -> Result<Arc<Closed>, StageError> {
+        let is_it = |closed: &&Arc<Closed>| closed.at == *at && closed.phase == phase;
+        if let Some(found) = self.closed.lock().iter().find(is_it) {
+            return Ok(Arc::clone(found));
+        }
+        let (closed, _) = self.store.need_json::<Closed>(&names::closed_object(at, phase))?;
+        let closed = Arc::new(closed);
+        keep(&mut self.closed.lock(), Arc::clone(&closed));
+        Ok(closed)
     }
 
     /// The rows that an attempt uses.

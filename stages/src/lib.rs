@@ -37,6 +37,7 @@ mod simulation;
 pub mod store;
 pub mod tensors;
 mod usage;
+mod votes;
 pub mod worker;
 
 pub use archive::trigger_message;

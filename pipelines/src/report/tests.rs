@@ -1,142 +1,17 @@
-//! Result tables as `archive` writes them, and the report that they give.
+//! The report that result tables give.
 
+mod tables;
+
+use self::tables::{Results, Value, shown};
 use super::axis::{self, Accuracy};
-use super::summary::Summary;
-use super::{ReportError, Shown, load};
-use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::DataType;
-use fedstill_schemas::{names, results};
-use parquet::arrow::ArrowWriter;
+use fedstill_schemas::results;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-const ARCHITECTURES: [&str; 2] = ["lenet", "cnn[16,32]"];
-
-/// A row's values that are not zero or empty.
-type Row = Vec<(&'static str, Value)>;
-
-#[derive(Clone)]
-enum Value {
-    Text(String),
-    Number(f64),
-}
-
-struct Results(TempDir);
-
-impl Results {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder"))
-    }
-
-    fn load(&self, runs: &[Shown]) -> Result<Summary, ReportError> {
-        load(self.0.path(), runs)
-    }
-
-    fn file(&self, table: &str, run: &str, round: u32) -> PathBuf {
-        self.0.path().join(names::result_file(table, run, round))
-    }
-
-    fn write(&self, table: &'static str, shown: &Shown, round: u32, rows: &[Row]) {
-        let schema = results::schema(table);
-        let own = [
-            ("pipeline", Value::Text(shown.pipeline.clone())),
-            ("seed", Value::Number(shown.seed as f64)),
-        ];
-        let find = |row: &Row, name: &str| {
-            let mut values = own.iter().chain(row);
-            values
-                .find(|(column, _)| *column == name)
-                .map(|(_, value)| value.clone())
-        };
-        let number = |row: &Row, name: &str| match find(row, name) {
-            Some(Value::Number(number)) => number,
-            _ => 0.0,
-        };
-        let text = |row: &Row, name: &str| match find(row, name) {
-            Some(Value::Text(text)) => text,
-            _ => String::new(),
-        };
-        let column = |name: &str, kind: &DataType| -> ArrayRef {
-            let numbers = rows.iter().map(|row| number(row, name));
-            match kind {
-                DataType::Utf8 => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| text(row, name)))),
-                DataType::UInt32 => Arc::new(UInt32Array::from_iter_values(numbers.map(|number| number as u32))),
-                DataType::UInt64 => Arc::new(UInt64Array::from_iter_values(numbers.map(|number| number as u64))),
-                DataType::Int64 => Arc::new(Int64Array::from_iter_values(numbers.map(|number| number as i64))),
-                _ => Arc::new(Float64Array::from_iter_values(numbers)),
-            }
-        };
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| column(field.name(), field.data_type()));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns.collect()).expect("a table");
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).expect("a writer");
-        writer.write(&batch).expect("rows");
-        let path = self.file(table, &shown.run, round);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        fs::write(path, writer.into_inner().expect("a file")).expect("a file");
-    }
-
-    fn scores(&self, shown: &Shown, round: u32, subject: &str, accuracies: &[f64]) {
-        let (mut metrics, mut steps) = (Vec::new(), Vec::new());
-        for (slot, accuracy) in accuracies.iter().enumerate() {
-            metrics.push(vec![
-                ("step", Value::Text("evaluate".to_owned())),
-                ("slot", Value::Number(slot as f64)),
-                ("architecture", Value::Text(ARCHITECTURES[slot % 2].to_owned())),
-                ("test_set", Value::Text("global".to_owned())),
-                ("accuracy", Value::Number(*accuracy)),
-            ]);
-            steps.push(vec![
-                ("step", Value::Text("evaluate".to_owned())),
-                ("subject", Value::Text(format!("{subject}-{slot}"))),
-            ]);
-        }
-        self.write(results::METRICS, shown, round, &metrics);
-        self.write(results::STEPS, shown, round, &steps);
-        self.write(results::ROUNDS, shown, round, &[Vec::new()]);
-    }
-
-    /// Rounds of three parties whose accuracy starts at .490, .500, .510 and grows by `gain` a round.
-    fn run(&self, shown: &Shown, rounds: u32, gain: f64) {
-        for round in 0..=rounds {
-            let grown = f64::from(round) * gain + shown.seed as f64 * 0.004;
-            self.scores(shown, round, "party", &[0.49 + grown, 0.5 + grown, 0.51 + grown]);
-        }
-    }
-
-    /// FedMD, standalone and self_digest of the seeds, finished.
-    fn comparison(&self, seeds: &[u64]) -> Vec<Shown> {
-        let mut all = Vec::new();
-        for (pipeline, gain) in [("fedmd", 0.02), ("standalone", 0.007), ("self_digest", 0.01)] {
-            for seed in seeds {
-                let shown = shown(pipeline, *seed);
-                // Seeds differ a little in what they gain.
-                self.run(&shown, 5, gain + *seed as f64 * 0.001 * (gain / 0.02));
-                all.push(shown);
-            }
-        }
-        all
-    }
-}
 
 /// A line of a table by its label, with single spaces.
 fn line(text: &str, label: &str) -> String {
     let found = text.lines().find(|line| line.starts_with(&format!("{label}  ")));
     let words = found.unwrap_or_default().split_whitespace();
     words.collect::<Vec<_>>().join(" ")
-}
-
-fn shown(pipeline: &str, seed: u64) -> Shown {
-    Shown {
-        run: names::run_id("quick-start", pipeline, seed),
-        pipeline: pipeline.to_owned(),
-        seed,
-        rounds: 5,
-    }
 }
 
 #[test]

@@ -1,55 +1,93 @@
 //! The reader of predictions: any bytes give predictions or an error, values are not copied, and nothing that a message
 //! declares is trusted. Arrow's own stream reader trusts declared lengths and panics on a poisoned record; this one knows
-//! the one schema that there is, and reads it from the verified flatbuffers.
+//! the one schema that there is, and looks up in the frames what it needs.
 
+use super::flat::Table;
 use super::{Identity, Predictions, PredictionsError, Values};
 use crate::resolved::VERSION;
 use crate::task::Attempt;
 use arrow_buffer::{ArrowNativeType, Buffer, ScalarBuffer};
-use arrow_ipc::{Message, Precision, RecordBatch, Schema, root_as_message};
 use bytes::Bytes;
+use std::ops::Range;
+
+/// Fields of the tables of Arrow's `Message.fbs` and `Schema.fbs`, by their place there. A union takes two: which kind of
+/// table it is, and the table.
+mod fields {
+    pub(super) const MESSAGE_KIND: usize = 1;
+    pub(super) const MESSAGE_HEADER: usize = 2;
+    pub(super) const MESSAGE_BODY_LENGTH: usize = 3;
+    pub(super) const SCHEMA_FIELDS: usize = 1;
+    pub(super) const SCHEMA_METADATA: usize = 2;
+    pub(super) const FIELD_KIND: usize = 2;
+    pub(super) const FIELD_TYPE: usize = 3;
+    pub(super) const FIELD_DICTIONARY: usize = 4;
+    pub(super) const FIELD_CHILDREN: usize = 5;
+    pub(super) const BATCH_LENGTH: usize = 0;
+    pub(super) const BATCH_NODES: usize = 1;
+    pub(super) const BATCH_BUFFERS: usize = 2;
+    pub(super) const BATCH_COMPRESSION: usize = 3;
+}
+
+/// Kinds of Arrow's unions that this schema has.
+mod kinds {
+    pub(super) const SCHEMA: u8 = 1;
+    pub(super) const RECORD_BATCH: u8 = 3;
+    pub(super) const INT: u8 = 2;
+    pub(super) const FLOATING_POINT: u8 = 3;
+    pub(super) const FIXED_SIZE_LIST: u8 = 16;
+}
+
+/// Number formats of the values.
+#[derive(Clone, Copy)]
+enum Precision {
+    Half,
+    Single,
+}
 
 /// Decodes a message.
 ///
 /// # Errors
 /// Anything but one Arrow IPC stream of one uncompressed batch of this schema without nulls.
 pub fn decode(message: &Bytes) -> Result<Predictions, PredictionsError> {
-    let (frame, _, rest) = next_frame(message, 0)?.ok_or_else(|| malformed("it is empty"))?;
+    let (frame, rest) = next_frame(message, 0)?.ok_or_else(|| malformed("it is empty"))?;
     let schema = frame
-        .header_as_schema()
+        .header(kinds::SCHEMA)
         .ok_or_else(|| malformed("it does not begin with a schema"))?;
-    let identity = identity(&schema)?;
-    let (classes, precision) = columns(&schema)?;
-    let (frame, body, _) = next_frame(message, rest)?.ok_or_else(|| malformed("it has no record batch"))?;
+    let identity = identity(schema)?;
+    let (classes, precision) = columns(schema)?;
+    let (frame, _) = next_frame(message, rest)?.ok_or_else(|| malformed("it has no record batch"))?;
     let batch = frame
-        .header_as_record_batch()
+        .header(kinds::RECORD_BATCH)
         .ok_or_else(|| malformed("it has no record batch"))?;
-    if batch.compression().is_some() {
+    if batch.has(fields::BATCH_COMPRESSION) != Some(false) {
         return Err(malformed("its buffers are compressed"));
     }
-    let rows = usize::try_from(batch.length()).map_err(|_| malformed("it has a negative number of rows"))?;
+    let rows = batch
+        .i64(fields::BATCH_LENGTH)
+        .and_then(|rows| usize::try_from(rows).ok());
+    let rows = rows.ok_or_else(|| malformed("it has a negative number of rows"))?;
     let values = rows
         .checked_mul(classes as usize)
         .ok_or_else(|| malformed("it is too large"))?;
     // Three columns lie in a batch of this schema: samples, lists, and the lists' values.
-    let nodes = batch.nodes().map(|nodes| {
-        nodes
-            .iter()
-            .map(|node| (node.length(), node.null_count()))
-            .collect::<Vec<_>>()
-    });
-    if nodes != Some(vec![(rows as i64, 0), (rows as i64, 0), (values as i64, 0)]) {
+    let nodes = [(rows as i64, 0), (rows as i64, 0), (values as i64, 0)];
+    let found = batch.pairs(fields::BATCH_NODES);
+    if !found.is_some_and(|found| found.eq(nodes.map(Some))) {
         return Err(malformed("its columns differ in length, or have nulls"));
     }
     // Validity and data of the samples, validity of the lists, validity and data of the values.
-    let buffer = |index: usize| buffer(message, &body, &batch, index);
+    let buffers: Option<Vec<(i64, i64)>> = batch.pairs(fields::BATCH_BUFFERS).and_then(Iterator::collect);
+    let buffers: [(i64, i64); 5] = buffers
+        .and_then(|buffers| buffers.try_into().ok())
+        .ok_or_else(|| malformed("it does not have the buffers of its columns"))?;
+    let buffer = |index: usize| buffer(message, &frame.body, buffers[index]);
     Ok(Predictions {
         identity,
         samples: scalars(&buffer(1)?, rows)?,
         classes,
         values: match precision {
-            Precision::HALF => Values::Float16(scalars(&buffer(4)?, values)?),
-            _ => Values::Float32(scalars(&buffer(4)?, values)?),
+            Precision::Half => Values::Float16(scalars(&buffer(4)?, values)?),
+            Precision::Single => Values::Float32(scalars(&buffer(4)?, values)?),
         },
     })
 }
@@ -58,11 +96,22 @@ fn malformed(what: &str) -> PredictionsError {
     PredictionsError::Malformed(what.to_owned())
 }
 
-type Frame<'a> = (Message<'a>, std::ops::Range<usize>, usize);
+/// A frame of a stream: a continuation marker, the length of the metadata, the metadata, and the body.
+struct Frame<'a> {
+    message: Table<'a>,
+    body: Range<usize>,
+}
 
-/// The frame at an offset, the place of its body, and the offset after it; `None` at the end of the stream. A frame is a
-/// continuation marker, the length of the metadata, the metadata, and the body.
-fn next_frame(message: &[u8], at: usize) -> Result<Option<Frame<'_>>, PredictionsError> {
+impl<'a> Frame<'a> {
+    /// The table that the message carries, if it is of that kind.
+    fn header(&self, kind: u8) -> Option<Table<'a>> {
+        let same = self.message.u8(fields::MESSAGE_KIND) == Some(kind);
+        same.then(|| self.message.table(fields::MESSAGE_HEADER)).flatten()
+    }
+}
+
+/// The frame at an offset, and the offset after it; `None` at the end of the stream.
+fn next_frame(message: &[u8], at: usize) -> Result<Option<(Frame<'_>, usize)>, PredictionsError> {
     let head = message
         .get(at..at + 8)
         .ok_or_else(|| malformed("it ends within a frame"))?;
@@ -77,23 +126,24 @@ fn next_frame(message: &[u8], at: usize) -> Result<Option<Frame<'_>>, Prediction
     let metadata = message
         .get(start..start + length)
         .ok_or_else(|| malformed("a frame is longer than the message"))?;
-    let frame = root_as_message(metadata).map_err(|error| malformed(&error.to_string()))?;
-    let body = usize::try_from(frame.bodyLength()).ok().and_then(|body| {
-        let end = (start + length).checked_add(body)?;
+    let table = Table::root(metadata).ok_or_else(|| malformed("a frame has no message"))?;
+    let body = table.i64(fields::MESSAGE_BODY_LENGTH).and_then(|body| {
+        let end = (start + length).checked_add(usize::try_from(body).ok()?)?;
         (end <= message.len()).then_some(start + length..end)
     });
     let body = body.ok_or_else(|| malformed("a body is longer than the message"))?;
     let after = body.end;
-    Ok(Some((frame, body, after)))
+    Ok(Some((Frame { message: table, body }, after)))
 }
 
-fn identity(schema: &Schema<'_>) -> Result<Identity, PredictionsError> {
-    let find = |name: &str| {
-        let pairs = schema.custom_metadata().into_iter().flatten();
-        pairs
-            .filter(|pair| pair.key() == Some(name))
-            .find_map(|pair| pair.value())
-    };
+fn identity(schema: Table<'_>) -> Result<Identity, PredictionsError> {
+    let pairs = schema.tables(fields::SCHEMA_METADATA);
+    let pairs = pairs.ok_or_else(|| malformed("it has no metadata"))?;
+    // Read once: finding each name by itself would take longer than all the rest.
+    let pairs: Vec<(&str, &str)> = pairs
+        .filter_map(|pair| pair.and_then(|pair| Some((pair.text(0)?, pair.text(1)?))))
+        .collect();
+    let find = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
     let text = |name: &str| find(name).ok_or_else(|| malformed(&format!("its metadata lacks '{name}'")));
     let number = |name: &str| -> Result<u32, PredictionsError> {
         let value = text(name)?;
@@ -117,43 +167,47 @@ fn identity(schema: &Schema<'_>) -> Result<Identity, PredictionsError> {
 }
 
 /// Classes and number format, of a schema with the two columns that there must be.
-fn columns(schema: &Schema<'_>) -> Result<(u32, Precision), PredictionsError> {
-    let fields = schema.fields().filter(|fields| fields.len() == 2);
-    let fields = fields.ok_or_else(|| malformed("it does not have the two columns sample and values"))?;
-    let sample = fields.get(0).type_as_int();
-    if !sample.is_some_and(|int| int.bitWidth() == 32 && !int.is_signed()) || fields.get(0).dictionary().is_some() {
+fn columns(schema: Table<'_>) -> Result<(u32, Precision), PredictionsError> {
+    let columns: Option<Vec<Table<'_>>> = schema.tables(fields::SCHEMA_FIELDS).and_then(Iterator::collect);
+    let columns: [Table<'_>; 2] = columns
+        .and_then(|columns| columns.try_into().ok())
+        .ok_or_else(|| malformed("it does not have the two columns sample and values"))?;
+    let sample = of_kind(columns[0], kinds::INT);
+    if !sample.is_some_and(|int| int.i32(0) == Some(32) && int.u8(1) == Some(0)) {
         return Err(malformed("its first column is not uint32"));
     }
-    let list = fields.get(1).type_as_fixed_size_list();
-    let list = list.ok_or_else(|| malformed("its second column is not a fixed-size list"))?;
-    let classes = u32::try_from(list.listSize()).map_err(|_| malformed("its rows have a negative length"))?;
-    let item = fields.get(1).children().filter(|children| children.len() == 1);
-    let precision = item.and_then(|children| Some(children.get(0).type_as_floating_point()?.precision()));
-    match precision {
-        Some(precision @ (Precision::HALF | Precision::SINGLE)) => Ok((classes, precision)),
-        _ => Err(malformed("its values are neither float16 nor float32")),
-    }
+    let list = of_kind(columns[1], kinds::FIXED_SIZE_LIST);
+    let size = list.and_then(|list| list.i32(0));
+    let size = size.ok_or_else(|| malformed("its second column is not a fixed-size list"))?;
+    let classes = u32::try_from(size).map_err(|_| malformed("its rows have a negative length"))?;
+    let item = || {
+        let mut children = columns[1].tables(fields::FIELD_CHILDREN)?;
+        let (first, rest) = (children.next()??, children.next());
+        let float = of_kind(first, kinds::FLOATING_POINT).filter(|_| rest.is_none())?;
+        match float.i16(0)? {
+            0 => Some(Precision::Half),
+            1 => Some(Precision::Single),
+            _ => None,
+        }
+    };
+    let precision = item().ok_or_else(|| malformed("its values are neither float16 nor float32"))?;
+    Ok((classes, precision))
+}
+
+/// The type of a column, if it is of that kind.
+fn of_kind(field: Table<'_>, kind: u8) -> Option<Table<'_>> {
+    let same = field.u8(fields::FIELD_KIND) == Some(kind) && field.has(fields::FIELD_DICTIONARY) == Some(false);
+    same.then(|| field.table(fields::FIELD_TYPE)).flatten()
 }
 
 /// A buffer of a batch, as a slice of the message.
-fn buffer(
-    message: &Bytes,
-    body: &std::ops::Range<usize>,
-    batch: &RecordBatch<'_>,
-    index: usize,
-) -> Result<Bytes, PredictionsError> {
-    let buffers = batch.buffers().filter(|buffers| buffers.len() == 5);
-    let buffer = *buffers
-        .ok_or_else(|| malformed("it does not have the buffers of its columns"))?
-        .get(index);
-    let offset = usize::try_from(buffer.offset()).ok();
-    let length = usize::try_from(buffer.length()).ok();
-    let place = offset.zip(length).and_then(|(offset, length)| {
-        let start = body.start.checked_add(offset)?;
-        let end = start.checked_add(length)?;
+fn buffer(message: &Bytes, body: &Range<usize>, (offset, length): (i64, i64)) -> Result<Bytes, PredictionsError> {
+    let place = || {
+        let start = body.start.checked_add(usize::try_from(offset).ok()?)?;
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
         (end <= body.end).then_some(start..end)
-    });
-    place
+    };
+    place()
         .map(|place| message.slice(place))
         .ok_or_else(|| malformed("a buffer lies outside its body"))
 }

@@ -355,7 +355,8 @@ impl World {
                             .as_ref()
                             .map(String::as_bytes)
                     && found.identity.step == planned.phases[predicting].steps[0]
-                    && found.check(&rows[slice.range()], classes).is_ok();
+                    && found.check(&rows[slice.range()], classes).is_ok()
+                    && found.values.to_f32().iter().all(|value| value.is_finite());
                 fits.then_some(found)
             };
             let mut counted: BTreeSet<u32> = BTreeSet::new();

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 const ALL: [&str; 3] = ["lenet", "cnn[4,6]", "mlp[9,7]"];
 
-fn rows(len: u32) -> Vec<u32> {
+pub(super) fn rows(len: u32) -> Vec<u32> {
     (0..len).collect()
 }
 
@@ -136,7 +136,7 @@ fn a_carried_state_goes_on_where_it_was() {
 }
 
 /// The largest difference of two weight files of one model.
-fn distance(one: &[u8], other: &[u8]) -> f32 {
+pub(super) fn distance(one: &[u8], other: &[u8]) -> f32 {
     let values = |bytes: &[u8]| -> Vec<f32> {
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         bytes[8 + header..]
@@ -278,132 +278,6 @@ fn short_batches_count_and_single_rows_do_not() {
     assert_eq!(steps(2).unwrap(), 1);
     assert!(matches!(steps(1), Err(LearnError::TooFewRows { rows: 1, least: 2 })));
     assert!(matches!(steps(0), Err(LearnError::TooFewRows { rows: 0, .. })));
-}
-
-#[test]
-fn labels_are_moved_by_their_offset() {
-    let data = patterns(SHAPE, 80, 3);
-    let rows = rows(80);
-    let architecture = architecture("mlp[8]");
-    let settings = Fit {
-        optimizer: OptimizerSettings::adam(0.01),
-        ..adam(10, 16)
-    };
-    let term = TermData {
-        target: TargetData::Labels { offset: 4 },
-        ..labels(&data, &rows)
-    };
-    let base = job(&architecture, vec![term], &settings);
-    let model = Model {
-        classes: 7,
-        ..base.model
-    };
-    let weights = run(&FitJob { model, ..base }).unwrap().weights;
-    let registry = Registry::default();
-    assert!(evaluate(&registry, &model, &weights, &data, 4).unwrap().accuracy > 0.95);
-    assert_eq!(evaluate(&registry, &model, &weights, &data, 0).unwrap().accuracy, 0.0);
-    assert!(matches!(
-        evaluate(&registry, &model, &weights, &data, 5),
-        Err(LearnError::LabelOutside {
-            label: 2,
-            offset: 5,
-            classes: 7
-        })
-    ));
-}
-
-#[test]
-fn logits_are_followed_row_by_row() {
-    let data = patterns(SHAPE, 60, 3);
-    let architecture = architecture("mlp[16]");
-    let registry = Registry::default();
-    let teaching = Fit {
-        optimizer: OptimizerSettings::adam(0.01),
-        ..adam(10, 16)
-    };
-    let all = rows(60);
-    let base = job(&architecture, vec![labels(&data, &all)], &teaching);
-    let teacher = run(&base).unwrap().weights;
-    // A student that starts elsewhere, and sees the rows backwards.
-    let backwards: Vec<u32> = (0..60).rev().collect();
-    let target = predict(&registry, &base.model, &teacher, &data, &backwards).unwrap();
-    let kl = Loss::Kl {
-        t: 2.0,
-        times_t2: true,
-        per: Per::Batch,
-    };
-    for loss in [Loss::Mae, Loss::Mse, kl] {
-        let term = TermData {
-            target: TargetData::Logits(&target),
-            loss,
-            rows: &backwards,
-            ..labels(&data, &all)
-        };
-        let settings = Fit {
-            optimizer: OptimizerSettings::adam(0.01),
-            ..adam(30, 16)
-        };
-        let student = run(&FitJob {
-            seed: 9,
-            ..job(&architecture, vec![term], &settings)
-        })
-        .unwrap();
-        let scores = evaluate(&registry, &base.model, &student.weights, &data, 0).unwrap();
-        assert!(scores.accuracy > 0.95, "{loss:?}: {scores:?}");
-    }
-}
-
-#[test]
-fn own_logits_hold_a_model_where_it_started() {
-    let data = patterns(SHAPE, 64, 4);
-    let rows = rows(64);
-    let architecture = architecture("mlp[8]");
-    let registry = Registry::default();
-    let settings = adam(3, 16);
-    let base = job(&architecture, vec![labels(&data, &rows)], &settings);
-    let start = run(&base).unwrap().weights;
-    let before = predict(&registry, &base.model, &start, &data, &rows).unwrap();
-    let moved = |weight| {
-        let own = TermData {
-            target: TargetData::Own,
-            loss: Loss::Mse,
-            weight,
-            ..labels(&data, &rows)
-        };
-        let job = FitJob {
-            start: Some(&start),
-            ..job(&architecture, vec![labels(&data, &rows), own], &settings)
-        };
-        let weights = run(&job).unwrap().weights;
-        let after = predict(&registry, &base.model, &weights, &data, &rows).unwrap();
-        before
-            .iter()
-            .zip(&after)
-            .map(|(one, other)| f64::from((one - other).powi(2)))
-            .sum::<f64>()
-    };
-    assert!(moved(100.0) < 0.2 * moved(0.0), "{} {}", moved(100.0), moved(0.0));
-}
-
-#[test]
-fn terms_on_other_rows_take_batches_of_their_own() {
-    let data = patterns(SHAPE, 40, 4);
-    let (driving, beside) = (rows(30), (30..40).collect::<Vec<u32>>());
-    let architecture = architecture("cnn[3]");
-    let settings = adam(2, 8);
-    let fitted = |terms| run(&job(&architecture, terms, &settings)).unwrap();
-    let both = fitted(vec![labels(&data, &driving), labels(&data, &beside)]);
-    // The first term's rows set the steps: 8, 8, 8, 6 of 30.
-    assert_eq!((both.steps, both.rows), (8, 30));
-    let alone = fitted(vec![labels(&data, &driving)]);
-    assert_ne!(both.weights, alone.weights);
-    // Terms on the same rows are one forward pass: twice the half is the whole.
-    let half = TermData {
-        weight: 0.5,
-        ..labels(&data, &driving)
-    };
-    let halves = fitted(vec![half, half]);
-    assert!(distance(&halves.weights, &alone.weights) < 1e-5);
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! The terms of a job: which rows they need together, and the loss that they sum to.
+
+use super::{FitJob, TargetData};
+use crate::dataset::Dataset;
+use crate::error::LearnError;
+use crate::predict::{labels_fit, logits, rows_exist};
+use crate::registry::Network;
+use crate::tensors::Tensors;
+use burn::tensor::{Device, Tensor, TensorData};
+use fedstill_kernels::{cross_entropy, kl, mae, mse};
+use fedstill_schemas::fit::Loss;
+use std::borrow::Cow;
+
+/// Terms on the same rows: they share batches and forward passes.
+pub(super) struct Group<'a> {
+    data: &'a Dataset,
+    pub(super) rows: &'a [u32],
+    terms: Vec<Summand<'a>>,
+}
+
+struct Summand<'a> {
+    target: Target<'a>,
+    loss: Loss,
+    weight: f64,
+}
+
+enum Target<'a> {
+    Labels { offset: u32 },
+    Logits(Cow<'a, [f32]>),
+}
+
+pub(super) fn groups<'a>(
+    network: &dyn Network,
+    start: &Tensors,
+    job: &FitJob<'a>,
+) -> Result<Vec<Group<'a>>, LearnError> {
+    let model = &job.model;
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for term in &job.terms {
+        if term.data.shape() != model.shape {
+            return Err(LearnError::OtherShape {
+                model: model.shape,
+                data: term.data.shape(),
+            });
+        }
+        rows_exist(term.data, term.rows)?;
+        if !term.weight.is_finite() {
+            let value = term.weight.to_string();
+            return Err(LearnError::Setting {
+                setting: "weight",
+                must: "a finite number",
+                value,
+            });
+        }
+        let target = match term.target {
+            TargetData::Labels { offset } => {
+                labels_fit(term.data, term.rows, offset, model.classes)?;
+                Target::Labels { offset }
+            }
+            TargetData::Logits(values) => {
+                if values.len() != term.rows.len() * model.classes as usize {
+                    let (rows, classes) = (term.rows.len(), model.classes);
+                    return Err(LearnError::OtherTargets {
+                        values: values.len(),
+                        rows,
+                        classes,
+                    });
+                }
+                Target::Logits(Cow::Borrowed(values))
+            }
+            TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows)?)),
+        };
+        match (&target, term.loss == Loss::CrossEntropy) {
+            (Target::Labels { .. }, false) => {
+                return Err(LearnError::LossAndTarget {
+                    loss: "a distance of logits",
+                    target: "labels",
+                });
+            }
+            (Target::Logits(_), true) => return Err(cross_entropy_with_logits()),
+            _ => {}
+        }
+        let summand = Summand {
+            target,
+            loss: term.loss,
+            weight: term.weight,
+        };
+        let same = |group: &&mut Group<'_>| std::ptr::eq(group.data, term.data) && group.rows == term.rows;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.terms.push(summand),
+            None => groups.push(Group {
+                data: term.data,
+                rows: term.rows,
+                terms: vec![summand],
+            }),
+        }
+    }
+    if groups.is_empty() {
+        return Err(LearnError::NoTerms);
+    }
+    Ok(groups)
+}
+
+fn cross_entropy_with_logits() -> LearnError {
+    LearnError::LossAndTarget {
+        loss: "cross entropy",
+        target: "logits",
+    }
+}
+
+impl Group<'_> {
+    pub(super) fn images(&self, places: &[u32], device: &Device) -> Tensor<4> {
+        self.data
+            .images(places.iter().map(|place| self.rows[*place as usize]), device)
+    }
+
+    /// The weighted sum of the terms on the rows at those places.
+    pub(super) fn loss(&self, logits: &Tensor<2>, places: &[u32]) -> Result<Tensor<1>, LearnError> {
+        let device = logits.device().inner();
+        let [rows, classes] = logits.dims();
+        let mut sum: Option<Tensor<1>> = None;
+        for term in &self.terms {
+            let loss = match &term.target {
+                Target::Labels { offset } => {
+                    let label =
+                        |place: &u32| i64::from(self.data.labels()[self.rows[*place as usize] as usize] + offset);
+                    let labels: Vec<i64> = places.iter().map(label).collect();
+                    let labels = Tensor::from_data(TensorData::new(labels, [rows]), &device);
+                    cross_entropy(logits.clone(), labels)?
+                }
+                Target::Logits(values) => {
+                    let row = |place: &u32| &values[*place as usize * classes..][..classes];
+                    let target: Vec<f32> = places.iter().flat_map(row).copied().collect();
+                    let target = Tensor::from_data(TensorData::new(target, [rows, classes]), &device);
+                    let logits = logits.clone();
+                    match term.loss {
+                        Loss::Kl { t, times_t2, per } => kl(logits, target, t, times_t2, per)?,
+                        Loss::Mae => mae(logits, target)?,
+                        Loss::Mse => mse(logits, target)?,
+                        Loss::CrossEntropy => return Err(cross_entropy_with_logits()),
+                    }
+                }
+            };
+            let loss = if term.weight == 1.0 {
+                loss
+            } else {
+                loss.mul_scalar(term.weight)
+            };
+            sum = Some(match sum {
+                Some(sum) => sum + loss,
+                None => loss,
+            });
+        }
+        sum.ok_or(LearnError::NoTerms)
+    }
+}
+
+#[cfg(test)]
+mod tests;
