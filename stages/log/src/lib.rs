@@ -18,6 +18,7 @@ pub mod conformance;
 pub mod embedded;
 mod error;
 pub mod faults;
+pub mod kafka;
 mod log;
 mod record;
 
@@ -25,5 +26,6 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use embedded::Embedded;
 pub use error::{ErrorKind, LogError};
 pub use faults::Faulty;
+pub use kafka::Kafka;
 pub use log::{Cleanup, Consumer, Log, Polled, Reader};
 pub use record::{Headers, Message, Offset, Record, TopicPartition};

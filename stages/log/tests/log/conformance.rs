@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use fedstill_log::conformance::{Fixture, conformance};
-use fedstill_log::{Embedded, Faulty, Log, SystemClock};
+use fedstill_log::kafka::Settings;
+use fedstill_log::{Clock as _, Embedded, Faulty, Kafka, Log, SystemClock};
+use fedstill_test_servers::kafka::Cluster;
 use parking_lot::Mutex;
 
 struct OnDisk {
@@ -59,6 +61,31 @@ impl Fixture for Shared {
     }
 }
 
+/// A running cluster, reached anew by each handle.
+struct OnKafka {
+    brokers: String,
+    prefix: String,
+}
+
+impl Fixture for OnKafka {
+    fn log(&self) -> Arc<dyn Log> {
+        let mut settings = Settings::new(&self.brokers);
+        // Members hear of each other with a heartbeat: by default every three seconds.
+        let soon = ("heartbeat.interval.ms".to_owned(), "200".to_owned());
+        settings.properties.extend([soon]);
+        let kafka = Kafka::new(settings, Arc::new(SystemClock::new()));
+        Arc::new(kafka.expect("a client"))
+    }
+
+    fn reopen(&self) -> Arc<dyn Log> {
+        self.log()
+    }
+
+    fn prefix(&self) -> String {
+        self.prefix.clone()
+    }
+}
+
 fn in_memory() -> Embedded {
     Embedded::in_memory(Arc::new(SystemClock::new()))
 }
@@ -84,6 +111,22 @@ fn faulty_that_only_reorders() {
         let log = Faulty::new(Arc::new(in_memory()), 7);
         log.reorder(true);
         Box::new(Shared(Arc::new(log)))
+    });
+}
+
+#[test]
+fn apache_kafka() {
+    let brokers = match Cluster::shared() {
+        Ok(brokers) => brokers,
+        Err(missing) => return fedstill_test_servers::skip("the log's conformance on Apache Kafka", &missing),
+    };
+    // A cluster that was running before may hold the topics of an earlier run.
+    let prefix = format!("conformance-{}-{}", std::process::id(), SystemClock::new().now_ms());
+    conformance(|| {
+        Box::new(OnKafka {
+            brokers: brokers.clone(),
+            prefix: prefix.clone(),
+        })
     });
 }
 

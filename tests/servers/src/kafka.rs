@@ -1,0 +1,296 @@
+//! Apache Kafka itself, from its Maven artifacts: brokers that are controllers too (KRaft).
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use crate::process::{Process, free_port};
+use crate::{Missing, cache};
+
+/// How long a broker may take to start.
+const PATIENCE: Duration = Duration::from_mins(2);
+const PAUSE: Duration = Duration::from_millis(100);
+/// The cluster's id, 16 bytes in base64.
+const CLUSTER: &str = "ZmVkc3RpbGwtdGVzdC0wMQ";
+
+/// What a cluster is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Brokers, each a controller too.
+    pub brokers: usize,
+    /// Whether clients must authenticate (user and password are in [`Cluster::USERS`]) and have rights.
+    pub secured: bool,
+}
+
+/// A running cluster. Dropping it ends the brokers.
+#[derive(Debug)]
+pub struct Cluster {
+    folder: tempfile::TempDir,
+    brokers: Vec<Broker>,
+    jars: PathBuf,
+    secured: bool,
+}
+
+#[derive(Debug)]
+struct Broker {
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// Users of a secured cluster with their passwords. The first may do everything, `worker` authenticates by SCRAM
+    /// too; the others have the rights that a test grants them.
+    pub const USERS: [(&str, &str); 4] = [
+        ("admin", "admin-secret"),
+        ("worker", "worker-secret"),
+        ("party-0", "party-0-secret"),
+        ("party-1", "party-1-secret"),
+    ];
+
+    /// Starts a cluster and waits until it answers.
+    ///
+    /// # Errors
+    /// What is missing on this machine.
+    ///
+    /// # Panics
+    /// Where a broker does not start; its output is shown.
+    pub fn start(options: Options) -> Result<Self, Missing> {
+        let jars = std::env::var_os("FEDSTILL_KAFKA_JARS").map_or_else(|| cache().join("kafka"), PathBuf::from);
+        if !jars.join("kafka_2.13-4.3.1.jar").is_file() {
+            return Err(Missing(
+                "the jars of Apache Kafka are not there; `tests/run --setup` fetches them by Maven".to_owned(),
+            ));
+        }
+        if Command::new("java").arg("-version").output().is_err() {
+            return Err(Missing(
+                "there is no Java; apt-get install default-jre-headless".to_owned(),
+            ));
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports: Vec<(u16, u16)> = (0..options.brokers).map(|_| (free_port(), free_port())).collect();
+        let voters: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(index, (_, controller))| format!("{}@127.0.0.1:{controller}", index + 1))
+            .collect();
+        let mut cluster = Self {
+            folder,
+            brokers: Vec::new(),
+            jars,
+            secured: options.secured,
+        };
+        for (index, (port, controller)) in ports.iter().enumerate() {
+            let properties = properties(
+                index + 1,
+                options,
+                &voters.join(","),
+                (*port, *controller),
+                &cluster.folder.path().join(format!("data-{index}")),
+            );
+            fs::write(cluster.properties(index), properties).expect("properties are written");
+            cluster.brokers.push(Broker {
+                port: *port,
+                process: None,
+            });
+        }
+        // Formatting is a start of Java each: all at once.
+        thread::scope(|scope| {
+            for index in 0..options.brokers {
+                let cluster = &cluster;
+                scope.spawn(move || cluster.format(index));
+            }
+        });
+        for index in 0..options.brokers {
+            cluster.start_broker(index);
+        }
+        cluster.await_ready();
+        Ok(cluster)
+    }
+
+    /// One broker without authentication for all tests of a process; the running cluster that `FEDSTILL_TEST_KAFKA`
+    /// names, where it does.
+    ///
+    /// # Errors
+    /// What is missing on this machine.
+    pub fn shared() -> Result<String, Missing> {
+        static SHARED: OnceLock<Result<Cluster, Missing>> = OnceLock::new();
+        if let Ok(running) = std::env::var("FEDSTILL_TEST_KAFKA") {
+            return Ok(running);
+        }
+        let one = Options {
+            brokers: 1,
+            secured: false,
+        };
+        let cluster = SHARED.get_or_init(|| Self::start(one)).as_ref();
+        cluster.map(Self::bootstrap).map_err(Clone::clone)
+    }
+
+    /// The addresses of the brokers.
+    pub fn bootstrap(&self) -> String {
+        let all: Vec<String> = self.brokers.iter().map(|b| format!("127.0.0.1:{}", b.port)).collect();
+        all.join(",")
+    }
+
+    /// Kills a broker as a power cut would.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(process) = self.brokers[index].process.take() {
+            process.signal("KILL");
+        }
+    }
+
+    /// Starts a broker that was killed.
+    pub fn start_broker(&mut self, index: usize) {
+        let mut command: Vec<String> = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+            .map(str::to_owned)
+            .to_vec();
+        command.extend(self.java());
+        command.extend(["kafka.Kafka".to_owned(), self.properties(index).display().to_string()]);
+        let process = Process::start(&command, &self.output(index)).expect("java starts");
+        self.brokers[index].process = Some(process);
+    }
+
+    /// Runs one of Kafka's tools (`org.apache.kafka.tools.TopicCommand`) against the cluster, as its administrator, and
+    /// returns what it prints.
+    ///
+    /// # Panics
+    /// Where the tool fails; its output is shown.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new("java");
+        command
+            .args(self.java())
+            .arg(class)
+            .args(["--bootstrap-server", &self.bootstrap()]);
+        if self.secured {
+            let (user, password) = Self::USERS[0];
+            let file = self.folder.path().join("admin.conf");
+            let text = format!(
+                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=org.apache.kafka.common.\
+                 security.plain.PlainLoginModule required username=\"{user}\" password=\"{password}\";\n"
+            );
+            fs::write(&file, text).expect("the tool's configuration is written");
+            command.arg("--command-config").arg(file);
+        }
+        let output = command.args(arguments).output().expect("java runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{class} {arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text
+    }
+
+    fn java(&self) -> [String; 3] {
+        let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2.yaml");
+        [
+            "-cp".to_owned(),
+            format!("{}/*", self.jars.display()),
+            format!("-Dlog4j2.configurationFile={}", log.display()),
+        ]
+    }
+
+    fn properties(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("{index}.properties"))
+    }
+
+    fn output(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("{index}.log"))
+    }
+
+    fn format(&self, index: usize) {
+        let mut command = Command::new("java");
+        command
+            .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .args(self.java())
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
+            .arg(self.properties(index));
+        if self.secured {
+            let (user, password) = Self::USERS[1];
+            command.args([
+                "--add-scram",
+                &format!("SCRAM-SHA-256=[name={user},password={password}]"),
+            ]);
+        }
+        let output = command.output().expect("java runs");
+        assert!(
+            output.status.success(),
+            "formatting: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Waits until every broker takes connections and topics can be listed.
+    fn await_ready(&self) {
+        let tries = PATIENCE.as_millis() / PAUSE.as_millis();
+        for (index, broker) in self.brokers.iter().enumerate() {
+            let open = (0..tries).any(|_| {
+                thread::sleep(PAUSE);
+                let runs = broker.process.as_ref().is_some_and(Process::runs);
+                assert!(
+                    runs,
+                    "a broker ended: {}",
+                    fs::read_to_string(self.output(index)).unwrap_or_default()
+                );
+                TcpStream::connect(("127.0.0.1", broker.port)).is_ok()
+            });
+            assert!(
+                open,
+                "no broker within {PATIENCE:?}: {}",
+                fs::read_to_string(self.output(index)).unwrap_or_default()
+            );
+        }
+    }
+}
+
+fn properties(id: usize, options: Options, voters: &str, (port, controller): (u16, u16), data: &Path) -> String {
+    let replicas = options.brokers.min(3);
+    let protocol = if options.secured { "SASL_PLAINTEXT" } else { "PLAINTEXT" };
+    let mut text = format!(
+        "process.roles=broker,controller\n\
+         node.id={id}\n\
+         controller.quorum.voters={voters}\n\
+         listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners={protocol}://127.0.0.1:{port}\n\
+         controller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name={protocol}\n\
+         log.dirs={}\n\
+         offsets.topic.replication.factor={replicas}\n\
+         offsets.topic.num.partitions=4\n\
+         transaction.state.log.replication.factor={replicas}\n\
+         transaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor={replicas}\n\
+         share.coordinator.state.topic.min.isr=1\n\
+         default.replication.factor={replicas}\n\
+         group.initial.rebalance.delay.ms=0\n\
+         group.min.session.timeout.ms=1000\n\
+         auto.create.topics.enable=false\n",
+        data.display()
+    );
+    if options.brokers > 2 {
+        text.push_str("min.insync.replicas=2\n");
+    }
+    if options.secured {
+        let users = Cluster::USERS.map(|(user, password)| format!("user_{user}=\"{password}\""));
+        let users = users.join(" ");
+        let (admin, password) = Cluster::USERS[0];
+        let sasl = format!(
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
+             sasl.mechanism.inter.broker.protocol=PLAIN\n\
+             listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.\
+             PlainLoginModule required username=\"{admin}\" password=\"{password}\" {users};\n\
+             listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.\
+             ScramLoginModule required;\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:{admin};User:ANONYMOUS\n\
+             allow.everyone.if.no.acl.found=false\n"
+        );
+        text.push_str(&sasl);
+    }
+    text
+}
