@@ -7,6 +7,7 @@ use fedstill_schemas::fit::{Fit, Loss, Optimizer, Per};
 use fedstill_schemas::pipeline::{On, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
 use std::fmt::Write;
+use std::num::NonZeroUsize;
 
 /// The plan of every pipeline of the file; seeds differ in nothing that is shown.
 pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
@@ -19,6 +20,13 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         counted(file.rounds, "round"),
         if seeds.len() == 1 { "" } else { "s" },
         seeds.join(", ")
+    );
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let _ = writeln!(
+        out,
+        "memory: about {} on {}, by a trial of every architecture",
+        bytes(estimate::memory(resolved, registry, threads)),
+        counted(threads, "thread")
     );
     for name in file.pipelines() {
         if let Some(job) = resolved.jobs.iter().find(|job| job.resolved.pipeline.name == name) {
@@ -52,10 +60,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
             line(text.trim_end().to_owned());
         }
     }
-    line("  what leaves a party".to_owned());
-    if run.pipeline.discloses.is_empty() {
-        line("    nothing".to_owned());
-    }
+    line("  what leaves whom".to_owned());
     for disclosure in &run.pipeline.discloses {
         line(format!("    {disclosure}"));
     }
@@ -75,7 +80,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         run.private.take,
         run.public.as_ref().map_or(0, |set| set.take),
         run.alignment,
-        run.test.rows,
+        run.test.take,
         run.head()
     ));
     let models: Vec<String> = run
@@ -93,31 +98,10 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         .collect();
     line(format!("  parameters: {}", models.join(", ")));
     line(format!(
-        "  memory: about {} besides the data",
-        bytes(memory(job, registry))
-    ));
-    line(format!(
         "  disk: about {}",
         bytes(estimate::disk(job, &(0..=rounds), registry))
     ));
     out
-}
-
-/// Sums of the open chunks, and a task's weights, gradients and two moments on each of two threads.
-fn memory(job: &Job, registry: &Registry) -> u64 {
-    let run = &job.resolved;
-    let largest = run.architectures().into_iter().filter_map(|architecture| {
-        let model = Model {
-            architecture,
-            shape: run.private.shape,
-            classes: run.head(),
-        };
-        fedstill_learner::parameters(registry, &model).ok()
-    });
-    let weights = largest.max().unwrap_or(0) * 4;
-    // Eight bytes a sum, four a vote; the consensus in float32.
-    let sums = u64::from(run.alignment) * u64::from(run.head()) * 16;
-    2 * 6 * weights + sums + (32 << 20)
 }
 
 fn who(job: &Job, who: Who) -> String {

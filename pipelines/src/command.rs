@@ -197,7 +197,7 @@ fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         }
     };
     let terminal = std::io::stdout().is_terminal();
-    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+    let colours = terminal && run_file_report::colours_wanted();
     print(&summary.text(80, colours));
     let svg = out.join(format!("{}.svg", resolved.file.name));
     match std::fs::write(&svg, summary.svg()) {

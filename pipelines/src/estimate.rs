@@ -2,11 +2,13 @@
 //! short trial of each architecture on this machine, time.
 
 use crate::resolve::{Job, Resolved};
-use fedstill_learner::{FitJob, Model, Registry, TargetData, TermData};
+use fedstill_learner::{Dataset, FitJob, Fitted, Model, Registry, TargetData, TermData};
 use fedstill_log::Clock;
+use fedstill_schemas::Architecture;
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
 use fedstill_schemas::pipeline::{On, Stage, Step, Target, Who};
 use fedstill_schemas::plan::{chunk_rows, phases};
+use fedstill_schemas::resolved::ResolvedRun;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -40,7 +42,7 @@ pub(crate) fn work(job: &Job, step: &Step, private_rows: u64) -> Work {
     }
     match step.stage {
         Stage::Predict => work.predicted += u64::from(run.alignment),
-        Stage::Evaluate => work.predicted += u64::from(run.test.rows),
+        Stage::Evaluate => work.predicted += u64::from(run.test.take),
         _ => {}
     }
     work
@@ -89,14 +91,7 @@ pub(crate) fn tasks(job: &Job, round: u32) -> u64 {
 /// stores, results.
 pub(crate) fn disk(job: &Job, rounds: &RangeInclusive<u32>, registry: &Registry) -> u64 {
     let run = &job.resolved;
-    let bytes = |architecture| {
-        let model = Model {
-            architecture,
-            shape: run.private.shape,
-            classes: run.head(),
-        };
-        fedstill_learner::parameters(registry, &model).unwrap_or(0) * 4
-    };
+    let bytes = |architecture| fedstill_learner::parameters(registry, &model(run, architecture)).unwrap_or(0) * 4;
     let of_step = |step: &Step| -> u64 {
         // Adam keeps two moments beside the weights.
         let copies = if step.keep.is_some() { 3 } else { 1 };
@@ -111,11 +106,77 @@ pub(crate) fn disk(job: &Job, rounds: &RangeInclusive<u32>, registry: &Registry)
     let crossing = 2 * (up * run.parties.len() as u64 + down);
     let draws = 12 * u64::from(run.private.take + run.alignment)
         + 12 * run.public.as_ref().map_or(0, |set| u64::from(set.take));
-    let round = |round: u32| match round {
-        0 => of_steps(&run.pipeline.warmup),
-        _ => of_steps(&run.pipeline.round) + crossing + draws,
+    let (warmup, later) = split(rounds);
+    let round = of_steps(&run.pipeline.round) + crossing + draws;
+    (u64::from(warmup) * of_steps(&run.pipeline.warmup)).saturating_add(u64::from(later).saturating_mul(round))
+}
+
+/// Whether the warm-up is among rounds, and how many others are.
+fn split(rounds: &RangeInclusive<u32>) -> (bool, u32) {
+    let warmup = rounds.contains(&0);
+    let from = (*rounds.start()).max(1);
+    let later = rounds.end().checked_sub(from).map_or(0, |more| more.saturating_add(1));
+    (warmup, later)
+}
+
+/// Bytes that the process takes at its peak on so many threads: what it has now, what one task of each thread takes, as
+/// tried with the largest model and batch, and the sums of the open chunks.
+pub(crate) fn memory(resolved: &Resolved, registry: &Registry, threads: usize) -> u64 {
+    let before = fedstill_stages::peak_memory();
+    let batches = resolved.jobs.iter().flat_map(|job| job.resolved.pipeline.all_steps());
+    let largest = batches.filter_map(|step| step.fit.as_ref().map(|fit| fit.batch)).max();
+    let settings = trial_settings(largest.unwrap_or(1));
+    let sums = |job: &Job| u64::from(job.resolved.alignment) * u64::from(job.resolved.head()) * 16;
+    if let (Some(job), Some(data)) = (resolved.jobs.first(), resolved.data.first()) {
+        let rows: Vec<u32> = (0..settings.batch.max(2).min(data.rows())).collect();
+        for architecture in job.resolved.architectures() {
+            let model = model(&job.resolved, architecture);
+            fedstill_learner::job(|| trial(registry, model, data, &rows, &settings));
+        }
+    }
+    let task = fedstill_stages::peak_memory() - before;
+    before + task * threads as u64 + resolved.jobs.iter().map(sums).max().unwrap_or(0)
+}
+
+fn trial_settings(batch: u32) -> Fit {
+    Fit {
+        epochs: 1,
+        batch,
+        optimizer: Optimizer::adam(1e-3),
+        stop: None,
+    }
+}
+
+fn model<'a>(run: &ResolvedRun, architecture: &'a Architecture) -> Model<'a> {
+    Model {
+        architecture,
+        shape: run.private.shape,
+        classes: run.head(),
+    }
+}
+
+/// Trains on those rows once, and throws away what it learned but for the weights.
+fn trial(registry: &Registry, model: Model<'_>, data: &Dataset, rows: &[u32], settings: &Fit) -> Option<Fitted> {
+    let term = TermData {
+        data,
+        rows,
+        target: TargetData::Labels { offset: 0 },
+        loss: Loss::CrossEntropy,
+        weight: 1.0,
     };
-    rounds.clone().map(round).sum()
+    let job = FitJob {
+        model,
+        start: None,
+        optimizer: None,
+        terms: vec![term],
+        settings,
+        seed: 0,
+        round: 0,
+        step: "trial",
+        subject: "trial",
+        cancel: &|| false,
+    };
+    fedstill_learner::fit(registry, &job).ok()
 }
 
 /// Seconds that a row takes, forward and backward, and forward only, by architecture.
@@ -130,43 +191,10 @@ pub(crate) fn rates(resolved: &Resolved, registry: &Registry, clock: &dyn Clock)
     };
     let run = &job.resolved;
     let rows: Vec<u32> = (0..ROWS.min(data.rows())).collect();
-    let settings = Fit {
-        epochs: 1,
-        batch: 32,
-        optimizer: Optimizer::adam(1e-3),
-        stop: None,
-    };
+    let settings = trial_settings(32);
     for architecture in run.architectures() {
-        let model = Model {
-            architecture,
-            shape: run.private.shape,
-            classes: run.head(),
-        };
-        let trial = |rows: &[u32]| {
-            let term = TermData {
-                data,
-                rows,
-                target: TargetData::Labels { offset: 0 },
-                loss: Loss::CrossEntropy,
-                weight: 1.0,
-            };
-            let fitted = fedstill_learner::fit(
-                registry,
-                &FitJob {
-                    model,
-                    start: None,
-                    optimizer: None,
-                    terms: vec![term],
-                    settings: &settings,
-                    seed: 0,
-                    round: 0,
-                    step: "trial",
-                    subject: "trial",
-                    cancel: &|| false,
-                },
-            );
-            fitted.ok()
-        };
+        let model = model(run, architecture);
+        let trial = |rows: &[u32]| trial(registry, model, data, rows, &settings);
         let seconds = |from: Duration| clock.monotonic().saturating_sub(from).as_secs_f64();
         let measured = fedstill_learner::job(|| {
             // The first batches fault memory in: they do not count.
@@ -209,7 +237,9 @@ pub(crate) fn seconds(job: &Job, rounds: &RangeInclusive<u32>, rates: &Rates) ->
         };
         steps.iter().map(of_step).sum()
     };
-    rounds.clone().map(|round| of_steps(run.pipeline.steps(round))).sum()
+    let (warmup, later) = split(rounds);
+    let warmup = if warmup { of_steps(&run.pipeline.warmup) } else { 0.0 };
+    warmup + f64::from(later) * of_steps(&run.pipeline.round)
 }
 
 /// So many of something, for people.

@@ -57,10 +57,23 @@ pub(crate) fn finished(out: &Path, job: &Job, rounds: u32) -> Result<u32, StageE
             .iter()
             .map(|table| names::result_file(table, &job.id, round));
         if manifest.is_none() || !files.all(|file| results.join(file).is_file()) {
-            return Ok(round);
+            return going_on(&folder, round);
         }
     }
     Ok(rounds + 1)
+}
+
+/// The first round that is not finished: going on with it needs the log that the store was made with.
+fn going_on(folder: &Path, round: u32) -> Result<u32, StageError> {
+    let log = folder.join("log");
+    if log.is_dir() {
+        return Ok(round);
+    }
+    Err(StageError::Stop(format!(
+        "{} is gone, and what was done so far is of no use without it: restore it, or delete {} and run again",
+        log.display(),
+        folder.display()
+    )))
 }
 
 fn make(folder: &Path) -> Result<(), StageError> {

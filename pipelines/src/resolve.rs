@@ -6,7 +6,7 @@ use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::events::Close;
 use fedstill_schemas::names;
-use fedstill_schemas::pipeline::{On, Pipeline, Step};
+use fedstill_schemas::pipeline::{On, Pipeline};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Problem, RunFile, Source};
 use std::path::{Path, PathBuf};
@@ -86,6 +86,7 @@ fn with_data(
     };
     check_sets(&file, &private.1, public.as_ref().map(|(_, set)| set), &test.1)?;
     check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set))?;
+    check_public(&file, pipelines, public.as_ref().map(|(_, set)| set))?;
     check_partition(&file, pipelines, &private.0, &private.1)?;
     let jobs = jobs(
         &file,
@@ -191,26 +192,51 @@ fn check_architectures(
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// Rows that a party needs: two for a batch, and one more where a fifth is held back to stop early.
-fn rows_needed(file: &RunFile, pipelines: &[Pipeline]) -> usize {
-    let stops = |step: &Step| {
+/// Rows that training on them needs: two for a batch, and one more where a fifth is held back to stop early; none where
+/// no step trains on them.
+fn rows_needed(file: &RunFile, pipelines: &[Pipeline], on: On) -> usize {
+    let used = file
+        .pipelines()
+        .filter_map(|name| pipelines.iter().find(|pipeline| pipeline.name == name));
+    let training = used
+        .flat_map(Pipeline::all_steps)
+        .filter(|step| step.terms.iter().any(|term| term.on == on));
+    let needed = training.filter_map(|step| {
         let mut fit = step.fit.clone()?;
         if let Some(settings) = file.steps.get(&step.name) {
             settings.apply(&mut fit);
         }
-        fit.stop
-            .filter(|_| step.terms.iter().any(|term| term.on == On::Private))
-    };
-    let used = file
-        .pipelines()
-        .filter_map(|name| pipelines.iter().find(|pipeline| pipeline.name == name));
-    let early = used.flat_map(Pipeline::all_steps).any(|step| stops(step).is_some());
-    2 + usize::from(early)
+        Some(2 + usize::from(fit.stop.is_some()))
+    });
+    needed.max().unwrap_or(0)
+}
+
+/// Rows of each round's alignment set.
+fn alignment(file: &RunFile, public: &DataSet) -> u32 {
+    file.data.alignment.unwrap_or(ALIGNMENT).min(public.take)
+}
+
+/// Checks that there are public rows, and rows of the alignment set, enough to train on.
+fn check_public(file: &RunFile, pipelines: &[Pipeline], public: Option<&DataSet>) -> Result<(), Vec<Problem>> {
+    let Some(public) = public else { return Ok(()) };
+    let aligned = alignment(file, public);
+    let mut problems = Vec::new();
+    for (key, on, rows) in [
+        ("data.public.rows", On::Public, public.take),
+        ("data.alignment", On::Alignment, aligned),
+    ] {
+        let needed = rows_needed(file, pipelines, on);
+        if (rows as usize) < needed {
+            let message = format!("training needs {needed} rows, not {rows}");
+            problems.push(file.complain(key, message, format!("ask for {needed} at least, better for hundreds")));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// Divides the private rows as every seed will, so that what cannot be divided is known now.
 fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: &DataSet) -> Result<(), Vec<Problem>> {
-    let needed = rows_needed(file, pipelines);
+    let needed = rows_needed(file, pipelines, On::Private);
     for seed in &file.seeds {
         let rows = draw(*seed, "private", 0, set.rows, set.take);
         let parts = partition(
@@ -256,7 +282,7 @@ fn jobs(
                     settings.apply(fit);
                 }
             }
-            let aligned = public.map_or(0, |set| file.data.alignment.unwrap_or(ALIGNMENT).min(set.take));
+            let aligned = public.map_or(0, |set| alignment(file, set));
             jobs.push(Job {
                 id: names::run_id(&file.name, &pipeline.name, *seed),
                 resolved: ResolvedRun {

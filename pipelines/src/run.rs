@@ -13,6 +13,7 @@ use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
 use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{Federation, Progress, StageError};
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -93,6 +94,9 @@ fn announce(
     let rates = estimate::rates(resolved, registry, clock);
     let seconds = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::seconds(job, rounds, &rates);
     let disk = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::disk(job, rounds, registry);
+    // No more run at once than there are processors and parties.
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let at_once = threads.min(processors).min(resolved.file.parties.count as usize);
     let begun = missing.iter().any(|(_, rounds)| *rounds.start() > 0);
     eprintln!(
         "{}: {} of {} with {}; {}about {} on {}, {} on disk",
@@ -101,7 +105,7 @@ fn announce(
         counted(resolved.file.rounds, "round"),
         counted(resolved.file.parties.count, "party"),
         if begun { "what is left takes " } else { "" },
-        estimate::duration(missing.iter().map(seconds).sum::<f64>() / threads as f64),
+        estimate::duration(missing.iter().map(seconds).sum::<f64>() / at_once as f64),
         counted(threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
     );

@@ -39,10 +39,14 @@ pub(crate) fn render(path: &Path, text: &str, problems: &[Problem], colours: boo
     shown.join("\n")
 }
 
-/// Whether messages on the standard error may be coloured: a person reads them, and has not said no
-/// (<https://no-color.org>).
+/// Whether messages on the standard error may be coloured: a person reads them, and has not said no.
 pub(crate) fn colours() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stderr().is_terminal() && colours_wanted()
+}
+
+/// Whether nobody has said no to colours (<https://no-color.org>).
+pub(crate) fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// The text with the same places and nothing in it that a terminal obeys.

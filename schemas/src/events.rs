@@ -4,6 +4,7 @@ use crate::resolved::ResolvedRun;
 use crate::task::{Attempt, Reference, Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Starts a round. People write the first one of a run, `archive` the next ones up to `through`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,7 +149,7 @@ pub enum Ending {
         /// The step that failed.
         step: String,
         /// Who was missing, and why.
-        missing: BTreeMap<Subject, String>,
+        missing: BTreeMap<Subject, Missing>,
     },
     /// Somebody stopped it.
     Stopped,
@@ -169,11 +170,33 @@ pub struct Closed {
     /// Who answered the phase's last step, with the results of all its steps in order.
     pub members: BTreeMap<Subject, Vec<Done>>,
     /// Who is not in, and why.
-    pub missing: BTreeMap<Subject, String>,
+    pub missing: BTreeMap<Subject, Missing>,
     /// End offset of each partition of the predictions, queried after the decision.
     pub logits_end: Vec<u64>,
     /// Bytes of the phase's own records, by topic.
     pub wire_bytes: BTreeMap<String, u64>,
+}
+
+/// Why a subject is not in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Missing {
+    /// It has not answered by the deadline.
+    Late,
+    /// It has answered that it cannot.
+    Failed {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("it did not answer by the deadline"),
+            Self::Failed { reason } => f.write_str(reason),
+        }
+    }
 }
 
 /// A step that a member has done.

@@ -45,6 +45,9 @@ pub enum Disclosure {
     Consensus,
     /// A party's private rows, to the server: only a simulation can do this.
     PrivateRows,
+    /// What a party's tasks report: loss and number of private rows, test scores, time and memory; to whoever runs the
+    /// federation.
+    Reports,
 }
 
 impl fmt::Display for Disclosure {
@@ -52,6 +55,9 @@ impl fmt::Display for Disclosure {
         f.write_str(match self {
             Self::Predictions => "predictions on public rows, from each party to the aggregator",
             Self::Consensus => "the consensus, from the aggregator to every party",
+            Self::Reports => {
+                "training loss, number of rows, test scores and costs, from each party to whoever reads the results"
+            }
             Self::PrivateRows => "private rows, from each party to the server (simulation only)",
         })
     }

@@ -4,7 +4,7 @@
 use crate::architecture::Architecture;
 use crate::data::{DataSet, Labels, Partition};
 use crate::digest::Digest;
-use crate::pipeline::{Pipeline, Who};
+use crate::pipeline::Pipeline;
 use serde::{Deserialize, Serialize};
 
 /// Version of the schemas of tasks, events, plans and results. A reader refuses a newer one.
@@ -81,10 +81,5 @@ impl ResolvedRun {
             }
         }
         distinct
-    }
-
-    /// Whether model slots are architectures (a model of the server), not parties.
-    pub fn scores_architectures(&self) -> bool {
-        self.pipeline.round.iter().any(|step| step.who == Who::Architectures)
     }
 }

@@ -18,7 +18,7 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, 
 use bytes::Bytes;
 use fedstill_log::Message;
 use fedstill_schemas::envelope::{self, Kind};
-use fedstill_schemas::events::{Decision, Done, Ending, Trigger};
+use fedstill_schemas::events::{Closed, Decision, Done, Ending, Missing, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
 use fedstill_schemas::plan::Manifest;
@@ -231,11 +231,12 @@ fn consensus(context: &Context, round: &Round) -> Result<Columns, StageError> {
     ])
 }
 
-/// Members of the predicting phase's cohort that did not make it.
+/// Members of the predicting phase's cohort that did not answer by the deadline.
 fn late(round: &Round) -> u32 {
     let predicting = round.planned.predicting(round.phase());
     let closed = predicting.map(|(phase, _)| &round.closed[phase as usize]);
-    closed.map_or(0, |closed| closed.missing.len() as u32)
+    let late = |closed: &Arc<Closed>| closed.missing.values().filter(|why| **why == Missing::Late).count();
+    closed.map_or(0, |closed| late(closed) as u32)
 }
 
 fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
@@ -247,9 +248,12 @@ fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
     let mut members: Option<usize> = None;
     let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
     for closed in &round.closed {
-        for (subject, reason) in &closed.missing {
-            let late = reason.starts_with("it did not answer");
-            if late { &mut stragglers } else { &mut refused }.push(format!("{subject}: {reason}"));
+        for (subject, why) in &closed.missing {
+            let list = match why {
+                Missing::Late => &mut stragglers,
+                Missing::Failed { .. } => &mut refused,
+            };
+            list.push(format!("{subject}: {why}"));
         }
         let parties = closed
             .members

@@ -4,6 +4,7 @@
 use crate::advance::Advance;
 use crate::archive::{self, trigger_message};
 use crate::context::Context;
+use crate::decisions::Opened;
 use crate::error::StageError;
 use crate::plan::Planner;
 use crate::pool::{Pool, Threads};
@@ -145,8 +146,7 @@ impl Federation {
                 return Ok(Progress::Interrupted);
             }
             match self.tick(clock.monotonic(), WAIT) {
-                Ok(true) => continue,
-                Ok(false) => {}
+                Ok(_) => {}
                 Err(StageError::Retry(reason)) => {
                     tracing::warn!(reason, "will be tried again");
                     std::thread::sleep(PAUSE);
@@ -155,6 +155,13 @@ impl Federation {
             }
             let decisions = self.worker.decisions();
             decisions.refresh()?;
+            // A plan that was there before may name a later last round than is asked for now: the run goes on there when
+            // it is asked for again.
+            let beyond = |open: &Opened| open.at.run == trigger.at.run && open.at.round > trigger.through;
+            if decisions.open().values().any(beyond) {
+                self.context.cancel();
+                return Ok(Progress::Finished);
+            }
             if let Some((through, why)) = decisions.ended(&trigger.at.run)
                 && *through >= trigger.at.at()
             {

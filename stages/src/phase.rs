@@ -2,7 +2,7 @@
 //! the order of their partition give the same decisions.
 
 use crate::rounds::Round;
-use fedstill_schemas::events::{Answer, Closed, Done, Outcome};
+use fedstill_schemas::events::{Answer, Closed, Done, Missing, Outcome};
 use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
 use fedstill_schemas::task::{Subject, Task};
@@ -41,7 +41,14 @@ struct Member {
 impl OpenPhase {
     /// The phase that follows `round`'s closed ones; its first tasks are published by whoever opens it.
     pub fn new(round: Round, opened_ms: i64) -> Self {
-        let members = round.cohort().into_iter().map(|(subject, task)| {
+        let cohort = round.cohort();
+        // Whoever opens the phase publishes these: they are the phase's bytes all the same.
+        let mut wire_bytes = BTreeMap::new();
+        for task in cohort.values() {
+            let bytes = fedstill_schemas::canonical_json(task).len() as u64;
+            *wire_bytes.entry(names::stage_topic(task.stage).to_owned()).or_default() += bytes;
+        }
+        let members = cohort.into_iter().map(|(subject, task)| {
             let member = Member {
                 next: Some(task),
                 handed: true,
@@ -54,7 +61,7 @@ impl OpenPhase {
             members: members.collect(),
             round,
             opened_ms,
-            wire_bytes: BTreeMap::new(),
+            wire_bytes,
         }
     }
 
@@ -146,8 +153,11 @@ impl OpenPhase {
             if member.done.len() == steps {
                 members.insert(*subject, member.done.clone());
             } else {
-                let late = || "it did not answer by the deadline".to_owned();
-                missing.insert(*subject, member.failed.clone().unwrap_or_else(late));
+                let failed = member.failed.clone();
+                missing.insert(
+                    *subject,
+                    failed.map_or(Missing::Late, |reason| Missing::Failed { reason }),
+                );
             }
         }
         let needed = self.round.planned.needed(self.round.phase(), self.members.len());

@@ -14,7 +14,7 @@ use crate::rewind::rewind;
 use crate::rounds::{Planned, Round};
 use fedstill_log::{Consumer, Polled, Record};
 use fedstill_schemas::digest::Digest;
-use fedstill_schemas::events::{Decision, Ending, Trigger};
+use fedstill_schemas::events::{Decision, Ending, Missing, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::On;
 use fedstill_schemas::plan::{Chunk, Manifest, Plan, chunk_rows, chunks};
@@ -168,7 +168,7 @@ impl Planner {
                         at: trigger.at,
                         why: Ending::Failed {
                             step: "plan".to_owned(),
-                            missing: BTreeMap::from([(Subject::Server, reason)]),
+                            missing: BTreeMap::from([(Subject::Server, Missing::Failed { reason })]),
                         },
                     };
                     self.context.log.append(&[self.context.decision(&ended)?])?;

@@ -7,14 +7,15 @@
 use bytes::Bytes;
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::names;
+use fedstill_schemas::resolved::VERSION;
 use fedstill_schemas::task::{Part, Place};
 use futures::executor::block_on;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -24,9 +25,17 @@ use std::sync::Arc;
 /// The stores that a worker reaches: the run's, the results', and those of the parties that it runs.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<dyn ObjectStore>,
-    results: Arc<dyn ObjectStore>,
-    parties: BTreeMap<u32, Arc<dyn ObjectStore>>,
+    shared: Backend,
+    results: Backend,
+    parties: BTreeMap<u32, Backend>,
+}
+
+/// Where objects lie.
+#[derive(Clone)]
+struct Backend {
+    objects: Arc<dyn ObjectStore>,
+    /// How people name it: a folder.
+    shown: String,
 }
 
 impl fmt::Debug for Store {
@@ -73,6 +82,9 @@ pub enum StoreError {
     },
 }
 
+/// What a person can do about a damaged object.
+const RESTORE: &str = "restore it from a copy, or start the run again under another name";
+
 /// What came of putting a create-once object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
@@ -88,11 +100,15 @@ impl Store {
     /// # Errors
     /// A folder that cannot be made or written.
     pub fn local(run_folder: &Path, results: &Path, parties: u32) -> Result<Self, StoreError> {
-        let open = |folder: PathBuf| -> Result<Arc<dyn ObjectStore>, StoreError> {
-            std::fs::create_dir_all(&folder).map_err(|error| from_io(&folder.display().to_string(), &error))?;
-            let store = LocalFileSystem::new_with_prefix(&folder)
-                .map_err(|error| from_object_store(&folder.display().to_string(), &error))?;
-            Ok(Arc::new(store.with_fsync(true)))
+        let open = |folder: PathBuf| -> Result<Backend, StoreError> {
+            let shown = folder.display().to_string();
+            std::fs::create_dir_all(&folder).map_err(|error| from_io(shown.clone(), &error))?;
+            let store =
+                LocalFileSystem::new_with_prefix(&folder).map_err(|error| from_object_store(shown.clone(), &error))?;
+            Ok(Backend {
+                objects: Arc::new(store.with_fsync(true)),
+                shown,
+            })
         };
         Ok(Self {
             shared: open(run_folder.join("store"))?,
@@ -117,10 +133,16 @@ impl Store {
         parties: u32,
         party: impl Fn() -> Arc<dyn ObjectStore>,
     ) -> Self {
+        let backend = |objects, shown: &str| Backend {
+            objects,
+            shown: shown.to_owned(),
+        };
         Self {
-            shared,
-            results,
-            parties: (0..parties).map(|slot| (slot, party())).collect(),
+            shared: backend(shared, "store"),
+            results: backend(results, "results"),
+            parties: (0..parties)
+                .map(|slot| (slot, backend(party(), &format!("parties/{slot}"))))
+                .collect(),
         }
     }
 
@@ -129,7 +151,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        read(&*self.shared, path)
+        self.shared.read(path)
     }
 
     /// Puts a create-once object: the first writer wins, and everyone learns what was written.
@@ -138,7 +160,7 @@ impl Store {
     /// A store that does not answer or cannot be written.
     pub fn create(&self, path: &str, bytes: Bytes) -> Result<Created, StoreError> {
         loop {
-            if write(&*self.shared, path, bytes.clone(), PutMode::Create)? {
+            if self.shared.write(path, bytes.clone(), PutMode::Create)? {
                 return Ok(Created::New);
             }
             // Deleted in between: put again.
@@ -160,7 +182,7 @@ impl Store {
         let bytes = Bytes::from(fedstill_schemas::canonical_json(&value));
         match self.create(path, bytes.clone())? {
             Created::New => Ok((value, Digest::of(&bytes))),
-            Created::Exists(there) => Ok((parse(path, &there)?, Digest::of(&there))),
+            Created::Exists(there) => Ok((parse(self.shared.shown(path), &there)?, Digest::of(&there))),
         }
     }
 
@@ -170,7 +192,7 @@ impl Store {
     /// A store that does not answer, or an object that is no such JSON.
     pub fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<(T, Digest)>, StoreError> {
         self.get(path)?
-            .map(|bytes| Ok((parse(path, &bytes)?, Digest::of(&bytes))))
+            .map(|bytes| Ok((parse(self.shared.shown(path), &bytes)?, Digest::of(&bytes))))
             .transpose()
     }
 
@@ -179,8 +201,9 @@ impl Store {
     /// # Errors
     /// As [`Store::get_json`], and a missing object.
     pub fn need_json<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Digest), StoreError> {
-        self.get_json(path)?
-            .ok_or_else(|| StoreError::Missing { path: path.to_owned() })
+        self.get_json(path)?.ok_or_else(|| StoreError::Missing {
+            path: self.shared.shown(path),
+        })
     }
 
     /// Puts a part. It may be there already: its name says what it holds, and where damage made it hold something else,
@@ -196,8 +219,8 @@ impl Store {
         };
         let path = names::part_object(run, &part);
         let store = self.place(place, &path)?;
-        if !write(store, &path, bytes.clone(), PutMode::Create)? && read(store, &path)?.as_ref() != Some(&bytes) {
-            write(store, &path, bytes, PutMode::Overwrite)?;
+        if !store.write(&path, bytes.clone(), PutMode::Create)? && store.read(&path)?.as_ref() != Some(&bytes) {
+            store.write(&path, bytes, PutMode::Overwrite)?;
         }
         Ok(part)
     }
@@ -208,10 +231,12 @@ impl Store {
     /// A part that is missing or damaged, or a store that does not answer.
     pub fn get_part(&self, run: &str, part: &Part) -> Result<Bytes, StoreError> {
         let path = names::part_object(run, part);
-        let bytes =
-            read(self.place(part.place, &path)?, &path)?.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
+        let store = self.place(part.place, &path)?;
+        let bytes = store.read(&path)?;
+        let path = store.shown(&path);
+        let bytes = bytes.ok_or_else(|| StoreError::Missing { path: path.clone() })?;
         if Digest::of(&bytes) != part.sha256 {
-            let reason = "its bytes have another sha256 than its name: restore it from a copy, or start the run again under another name".to_owned();
+            let reason = format!("its bytes have another sha256 than its name: {RESTORE}");
             return Err(StoreError::Damaged { path, reason });
         }
         Ok(bytes)
@@ -222,7 +247,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer or cannot be written.
     pub fn put_result_file(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
-        write(&*self.results, path, bytes, PutMode::Overwrite).map(|_| ())
+        self.results.write(path, bytes, PutMode::Overwrite).map(|_| ())
     }
 
     /// Whether a file of the results is there.
@@ -230,52 +255,71 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub fn has_result_file(&self, path: &str) -> Result<bool, StoreError> {
-        match block_on(self.results.head(&ObjectPath::from(path))) {
+        match block_on(self.results.objects.head(&ObjectPath::from(path))) {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(from_object_store(path, &error)),
+            Err(error) => Err(from_object_store(self.results.shown(path), &error)),
         }
     }
 
-    fn place(&self, place: Place, path: &str) -> Result<&dyn ObjectStore, StoreError> {
+    fn place(&self, place: Place, path: &str) -> Result<&Backend, StoreError> {
         match place {
-            Place::Shared => Ok(&*self.shared),
-            Place::Party(slot) => self
-                .parties
-                .get(&slot)
-                .map(|store| &**store)
-                .ok_or_else(|| StoreError::Missing { path: path.to_owned() }),
+            Place::Shared => Ok(&self.shared),
+            Place::Party(slot) => self.parties.get(&slot).ok_or_else(|| StoreError::Missing {
+                path: format!("party-{slot}: {path}"),
+            }),
         }
     }
 }
 
-fn parse<T: DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|error| StoreError::Damaged {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
-}
+impl Backend {
+    /// An object, as people find it.
+    fn shown(&self, path: &str) -> String {
+        format!("{}/{path}", self.shown)
+    }
 
-fn read(store: &dyn ObjectStore, path: &str) -> Result<Option<Bytes>, StoreError> {
-    let result = block_on(async { store.get(&ObjectPath::from(path)).await?.bytes().await });
-    match result {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(from_object_store(path, &error)),
+    fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let result = block_on(async { (*self.objects).get(&ObjectPath::from(path)).await?.bytes().await });
+        match result {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(from_object_store(self.shown(path), &error)),
+        }
+    }
+
+    /// Whether the object was written: `false` if it must be new and is not.
+    fn write(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<bool, StoreError> {
+        let (options, payload) = (PutOptions::from(mode), PutPayload::from_bytes(bytes));
+        match block_on((*self.objects).put_opts(&ObjectPath::from(path), payload, options)) {
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(from_object_store(self.shown(path), &error)),
+        }
     }
 }
 
-/// Whether the object was written: `false` if it must be new and is not.
-fn write(store: &dyn ObjectStore, path: &str, bytes: Bytes, mode: PutMode) -> Result<bool, StoreError> {
-    let options = PutOptions::from(mode);
-    match block_on(store.put_opts(&ObjectPath::from(path), PutPayload::from_bytes(bytes), options)) {
-        Ok(_) => Ok(true),
-        Err(Error::AlreadyExists { .. }) => Ok(false),
-        Err(error) => Err(from_object_store(path, &error)),
-    }
+/// What every object says of itself.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
-fn from_object_store(path: &str, error: &Error) -> StoreError {
+fn parse<T: DeserializeOwned>(path: String, bytes: &[u8]) -> Result<T, StoreError> {
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        path: path.clone(),
+        reason: format!("{error}: {RESTORE}"),
+    };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if version > VERSION {
+        let reason = format!(
+            "it was written by a newer release (schema version {version}, this one reads up to {VERSION}): use that release"
+        );
+        return Err(StoreError::Unusable { path, reason });
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}
+
+fn from_object_store(path: String, error: &Error) -> StoreError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
@@ -284,12 +328,12 @@ fn from_object_store(path: &str, error: &Error) -> StoreError {
         source = cause.source();
     }
     StoreError::Unavailable {
-        path: path.to_owned(),
+        path,
         reason: error.to_string(),
     }
 }
 
-fn from_io(path: &str, error: &io::Error) -> StoreError {
+fn from_io(path: String, error: &io::Error) -> StoreError {
     let fix = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "the disk is full: free some space and run again; nothing is lost"
@@ -299,13 +343,13 @@ fn from_io(path: &str, error: &io::Error) -> StoreError {
         }
         _ => {
             return StoreError::Unavailable {
-                path: path.to_owned(),
+                path,
                 reason: error.to_string(),
             };
         }
     };
     StoreError::Unusable {
-        path: path.to_owned(),
+        path,
         reason: fix.to_owned(),
     }
 }
@@ -380,6 +424,31 @@ mod tests {
                 assert_eq!(store.get_part("r", &part).unwrap(), "weights");
             }
         }
+    }
+
+    #[test]
+    fn what_a_newer_release_wrote_is_refused_and_damage_is_named_with_its_file() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Object {
+            version: u32,
+            new: Option<bool>,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
+        let newer = Object {
+            version: VERSION + 1,
+            new: Some(true),
+        };
+        store.create_json("r/newer.json", newer).unwrap();
+        let error = store.get_json::<Object>("r/newer.json").unwrap_err();
+        assert!(matches!(error, StoreError::Unusable { .. }) && error.to_string().contains("newer release"));
+        store.create("r/cut.json", "{\"version\": 1".into()).unwrap();
+        let error = store.get_json::<Object>("r/cut.json").unwrap_err().to_string();
+        let file = folder.path().join("store/r/cut.json");
+        assert!(
+            error.contains(&file.display().to_string()) && error.contains("restore"),
+            "{error}"
+        );
     }
 
     #[test]

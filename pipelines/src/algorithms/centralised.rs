@@ -12,7 +12,7 @@ use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Who};
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "centralised".to_owned(),
-        discloses: vec![Disclosure::PrivateRows],
+        discloses: vec![Disclosure::PrivateRows, Disclosure::Reports],
         warmup: transfer_learning(Who::Architectures),
         round: vec![revisit(Who::Architectures), plain(Stage::Evaluate, Who::Architectures)],
     }

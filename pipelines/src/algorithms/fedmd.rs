@@ -17,7 +17,7 @@ use fedstill_schemas::pipeline::{Disclosure, Pipeline, Rule, Stage, Step, Target
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "fedmd".to_owned(),
-        discloses: vec![Disclosure::Predictions, Disclosure::Consensus],
+        discloses: vec![Disclosure::Predictions, Disclosure::Consensus, Disclosure::Reports],
         warmup: transfer_learning(Who::Parties),
         round: vec![
             plain(Stage::Predict, Who::Parties),

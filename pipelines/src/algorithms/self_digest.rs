@@ -6,12 +6,12 @@
 //! ```
 
 use super::{digest, plain, revisit, transfer_learning};
-use fedstill_schemas::pipeline::{Pipeline, Stage, Target, Who};
+use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Target, Who};
 
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "self_digest".to_owned(),
-        discloses: Vec::new(),
+        discloses: vec![Disclosure::Reports],
         warmup: transfer_learning(Who::Parties),
         round: vec![
             digest(Target::Own),

@@ -6,12 +6,12 @@
 //! ```
 
 use super::{plain, revisit, transfer_learning};
-use fedstill_schemas::pipeline::{Pipeline, Stage, Who};
+use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Who};
 
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "standalone".to_owned(),
-        discloses: Vec::new(),
+        discloses: vec![Disclosure::Reports],
         warmup: transfer_learning(Who::Parties),
         round: vec![revisit(Who::Parties), plain(Stage::Evaluate, Who::Parties)],
     }

@@ -48,7 +48,7 @@ pub(crate) enum ReportError {
         reason: std::io::Error,
     },
     /// A file that is not what the run wrote there.
-    #[error("{} is not the {table} table of run '{run}': {reason}; move it away, then report again", path.display())]
+    #[error("{} is not the {table} table of run '{run}': {reason}; move it away: `fedstill run` writes it again", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,

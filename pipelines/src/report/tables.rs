@@ -82,15 +82,25 @@ pub(super) fn by_slot(summary: &Summary) -> String {
             table.row(&labels[skipped..], shown(values.clone()));
         }
     }
-    let all: Vec<&Values> = rows.iter().map(|(.., values)| values).collect();
+    // Those that every column has: otherwise a party that drops out would move the mean by being gone.
+    let columns = rows.first().map_or(0, |(.., values)| values.len());
+    let used: Vec<usize> = (0..columns)
+        .filter(|column| rows.iter().any(|(.., values)| values[*column].is_some()))
+        .collect();
+    let complete = |values: &&Values| used.iter().all(|column| values[*column].is_some());
+    let all: Vec<&Values> = rows.iter().map(|(.., values)| values).filter(complete).collect();
+    let of = match all.len() {
+        some if some == rows.len() => String::new(),
+        some => format!(" of the {some} in every column"),
+    };
     table.rule();
-    table.row(&["mean".to_owned()], shown(over(&all, mean)));
+    table.row(&[format!("mean{of}")], shown(over(&all, mean)));
     let worst = match owner {
         Owner::Parties => "worst party",
         Owner::Server => "worst",
     };
     let lowest = |values: &[f64]| values.iter().copied().reduce(f64::min);
-    table.row(&[worst.to_owned()], shown(over(&all, lowest)));
+    table.row(&[format!("{worst}{of}")], shown(over(&all, lowest)));
     table.text()
 }
 
@@ -114,7 +124,7 @@ pub(super) fn by_seed(summary: &Summary) -> String {
         deviation(&ends(track))
     });
     let worst = |track: &Track| track.worsts().last().map(|(_, worst)| worst.mean);
-    row("worst, mean over seeds".to_owned(), number, &worst);
+    row("worst of each seed, mean".to_owned(), number, &worst);
     if let Some((main, [_, ..])) = summary.tracks.split_first() {
         let leads = |track: &Track| -> Vec<f64> {
             let lead = |seed: &u64| Some(end(main, *seed)? - end(track, *seed)?);

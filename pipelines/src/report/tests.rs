@@ -205,7 +205,9 @@ fn a_file_that_the_run_did_not_write_is_named() {
             .to_string();
         let place = format!("{} is not the metrics table of run '{}': ", path.display(), run.run);
         let reason = error.strip_prefix(&place).unwrap_or_else(|| panic!("{error}"));
-        reason.trim_end_matches("; move it away, then report again").to_owned()
+        reason
+            .trim_end_matches("; move it away: `fedstill run` writes it again")
+            .to_owned()
     };
     let whole = fs::read(&path).expect("a file");
     fs::write(&path, &whole[..whole.len() / 2]).expect("a file");

@@ -2,6 +2,7 @@
 
 use super::summary::{Summary, Track};
 use super::{chart, tables};
+use crate::estimate::counted;
 use std::fmt::Write;
 
 /// The most lines on who was late or refused.
@@ -50,8 +51,8 @@ impl Summary {
             for run in &track.runs {
                 let so_far = match run.last() {
                     None => "not started".to_owned(),
-                    Some(last) if last < run.wanted => format!("{last} of {} so far", rounds(run.wanted)),
-                    Some(last) if run.last() < track.last() => rounds(last),
+                    Some(last) if last < run.wanted => format!("{last} of {} so far", counted(run.wanted, "round")),
+                    Some(last) if run.last() < track.last() => counted(last, "round"),
                     Some(_) => continue,
                 };
                 let behind = run.last().is_some() && run.last() < track.last();
@@ -90,14 +91,6 @@ impl Summary {
             ));
         }
         format!("late or refused:\n{}", notes.concat())
-    }
-}
-
-fn rounds(count: u32) -> String {
-    if count == 1 {
-        "1 round".to_owned()
-    } else {
-        format!("{count} rounds")
     }
 }
 

@@ -38,10 +38,10 @@ pub fn predict(
 ) -> Result<Vec<f32>, LearnError> {
     let network = registry.build(model.architecture, model.shape, model.classes)?;
     let tensors = Tensors::read(network.parameters(), weights, &Device::flex())?;
-    logits(network.as_ref(), &tensors, model, data, rows)
+    logits(network.as_ref(), &tensors, model, data, rows, BATCH)
 }
 
-/// Scores on all rows of a data set, whose label `l` is class `l + offset` of the head.
+/// Scores on those rows of a data set, whose label `l` is class `l + offset` of the head.
 ///
 /// # Errors
 /// As [`predict`], and where a label has no place in the head, or a logit is not finite.
@@ -50,18 +50,18 @@ pub fn evaluate(
     model: &Model<'_>,
     weights: &[u8],
     data: &Dataset,
+    rows: &[u32],
     offset: u32,
 ) -> Result<Scores, LearnError> {
-    let rows: Vec<u32> = (0..data.rows()).collect();
-    labels_fit(data, &rows, offset, model.classes)?;
-    let logits = predict(registry, model, weights, data, &rows)?;
+    labels_fit(data, rows, offset, model.classes)?;
+    let logits = predict(registry, model, weights, data, rows)?;
     if !logits.iter().all(|logit| logit.is_finite()) {
         return Err(LearnError::Diverged {
             what: "a logit",
             steps: 0,
         });
     }
-    let labels = data.labels().iter().map(|label| (label + offset) as usize);
+    let labels = rows.iter().map(|row| (data.labels()[*row as usize] + offset) as usize);
     Ok(scores(&logits, labels, model.classes as usize))
 }
 
@@ -87,13 +87,14 @@ pub(crate) fn rows_exist(data: &Dataset, rows: &[u32]) -> Result<(), LearnError>
     }
 }
 
-/// Raw logits of those rows by tensors that are at hand.
+/// Raw logits of those rows by tensors that are at hand, `batch` rows a forward pass.
 pub(crate) fn logits(
     network: &dyn Network,
     tensors: &Tensors,
     model: &Model<'_>,
     data: &Dataset,
     rows: &[u32],
+    batch: usize,
 ) -> Result<Vec<f32>, LearnError> {
     if data.shape() != model.shape {
         return Err(LearnError::OtherShape {
@@ -103,7 +104,7 @@ pub(crate) fn logits(
     }
     rows_exist(data, rows)?;
     let mut logits = Vec::with_capacity(rows.len() * model.classes as usize);
-    for batch in rows.chunks(BATCH) {
+    for batch in rows.chunks(batch) {
         let images = data.images(batch.iter().copied(), &Device::flex());
         logits.extend(values(network.forward(tensors, images, &mut Mode::evaluation())));
     }

@@ -118,6 +118,11 @@ impl Registry {
         shape: Shape,
         classes: u32,
     ) -> Result<Box<dyn Network>, LearnError> {
+        // Far above what anybody trains here, far below what memory and file formats can hold.
+        const WIDEST: u32 = 1 << 16;
+        if architecture.sizes().iter().any(|size| *size > WIDEST) {
+            return Err(networks::wrong_sizes(architecture, "write sizes of at most 65536"));
+        }
         let family = architecture.family();
         let Some(constructor) = self.families.get(family) else {
             let distance = |known: &&str| strsim::damerau_levenshtein(family, known);
@@ -176,6 +181,7 @@ mod tests {
         assert!(refused("lenet[5]", DIGIT).contains("no sizes"));
         assert!(refused("cnn", DIGIT).contains("cnn[16,32]"));
         assert!(refused("mlp", DIGIT).contains("mlp[200]"));
+        assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
     }
 
     #[test]

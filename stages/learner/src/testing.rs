@@ -15,6 +15,10 @@ pub(crate) fn architecture(text: &str) -> Architecture {
     text.parse().unwrap()
 }
 
+pub(crate) fn all_rows(data: &Dataset) -> Vec<u32> {
+    (0..data.rows()).collect()
+}
+
 /// Images of `classes` patterns under noise: what a linear model can learn.
 pub(crate) fn patterns(shape: Shape, rows: u32, classes: u32) -> Dataset {
     let mut stream = Stream::new(5, 0, "patterns", "");

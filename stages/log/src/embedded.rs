@@ -10,7 +10,8 @@
 //!
 //! Comes in: calls of [`Log`]. Goes out: the same, with everything kept for ever. After a crash
 //! every acknowledged append and commit is there; groups have no members; what a cut-short write
-//! left behind is gone. Damage to what had been acknowledged is an error, never cut off.
+//! left behind is gone. Damage inside what had been acknowledged is an error, never cut off; a last
+//! segment that ends early looks like a write that was cut short, and is taken for one.
 //!
 //! # Why segments and a key-value store
 //!

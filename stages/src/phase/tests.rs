@@ -1,7 +1,7 @@
 use super::*;
 use crate::rounds::Round;
 use fedstill_schemas::digest::Digest;
-use fedstill_schemas::events::{Close, Usage};
+use fedstill_schemas::events::{Close, Missing, Usage};
 use fedstill_schemas::task::Reference;
 use std::sync::Arc;
 
@@ -141,8 +141,8 @@ fn a_phase_closes_with_who_has_done_all_steps_and_names_the_others() {
     let late = phase.close(Vec::new());
     assert!(!late.enough, "one of three, and two are needed");
     assert_eq!(late.members.keys().collect::<Vec<_>>(), [&party(0)]);
-    assert_eq!(late.missing[&party(1)], "it did not answer by the deadline");
-    assert_eq!(late.missing[&party(2)], "transfer: no luck");
+    assert_eq!(late.missing[&party(1)], Missing::Late);
+    assert_eq!(late.missing[&party(2)].to_string(), "transfer: no luck");
     phase.fold(&done(&next(&phase, 1)));
     assert!(phase.complete());
     let closed = phase.close(vec![4, 2]);

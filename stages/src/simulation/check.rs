@@ -10,7 +10,7 @@ use crate::rounds::Planned;
 use crate::{advance, plan, worker};
 use fedstill_log::{Log, Polled, Record};
 use fedstill_schemas::digest::Digest;
-use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
+use fedstill_schemas::events::{Answer, Closed, Decision, Ending, Missing};
 use fedstill_schemas::pipeline::Stage;
 use fedstill_schemas::plan::{Manifest, phases};
 use fedstill_schemas::predictions::{self, Predictions};
@@ -19,9 +19,6 @@ use fedstill_schemas::{names, results};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Reason of who is missing at the deadline.
-const LATE: &str = "did not answer by the deadline";
 
 /// What a round left behind, bit for bit.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,13 +156,12 @@ impl World {
     /// Whether somebody may be missing for this reason.
     fn expects(&self, reason: &str) -> bool {
         let scenario = &self.scenario;
-        let late = scenario.close.deadline_ms.is_some() && reason.contains(LATE);
         let bad = [ON_PURPOSE, "not finite", "NaN", "predicted"];
         // Below quorum without the party that lies.
         let lying = scenario
             .lying
             .is_some_and(|(liar, _)| reason.contains(&format!("party-{liar} (")));
-        late || lying || (!scenario.bad.is_empty() && bad.iter().any(|bad| reason.contains(bad)))
+        lying || (!scenario.bad.is_empty() && bad.iter().any(|bad| reason.contains(bad)))
     }
 
     fn abstaining(&self) -> Vec<Subject> {
@@ -200,12 +196,16 @@ impl World {
             let path = |phase| names::closed_object(&plan.at, phase);
             let closed = (0..phases).filter_map(|phase| self.store.get_json::<Closed>(&path(phase)).unwrap());
             for (closed, _) in closed {
-                for (subject, reason) in &closed.missing {
+                for (subject, why) in &closed.missing {
                     let missing = format!("{} phase {}: {subject} is missing", plan.at, closed.phase);
-                    if !self.expects(reason) {
-                        return Err(format!("{missing}: {reason}"));
+                    let expected = match why {
+                        Missing::Late => self.scenario.close.deadline_ms.is_some(),
+                        Missing::Failed { reason } => self.expects(reason),
+                    };
+                    if !expected {
+                        return Err(format!("{missing}: {why}"));
                     }
-                    if reason.contains(LATE) && self.was_in_time(&closed, *subject) {
+                    if *why == Missing::Late && self.was_in_time(&closed, *subject) {
                         return Err(format!("{missing}, and answered in time"));
                     }
                 }

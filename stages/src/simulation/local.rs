@@ -72,6 +72,23 @@ fn a_longer_run_goes_on_where_a_shorter_one_is_or_was() {
 }
 
 #[test]
+fn a_shorter_run_ends_where_it_is_asked_to_though_its_plan_goes_on() {
+    let local = Local::new(Scenario::calm(true));
+    make_topics(&local.log, crate::federation::PARTITIONS).unwrap();
+    // Interrupted after a plan that says that round 9 is the last.
+    let context = local.context();
+    let message = crate::trigger_message(&context, &local.scenario.trigger(0, 0, 9)).unwrap();
+    context.log.append(&[message]).unwrap();
+    let mut planner = Planner::new(Arc::clone(&context)).unwrap();
+    while planner.tick().unwrap() {}
+    drop(planner);
+    assert_eq!(local.run(&local.scenario.trigger(0, 0, 2)).unwrap(), Progress::Finished);
+    assert!(local.has_manifest(2) && !local.has_manifest(4));
+    assert_eq!(local.run(&local.scenario.trigger(0, 0, 5)).unwrap(), Progress::Finished);
+    assert!(local.has_manifest(5) && !local.has_manifest(7));
+}
+
+#[test]
 fn a_run_that_cannot_start_says_why() {
     let local = Local::new(Scenario::calm(true));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 0)).unwrap(), Progress::Finished);
@@ -101,7 +118,9 @@ fn a_task_that_panics_fails_its_round_by_name_and_three_times_are_enough() {
         };
         assert_eq!(at, (0, attempt));
         assert!(
-            missing[&Subject::Party(2)].contains("it panicked: it fails on purpose"),
+            missing[&Subject::Party(2)]
+                .to_string()
+                .contains("it panicked: it fails on purpose"),
             "{missing:?}"
         );
     }

@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::UInt32Type;
 use fedstill_log::{Log, Message};
 use fedstill_schemas::envelope::{self, Kind};
-use fedstill_schemas::events::{Closed, Decision, Ending};
+use fedstill_schemas::events::{Closed, Decision, Ending, Missing};
 use fedstill_schemas::predictions::{self, Identity};
 use fedstill_schemas::resolved::Precision;
 use fedstill_schemas::task::{Attempt, Report, Subject};
@@ -73,7 +73,7 @@ fn closed(world: &World, phase: u32) -> Closed {
 }
 
 /// Why round 1 failed, in its last attempt.
-fn failure(world: &World) -> (String, BTreeMap<Subject, String>) {
+fn failure(world: &World) -> (String, BTreeMap<Subject, Missing>) {
     let mut failures = world.records(names::DECISIONS).into_iter().filter_map(|record| {
         match serde_json::from_slice(&record.value).unwrap() {
             Decision::Ended {
@@ -101,7 +101,7 @@ fn a_model_that_predicts_nonsense_is_refused_at_predict_and_the_round_goes_on_wi
             [&Subject::Party(0), &Subject::Party(2)]
         );
         assert!(
-            predicted.missing[&PARTY].contains(reason),
+            predicted.missing[&PARTY].to_string().contains(reason),
             "{}",
             predicted.missing[&PARTY]
         );
@@ -129,7 +129,7 @@ fn below_quorum_the_round_fails_with_the_names_of_who_was_missing() {
     let (step, missing) = failure(&world);
     assert_eq!(step, "predict");
     assert_eq!(missing.keys().collect::<Vec<_>>(), [&PARTY]);
-    assert!(missing[&PARTY].contains("not finite"), "{missing:?}");
+    assert!(missing[&PARTY].to_string().contains("not finite"), "{missing:?}");
     assert!(world.check().unwrap().exhausted);
 
     scenario.bad.clear();
@@ -138,7 +138,9 @@ fn below_quorum_the_round_fails_with_the_names_of_who_was_missing() {
     let (step, missing) = failure(&world);
     assert_eq!(step, "aggregate");
     assert!(
-        missing.values().all(|reason| reason.contains("party-1 (it has")),
+        missing
+            .values()
+            .all(|reason| reason.to_string().contains("party-1 (it has")),
         "{missing:?}"
     );
     assert!(world.check().unwrap().exhausted);

@@ -162,6 +162,26 @@ impl Metadata<'_> {
     }
 }
 
+/// A hint where bytes begin as an encoded image does.
+fn encoded(image: &[u8]) -> &'static str {
+    let starts: [(&[u8], &str); 3] = [
+        (
+            b"\x89PNG",
+            " (but a PNG file: decode it and store raw bytes, channels first)",
+        ),
+        (
+            b"\xff\xd8\xff",
+            " (but a JPEG file: decode it and store raw bytes, channels first)",
+        ),
+        (
+            b"RIFF",
+            " (but a WebP file: decode it and store raw bytes, channels first)",
+        ),
+    ];
+    let found = starts.iter().find(|(start, _)| image.starts_with(start));
+    found.map_or("", |(_, hint)| hint)
+}
+
 /// What was read so far.
 struct Content<'a> {
     path: &'a Path,
@@ -172,7 +192,10 @@ struct Content<'a> {
 
 impl Content<'_> {
     fn take(&mut self, batch: &RecordBatch) -> Result<(), DataError> {
-        for (name, wanted) in [(IMAGE, "raw bytes (binary)"), (LABEL, "whole numbers")] {
+        for (name, wanted) in [
+            (IMAGE, "raw bytes (binary)"),
+            (LABEL, "whole numbers of at most 63 bits"),
+        ] {
             let Some(column) = batch.column_by_name(name) else {
                 continue;
             };
@@ -246,8 +269,9 @@ impl Content<'_> {
                 path: path(),
                 key: "shape",
                 problem: format!(
-                    "is missing, and {} bytes are no square image of one channel; add it: channels,height,width as in 3,32,32",
-                    image.len()
+                    "is missing, and {} bytes are no square image of one channel{}; add it: channels,height,width as in 3,32,32",
+                    image.len(),
+                    encoded(image)
                 ),
             })?),
         };

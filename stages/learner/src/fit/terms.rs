@@ -35,6 +35,7 @@ pub(super) fn groups<'a>(
     job: &FitJob<'a>,
 ) -> Result<Vec<Group<'a>>, LearnError> {
     let model = &job.model;
+    let batch = job.settings.batch.max(1) as usize;
     let mut groups: Vec<Group<'a>> = Vec::new();
     for term in &job.terms {
         if term.data.shape() != model.shape {
@@ -68,7 +69,8 @@ pub(super) fn groups<'a>(
                 }
                 Target::Logits(Cow::Borrowed(values))
             }
-            TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows)?)),
+            // In batches like those of the fit: other sizes round otherwise, and the difference would count as a loss.
+            TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows, batch)?)),
         };
         match (&target, term.loss == Loss::CrossEntropy) {
             (Target::Labels { .. }, false) => {

@@ -1,7 +1,7 @@
 //! Fitting as a whole: the same bits, what continues, what stops, what is refused.
 
 use super::*;
-use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run};
 use crate::{evaluate, predict};
 use fedstill_schemas::fit::{EarlyStop, Optimizer as OptimizerSettings, Per};
 use std::cell::Cell;
@@ -80,7 +80,15 @@ fn every_model_learns_patterns_and_keeps_them_in_its_weights() {
         });
         let right = right.count();
         assert!(right >= 72, "{name}: {right} of 80, loss {}", fitted.loss);
-        let scores = evaluate(&Registry::default(), &job.model, &fitted.weights, &data, 0).unwrap();
+        let scores = evaluate(
+            &Registry::default(),
+            &job.model,
+            &fitted.weights,
+            &data,
+            &all_rows(&data),
+            0,
+        )
+        .unwrap();
         assert!(
             scores.accuracy > 0.95 && scores.balanced_accuracy > 0.95 && scores.samples == 240,
             "{name}: {scores:?}"

@@ -25,7 +25,7 @@ fn large_enough(architecture: &Architecture, shape: Shape, least: u32) -> Result
     })
 }
 
-fn wrong_sizes(architecture: &Architecture, wants: &str) -> LearnError {
+pub(crate) fn wrong_sizes(architecture: &Architecture, wants: &str) -> LearnError {
     LearnError::WrongSizes {
         architecture: architecture.to_string(),
         wants: wants.to_owned(),

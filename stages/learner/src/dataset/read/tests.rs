@@ -245,7 +245,15 @@ fn real_digits_are_learned() {
         let settings = adam(5, 32);
         let job = job(&architecture, vec![labels(&train, &rows)], &settings);
         let weights = run(&job).unwrap().weights;
-        let scores = crate::evaluate(&crate::Registry::default(), &job.model, &weights, &test, 0).unwrap();
+        let scores = crate::evaluate(
+            &crate::Registry::default(),
+            &job.model,
+            &weights,
+            &test,
+            &crate::testing::all_rows(&test),
+            0,
+        )
+        .unwrap();
         assert!(scores.accuracy > 0.85, "{name}: {scores:?}");
     }
 }

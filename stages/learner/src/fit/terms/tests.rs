@@ -2,7 +2,7 @@
 
 use crate::fit::tests::{distance, rows};
 use crate::fit::{FitJob, TargetData, TermData};
-use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run};
 use crate::{LearnError, Model, Registry, evaluate, predict};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer as OptimizerSettings, Per};
 
@@ -26,10 +26,20 @@ fn labels_are_moved_by_their_offset() {
     };
     let weights = run(&FitJob { model, ..base }).unwrap().weights;
     let registry = Registry::default();
-    assert!(evaluate(&registry, &model, &weights, &data, 4).unwrap().accuracy > 0.95);
-    assert_eq!(evaluate(&registry, &model, &weights, &data, 0).unwrap().accuracy, 0.0);
+    assert!(
+        evaluate(&registry, &model, &weights, &data, &all_rows(&data), 4)
+            .unwrap()
+            .accuracy
+            > 0.95
+    );
+    assert_eq!(
+        evaluate(&registry, &model, &weights, &data, &all_rows(&data), 0)
+            .unwrap()
+            .accuracy,
+        0.0
+    );
     assert!(matches!(
-        evaluate(&registry, &model, &weights, &data, 5),
+        evaluate(&registry, &model, &weights, &data, &all_rows(&data), 5),
         Err(LearnError::LabelOutside {
             label: 2,
             offset: 5,
@@ -74,7 +84,7 @@ fn logits_are_followed_row_by_row() {
             ..job(&architecture, vec![term], &settings)
         })
         .unwrap();
-        let scores = evaluate(&registry, &base.model, &student.weights, &data, 0).unwrap();
+        let scores = evaluate(&registry, &base.model, &student.weights, &data, &all_rows(&data), 0).unwrap();
         assert!(scores.accuracy > 0.95, "{loss:?}: {scores:?}");
     }
 }
