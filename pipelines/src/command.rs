@@ -1,19 +1,24 @@
 //! The `fedstill` command: what is asked for, and how it ends. Exit codes: 0 done, 1 failed, 2 a run file or arguments
 //! that cannot be used, 130 interrupted.
 
+use crate::cluster::{Config, Watched};
 use crate::report::{self, Shown};
 use crate::resolve::{Resolved, Unresolved, resolve};
 use crate::run::{Ended, run};
-use crate::{check, folder, run_file_report};
+use crate::{check, cluster, folder, run_file_report};
 use clap::{Parser, Subcommand};
 use fedstill_learner::Registry;
 use fedstill_schemas::run_file::TEMPLATE;
+use fedstill_stages::StageError;
+use fedstill_stages::service::Role;
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
 
 const FAILED: u8 = 1;
 const UNUSABLE: u8 = 2;
@@ -59,31 +64,191 @@ enum Command {
         #[arg(long, default_value = "runs")]
         out: PathBuf,
     },
+    /// Make the topics of a deployment, or mend those that are there
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Work on stages of a deployment until stopped
+    Worker {
+        #[command(flatten)]
+        deployment: OfDeployment,
+        /// Stages, with commas: plan, advance, pretrain, train, predict, aggregate, join, distill, evaluate, archive
+        #[arg(long, value_delimiter = ',', default_value = "all")]
+        stages: Vec<String>,
+        /// Tasks at once [default: the processors that there are]
+        #[arg(long)]
+        jobs: Option<NonZeroUsize>,
+        /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
+        #[arg(long)]
+        health: Option<String>,
+        /// Seconds that tasks may go on after the worker was asked to stop
+        #[arg(long, default_value_t = 25)]
+        grace: u64,
+    },
+    /// Start the runs of a run file on a deployment, or take them up again
+    Submit {
+        /// The run file
+        file: PathBuf,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// Say what happens to a run of a deployment until it ends
+    Watch {
+        /// The run's id, as `fedstill submit` says it
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// End a run of a deployment
+    Stop {
+        /// The run's id
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+}
+
+/// What is done about topics.
+#[derive(Subcommand, Debug)]
+enum Topics {
+    /// Make what is not there, extend what has too few partitions, mend what is configured otherwise
+    Create {
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+}
+
+/// Where a deployment is.
+#[derive(clap::Args, Debug)]
+struct OfDeployment {
+    /// A file with [log] and [store]; FEDSTILL_LOG_BROKERS, FEDSTILL_STORE_URL and others replace what it says
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
 
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
-    // What goes wrong and is tried again, as plain lines beside the progress.
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .without_time()
-        .init();
+    let command = Arguments::parse().command;
+    log(matches!(command, Command::Worker { .. }));
     let registry = Registry::default();
-    match Arguments::parse().command {
+    match command {
         Command::Init { file } => init(&file),
         Command::Check { file } => with_file(&file, &registry, |resolved| {
             print(&check::plan(&resolved, &registry));
             ExitCode::SUCCESS
         }),
         Command::Run { file, out, threads } => with_file(&file, &registry, |resolved| {
-            let available = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-            let threads = threads.map_or_else(available, NonZeroUsize::get);
+            let threads = threads.map_or_else(processors, NonZeroUsize::get);
             start(&resolved, &out, threads)
         }),
         Command::Report { file, out } => with_file(&file, &registry, |resolved| show(&resolved, &out)),
+        Command::Topics(Topics::Create { deployment }) => {
+            with_config(&deployment, |config| said(cluster::create(config)))
+        }
+        Command::Worker {
+            deployment,
+            stages,
+            jobs,
+            health,
+            grace,
+        } => {
+            let roles: Result<Vec<Role>, String> = match &stages[..] {
+                [all] if all == "all" => Ok(Role::all().collect()),
+                some => some.iter().map(|name| name.parse()).collect(),
+            };
+            let roles = match roles {
+                Ok(roles) => roles,
+                Err(why) => return unusable(&why),
+            };
+            let options = cluster::Options {
+                roles,
+                threads: jobs.map_or_else(processors, NonZeroUsize::get),
+                health,
+                grace: Duration::from_secs(grace),
+            };
+            with_config(&deployment, |config| {
+                let asked = asked_to_stop();
+                match cluster::serve(config, options, &|| asked.load(Ordering::Relaxed)) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => {
+                        tracing::error!(%error, "cannot go on");
+                        ExitCode::from(FAILED)
+                    }
+                }
+            })
+        }
+        Command::Submit { file, deployment } => with_file(&file, &registry, |resolved| {
+            let own = || Config::over(resolved.file.deployment.clone());
+            let config = deployment
+                .config
+                .as_deref()
+                .map_or_else(own, |file| Config::load(Some(file)));
+            match config {
+                Ok(config) => said(cluster::submit(&config, &file, &resolved)),
+                Err(why) => unusable(&why),
+            }
+        }),
+        Command::Watch { run, deployment } => with_config(&deployment, |config| {
+            let asked = asked_to_stop();
+            let say = |line: &str| print(&format!("{line}\n"));
+            match cluster::watch(config, &run, &|| asked.load(Ordering::Relaxed), &say) {
+                Ok(Watched::Finished) => ExitCode::SUCCESS,
+                Ok(Watched::Ended) => ExitCode::from(FAILED),
+                Ok(Watched::Interrupted) => ExitCode::from(INTERRUPTED),
+                Err(error) => failed(&error),
+            }
+        }),
+        Command::Stop { run, deployment } => with_config(&deployment, |config| said(cluster::stop(config, &run))),
     }
+}
+
+/// Lines about what goes wrong and is tried again: beside the progress of a command, all that a worker says, as JSON
+/// where no person reads it.
+fn log(worker: bool) {
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    if !worker {
+        lines.with_max_level(LevelFilter::WARN).without_time().init();
+    } else if std::io::stderr().is_terminal() {
+        lines.with_max_level(LevelFilter::INFO).init();
+    } else {
+        lines
+            .with_max_level(LevelFilter::INFO)
+            .json()
+            .flatten_event(true)
+            .init();
+    }
+}
+
+fn with_config(deployment: &OfDeployment, then: impl FnOnce(&Config) -> ExitCode) -> ExitCode {
+    match Config::load(deployment.config.as_deref()) {
+        Ok(config) => then(&config),
+        Err(why) => unusable(&why),
+    }
+}
+
+fn said(outcome: Result<String, StageError>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &StageError) -> ExitCode {
+    complain(&error.to_string());
+    ExitCode::from(FAILED)
+}
+
+fn unusable(why: &str) -> ExitCode {
+    complain(why);
+    ExitCode::from(UNUSABLE)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn with_file(path: &Path, registry: &Registry, then: impl FnOnce(Resolved) -> ExitCode) -> ExitCode {
@@ -128,10 +293,10 @@ fn init(path: &Path) -> ExitCode {
     }
 }
 
-fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
+/// Turns true at the first signal to stop; a second one ends the process at once: nothing is lost either way.
+fn asked_to_stop() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // The first signal asks, a second one ends the process at once: nothing is lost either way.
         let armed =
             signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&interrupted))
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)));
@@ -141,6 +306,11 @@ fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
             ));
         }
     }
+    interrupted
+}
+
+fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
+    let interrupted = asked_to_stop();
     match run(resolved, Registry::default(), out, threads, &|| {
         interrupted.load(Ordering::Relaxed)
     }) {

@@ -6,6 +6,7 @@
 
 pub mod algorithms;
 mod check;
+mod cluster;
 mod command;
 mod estimate;
 mod folder;

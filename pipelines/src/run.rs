@@ -113,7 +113,7 @@ fn announce(
 
 /// With `FEDSTILL_CRASH=<point>:<n>` the process dies at the n-th time that it comes to that point, as by kill -9: for
 /// tests of what holds after a crash.
-fn faults() -> Faults {
+pub(crate) fn faults() -> Faults {
     let Ok(wanted) = std::env::var("FEDSTILL_CRASH") else {
         return Faults::default();
     };

@@ -108,6 +108,11 @@ pub fn part_object(run: &str, part: &Part) -> String {
     format!("{run}/parts/{}", part.sha256)
 }
 
+/// A data set of a deployment, by its content.
+pub fn data_object(set: Digest) -> String {
+    format!("data/{set}.parquet")
+}
+
 /// One file of a results table.
 pub fn result_file(table: &str, run: &str, round: u32) -> String {
     format!("{table}/run={run}/round={round}/part-0.parquet")

@@ -78,12 +78,12 @@ impl Advance {
         })
     }
 
-    /// Folds what has arrived and acts on it; whether there was anything.
+    /// Folds what has arrived, waiting for it as long as `wait`, and acts on it; whether there was anything.
     ///
     /// # Errors
     /// What this worker cannot go on with, and what may work later: call again then.
-    pub fn tick(&mut self) -> Result<bool, StageError> {
-        let progressed = match self.consumer.poll(Duration::ZERO)? {
+    pub fn tick(&mut self, wait: Duration) -> Result<bool, StageError> {
+        let progressed = match self.consumer.poll(wait)? {
             Polled::Idle => false,
             Polled::Assigned(partitions) => {
                 for partition in partitions {
@@ -193,6 +193,13 @@ impl Advance {
         let owned: Vec<u32> = self.partitions.keys().copied().collect();
         for partition in owned {
             let topic_partition = TopicPartition::new(names::ANSWERS, partition);
+            if self.partitions[&partition].open.is_empty() {
+                // Nothing to decide: where the partition ends does not matter.
+                if let Some(position) = self.consumer.position(&topic_partition) {
+                    self.commit(topic_partition, position)?;
+                }
+                continue;
+            }
             // The clock first, the end after it: what was answered in time lies below that end.
             let now = self.context.log.now_ms();
             let end = self.context.log.offsets(names::ANSWERS, partition)?.end;

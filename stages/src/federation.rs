@@ -8,12 +8,12 @@ use crate::decisions::Opened;
 use crate::error::StageError;
 use crate::plan::Planner;
 use crate::pool::{Pool, Threads};
+use crate::resume::next_trigger;
 use crate::worker::Worker;
 use fedstill_log::{Cleanup, Clock, Log};
 use fedstill_schemas::events::{Ending, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
-use fedstill_schemas::plan::Manifest;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,16 +25,16 @@ const WAIT: Duration = Duration::from_millis(20);
 /// Pause after an error that may pass.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes the topics of a log.
+/// Makes the topics of a log: with so many partitions each, but for the decisions, which everyone reads whole and which
+/// have one.
 ///
 /// # Errors
 /// A log that does not answer.
 pub fn make_topics(log: &dyn Log, partitions: u32) -> Result<(), StageError> {
     for topic in names::topics() {
-        let cleanup = if topic == names::DECISIONS {
-            Cleanup::Compact
-        } else {
-            Cleanup::Delete
+        let (partitions, cleanup) = match topic {
+            names::DECISIONS => (1, Cleanup::Compact),
+            _ => (partitions, Cleanup::Delete),
         };
         log.ensure_topic(topic, partitions, cleanup)?;
     }
@@ -95,8 +95,8 @@ impl Federation {
     /// # Errors
     /// What cannot go on, and what may work later.
     pub fn tick(&mut self, monotonic: Duration, wait: Duration) -> Result<bool, StageError> {
-        let planned = self.planner.tick()?;
-        let advanced = self.advance.tick()?;
+        let planned = self.planner.tick(Duration::ZERO)?;
+        let advanced = self.advance.tick(Duration::ZERO)?;
         let wait = if planned || advanced { Duration::ZERO } else { wait };
         let worked = self.worker.tick(monotonic, wait)?;
         Ok(planned || advanced || worked)
@@ -114,7 +114,7 @@ impl Federation {
     ) -> Result<Progress, StageError> {
         self.worker.decisions().refresh()?;
         let mut before = None;
-        while let Some(trigger) = self.missing(first)? {
+        while let Some(trigger) = self.next(first)? {
             if before.as_ref() == Some(&trigger.at) {
                 return Err(StageError::Stop(format!(
                     "{} has ended by its log, and its store has no manifest of that round: parts of its folder are gone; \
@@ -130,6 +130,11 @@ impl Federation {
             }
         }
         Ok(Progress::Finished)
+    }
+
+    fn next(&mut self, first: &Trigger) -> Result<Option<Trigger>, StageError> {
+        let complete = |manifest: &_| archive::complete(&self.context, manifest);
+        next_trigger(&self.context, self.worker.decisions(), first, complete)
     }
 
     /// Works until the run has ended at a trigger's attempt, or past it.
@@ -179,31 +184,6 @@ impl Federation {
                 return Err(StageError::Reject(reason));
             }
         }
-    }
-
-    /// The trigger that a run needs to go on: the round after its last manifest, by the attempt after its last failure;
-    /// `None` if its last round has a manifest.
-    fn missing(&mut self, first: &Trigger) -> Result<Option<Trigger>, StageError> {
-        let run = &first.at.run;
-        let mut trigger = first.clone();
-        let manifest = |round| {
-            self.context
-                .store
-                .get_json::<Manifest>(&names::manifest_object(run, round))
-        };
-        while let Some((manifest, _)) = manifest(trigger.at.round)? {
-            archive::complete(&self.context, &manifest)?;
-            trigger.at.round += 1;
-        }
-        if trigger.at.round > first.through {
-            return Ok(None);
-        }
-        if let Some(((round, attempt), _)) = self.worker.decisions().ended(run)
-            && *round == trigger.at.round
-        {
-            trigger.at.attempt = attempt + 1;
-        }
-        Ok(Some(trigger))
     }
 }
 

@@ -30,8 +30,10 @@ pub mod plan;
 pub mod pool;
 mod predict;
 mod queue;
+pub mod resume;
 mod rewind;
 pub mod rounds;
+pub mod service;
 #[cfg(test)]
 mod simulation;
 pub mod store;

@@ -116,12 +116,12 @@ impl Planner {
         })
     }
 
-    /// Serves what has arrived; whether there was anything.
+    /// Serves what has arrived, waiting for it as long as `wait`; whether there was anything.
     ///
     /// # Errors
     /// What this worker cannot go on with, and what may work later: then the trigger is read again.
-    pub fn tick(&mut self) -> Result<bool, StageError> {
-        match self.consumer.poll(Duration::ZERO)? {
+    pub fn tick(&mut self, wait: Duration) -> Result<bool, StageError> {
+        match self.consumer.poll(wait)? {
             Polled::Idle => Ok(false),
             Polled::Assigned(_) | Polled::Revoked(_) => Ok(true),
             Polled::Records(records) => {

@@ -2,24 +2,23 @@
 //!
 //! In: bytes and a name from [`fedstill_schemas::names`]. Out: the bytes that exist under that name from now on, which
 //! for a create-once object may be another writer's. After a crash an object is there whole or not at all: the folder
-//! backend writes aside, syncs and links. Only this module names `object_store`.
+//! backend writes aside, syncs and links. Only this module and its own name `object_store`.
 
+mod backend;
+
+use self::backend::Backend;
 use bytes::Bytes;
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
-use fedstill_schemas::task::{Part, Place};
-use futures::executor::block_on;
-use object_store::local::LocalFileSystem;
+use fedstill_schemas::task::{Part, Place, Subject};
 use object_store::memory::InMemory;
-use object_store::path::Path as ObjectPath;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectStore, PutMode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The stores that a worker reaches: the run's, the results', and those of the parties that it runs.
@@ -27,22 +26,22 @@ use std::sync::Arc;
 pub struct Store {
     shared: Backend,
     results: Backend,
-    parties: BTreeMap<u32, Backend>,
+    parties: Parties,
 }
 
-/// Where objects lie.
+/// The stores of parties that can be reached from here.
 #[derive(Clone)]
-struct Backend {
-    objects: Arc<dyn ObjectStore>,
-    /// How people name it: a folder.
-    shown: String,
+enum Parties {
+    /// Of these slots.
+    Some(BTreeMap<u32, Backend>),
+    /// Of all slots, below one place: all parties are simulated.
+    All(Backend),
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parties: Vec<_> = self.parties.keys().collect();
         f.debug_struct("Store")
-            .field("parties", &parties)
+            .field("shared", &self.shared.shown(""))
             .finish_non_exhaustive()
     }
 }
@@ -100,23 +99,52 @@ impl Store {
     /// # Errors
     /// A folder that cannot be made or written.
     pub fn local(run_folder: &Path, results: &Path, parties: u32) -> Result<Self, StoreError> {
-        let open = |folder: PathBuf| -> Result<Backend, StoreError> {
-            let shown = folder.display().to_string();
-            std::fs::create_dir_all(&folder).map_err(|error| from_io(shown.clone(), &error))?;
-            let store =
-                LocalFileSystem::new_with_prefix(&folder).map_err(|error| from_object_store(shown.clone(), &error))?;
-            Ok(Backend {
-                objects: Arc::new(store.with_fsync(true)),
-                shown,
-            })
-        };
         Ok(Self {
-            shared: open(run_folder.join("store"))?,
-            results: open(results.to_owned())?,
-            parties: (0..parties)
-                .map(|slot| Ok((slot, open(run_folder.join("parties").join(slot.to_string()))?)))
-                .collect::<Result<_, StoreError>>()?,
+            shared: Backend::folder(&run_folder.join("store"))?,
+            results: Backend::folder(results)?,
+            parties: Parties::Some(
+                (0..parties)
+                    .map(|slot| {
+                        Ok((
+                            slot,
+                            Backend::folder(&run_folder.join("parties").join(slot.to_string()))?,
+                        ))
+                    })
+                    .collect::<Result<_, StoreError>>()?,
+            ),
         })
+    }
+
+    /// The stores of a deployment: `store`, `results` and `parties/<slot>` below one URL (`s3://bucket/prefix`, `gs://`,
+    /// `az://`, `file://`). Credentials come from the environment, as each provider's own tools read them.
+    ///
+    /// # Errors
+    /// A URL that names no store, or one that this build does not reach.
+    pub fn deployed(url: &str) -> Result<Self, StoreError> {
+        let root = Backend::open(url)?;
+        Ok(Self {
+            shared: root.below("store"),
+            results: root.below("results"),
+            parties: Parties::All(root.below("parties")),
+        })
+    }
+
+    /// Checks that the store keeps its most important promise: an object that exists is not created again.
+    ///
+    /// # Errors
+    /// A store that overwrites, or that does not answer.
+    pub fn check_create_once(&self) -> Result<(), StoreError> {
+        const PROBE: &str = "create-once";
+        self.create(PROBE, Bytes::from_static(b"fedstill"))?;
+        match self.create(PROBE, Bytes::from_static(b"overwritten"))? {
+            Created::Exists(_) => Ok(()),
+            Created::New => Err(StoreError::Unusable {
+                path: self.shared.shown(PROBE),
+                reason: "the store overwrites objects that must be created once: choose one with conditional puts \
+                         (If-None-Match), as S3, GCS and Azure have them"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// Stores in memory, for simulations.
@@ -133,16 +161,11 @@ impl Store {
         parties: u32,
         party: impl Fn() -> Arc<dyn ObjectStore>,
     ) -> Self {
-        let backend = |objects, shown: &str| Backend {
-            objects,
-            shown: shown.to_owned(),
-        };
+        let party = |slot: u32| (slot, Backend::over(party(), &format!("parties/{slot}")));
         Self {
-            shared: backend(shared, "store"),
-            results: backend(results, "results"),
-            parties: (0..parties)
-                .map(|slot| (slot, backend(party(), &format!("parties/{slot}"))))
-                .collect(),
+            shared: Backend::over(shared, "store"),
+            results: Backend::over(results, "results"),
+            parties: Parties::Some((0..parties).map(party).collect()),
         }
     }
 
@@ -242,6 +265,35 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Puts the file of a data set where workers find it: everyone's in the shared store, that of simulated parties
+    /// among their stores.
+    ///
+    /// # Errors
+    /// A store that does not answer or cannot be written, or that holds single parties only.
+    pub fn put_data(&self, set: Digest, private: bool, file: Bytes) -> Result<(), StoreError> {
+        let path = names::data_object(set);
+        let store = match (&self.parties, private) {
+            (_, false) => &self.shared,
+            (Parties::All(all), true) => all,
+            (Parties::Some(_), true) => {
+                return Err(StoreError::Missing { path });
+            }
+        };
+        store.write(&path, file, PutMode::Create).map(|_| ())
+    }
+
+    /// The file of a data set; `None` where it is not in reach.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub fn get_data(&self, set: Digest) -> Result<Option<Bytes>, StoreError> {
+        let path = names::data_object(set);
+        match (self.shared.read(&path)?, &self.parties) {
+            (None, Parties::All(all)) => all.read(&path),
+            (found, _) => Ok(found),
+        }
+    }
+
     /// Writes one file of the results; the same file again has the same bytes.
     ///
     /// # Errors
@@ -255,46 +307,25 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub fn has_result_file(&self, path: &str) -> Result<bool, StoreError> {
-        match block_on(self.results.objects.head(&ObjectPath::from(path))) {
-            Ok(_) => Ok(true),
-            Err(Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(from_object_store(self.results.shown(path), &error)),
-        }
+        self.results.has(path)
     }
 
-    fn place(&self, place: Place, path: &str) -> Result<&Backend, StoreError> {
-        match place {
-            Place::Shared => Ok(&self.shared),
-            Place::Party(slot) => self.parties.get(&slot).ok_or_else(|| StoreError::Missing {
-                path: format!("party-{slot}: {path}"),
-            }),
+    fn place(&self, place: Place, path: &str) -> Result<Backend, StoreError> {
+        let unreachable = || StoreError::Missing {
+            path: format!("{path} of {}", place_of(place)),
+        };
+        match (place, &self.parties) {
+            (Place::Shared, _) => Ok(self.shared.clone()),
+            (Place::Party(slot), Parties::All(all)) => Ok(all.below(&slot.to_string())),
+            (Place::Party(slot), Parties::Some(some)) => some.get(&slot).cloned().ok_or_else(unreachable),
         }
     }
 }
 
-impl Backend {
-    /// An object, as people find it.
-    fn shown(&self, path: &str) -> String {
-        format!("{}/{path}", self.shown)
-    }
-
-    fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        let result = block_on(async { (*self.objects).get(&ObjectPath::from(path)).await?.bytes().await });
-        match result {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(from_object_store(self.shown(path), &error)),
-        }
-    }
-
-    /// Whether the object was written: `false` if it must be new and is not.
-    fn write(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<bool, StoreError> {
-        let (options, payload) = (PutOptions::from(mode), PutPayload::from_bytes(bytes));
-        match block_on((*self.objects).put_opts(&ObjectPath::from(path), payload, options)) {
-            Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(from_object_store(self.shown(path), &error)),
-        }
+fn place_of(place: Place) -> String {
+    match place {
+        Place::Shared => "the shared store".to_owned(),
+        Place::Party(slot) => Subject::Party(slot).to_string(),
     }
 }
 
@@ -319,150 +350,5 @@ fn parse<T: DeserializeOwned>(path: String, bytes: &[u8]) -> Result<T, StoreErro
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
-fn from_object_store(path: String, error: &Error) -> StoreError {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            return from_io(path, io);
-        }
-        source = cause.source();
-    }
-    StoreError::Unavailable {
-        path,
-        reason: error.to_string(),
-    }
-}
-
-fn from_io(path: String, error: &io::Error) -> StoreError {
-    let fix = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full: free some space and run again; nothing is lost"
-        }
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "it cannot be written: change its permissions, or choose another folder with --out"
-        }
-        _ => {
-            return StoreError::Unavailable {
-                path,
-                reason: error.to_string(),
-            };
-        }
-    };
-    StoreError::Unusable {
-        path,
-        reason: fix.to_owned(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stores() -> Vec<(Store, Option<tempfile::TempDir>)> {
-        let folder = tempfile::tempdir().unwrap();
-        let local = Store::local(folder.path(), &folder.path().join("results"), 2).unwrap();
-        vec![(Store::in_memory(2), None), (local, Some(folder))]
-    }
-
-    #[test]
-    fn the_first_writer_of_a_create_once_object_wins() {
-        for (store, _folder) in stores() {
-            assert_eq!(store.get("r/run.json").unwrap(), None);
-            assert_eq!(store.create("r/run.json", "one".into()).unwrap(), Created::New);
-            assert_eq!(
-                store.create("r/run.json", "two".into()).unwrap(),
-                Created::Exists("one".into())
-            );
-            assert_eq!(store.get("r/run.json").unwrap().unwrap(), "one");
-        }
-    }
-
-    #[test]
-    fn one_of_many_concurrent_writers_wins_and_all_learn_its_bytes() {
-        for (store, _folder) in stores() {
-            let wins = std::thread::scope(|scope| {
-                let writers: Vec<_> = (0..16)
-                    .map(|i| {
-                        let store = &store;
-                        scope.spawn(move || store.create("r/x", format!("{i}").into()).unwrap())
-                    })
-                    .collect();
-                writers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
-            });
-            let there = store.get("r/x").unwrap().unwrap();
-            assert_eq!(wins.iter().filter(|w| **w == Created::New).count(), 1);
-            assert_eq!(
-                wins.iter().filter(|w| **w == Created::Exists(there.clone())).count(),
-                15
-            );
-        }
-    }
-
-    #[test]
-    fn a_part_is_kept_at_its_place_and_checked_when_read() {
-        for (store, folder) in stores() {
-            let part = store.put_part("r", Place::Party(1), "weights".into()).unwrap();
-            assert_eq!(store.put_part("r", Place::Party(1), "weights".into()).unwrap(), part);
-            assert_eq!(store.get_part("r", &part).unwrap(), "weights");
-            let elsewhere = Part {
-                place: Place::Party(0),
-                ..part
-            };
-            assert!(matches!(
-                store.get_part("r", &elsewhere),
-                Err(StoreError::Missing { .. })
-            ));
-            assert!(matches!(
-                store.put_part("r", Place::Party(9), "x".into()),
-                Err(StoreError::Missing { .. })
-            ));
-            if let Some(folder) = folder {
-                let file = folder.path().join("parties/1").join(names::part_object("r", &part));
-                std::fs::write(file, "weighty").unwrap();
-                assert!(matches!(store.get_part("r", &part), Err(StoreError::Damaged { .. })));
-                store.put_part("r", Place::Party(1), "weights".into()).unwrap();
-                assert_eq!(store.get_part("r", &part).unwrap(), "weights");
-            }
-        }
-    }
-
-    #[test]
-    fn what_a_newer_release_wrote_is_refused_and_damage_is_named_with_its_file() {
-        #[derive(Debug, PartialEq, Serialize, Deserialize)]
-        struct Object {
-            version: u32,
-            new: Option<bool>,
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
-        let newer = Object {
-            version: VERSION + 1,
-            new: Some(true),
-        };
-        store.create_json("r/newer.json", newer).unwrap();
-        let error = store.get_json::<Object>("r/newer.json").unwrap_err();
-        assert!(matches!(error, StoreError::Unusable { .. }) && error.to_string().contains("newer release"));
-        store.create("r/cut.json", "{\"version\": 1".into()).unwrap();
-        let error = store.get_json::<Object>("r/cut.json").unwrap_err().to_string();
-        let file = folder.path().join("store/r/cut.json");
-        assert!(
-            error.contains(&file.display().to_string()) && error.contains("restore"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn names_with_equals_signs_are_kept_as_they_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
-        store
-            .put_result_file(&names::result_file("metrics", "a-fedmd-0", 3), "x".into())
-            .unwrap();
-        assert!(
-            folder
-                .path()
-                .join("results/metrics/run=a-fedmd-0/round=3/part-0.parquet")
-                .is_file()
-        );
-    }
-}
+mod tests;

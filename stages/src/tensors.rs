@@ -2,27 +2,31 @@
 
 use crate::error::StageError;
 use crate::learn::{FitInputs, Fitted, Learner};
+use crate::store::Store;
 use fedstill_learner::{
     Dataset, FitJob, LearnError, Model, Registry, TargetData, TermData, draw, evaluate, fit, partition, predict,
 };
 use fedstill_schemas::architecture::Architecture;
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::digest::Digest;
+use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Target, Term};
 use fedstill_schemas::plan::Draws;
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::task::{Scores, Subject};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Name of the one test set that all slots are scored on.
 pub const GLOBAL_TEST: &str = "global";
 
-/// Trains and predicts with Burn, on the data sets that it was given.
+/// Trains and predicts with Burn, on the data sets that it was given, or finds in a store.
 #[derive(Debug)]
 pub struct Tensors {
     registry: Registry,
-    data: BTreeMap<Digest, Arc<Dataset>>,
+    data: Mutex<BTreeMap<Digest, Arc<Dataset>>>,
+    store: Option<Store>,
 }
 
 impl Tensors {
@@ -30,17 +34,45 @@ impl Tensors {
     pub fn new(registry: Registry, data: impl IntoIterator<Item = Arc<Dataset>>) -> Self {
         Self {
             registry,
-            data: data.into_iter().map(|set| (set.digest(), set)).collect(),
+            data: Mutex::new(data.into_iter().map(|set| (set.digest(), set)).collect()),
+            store: None,
         }
     }
 
-    fn data(&self, set: &DataSet) -> Result<&Dataset, StageError> {
-        self.data.get(&set.sha256).map(|found| &**found).ok_or_else(|| {
-            StageError::Stop(format!(
-                "the data set with sha256 {} is not here: give this worker the file, unchanged",
+    /// Looks for other data sets in a store.
+    #[must_use]
+    pub fn with_store(mut self, store: Store) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// A data set, from memory or from the store. All tasks of a process wait for the one that reads it.
+    fn data(&self, set: &DataSet) -> Result<Arc<Dataset>, StageError> {
+        let mut data = self.data.lock();
+        if let Some(found) = data.get(&set.sha256) {
+            return Ok(Arc::clone(found));
+        }
+        let found = match &self.store {
+            Some(store) => store.get_data(set.sha256)?,
+            None => None,
+        };
+        let file = found.ok_or_else(|| {
+            StageError::Reject(format!(
+                "the data set {} is not here: `fedstill submit` puts it into the store",
                 set.sha256.short()
             ))
-        })
+        })?;
+        let read = Dataset::parse(&names::data_object(set.sha256), file);
+        let read = read.map_err(|error| StageError::Reject(error.to_string()))?;
+        if read.digest() != set.sha256 {
+            return Err(StageError::Reject(format!(
+                "the data set {} in the store holds other rows: submit the run again",
+                set.sha256.short()
+            )));
+        }
+        let read = Arc::new(read);
+        data.insert(set.sha256, Arc::clone(&read));
+        Ok(read)
     }
 
     fn model(run: &ResolvedRun, subject: Subject) -> Result<Model<'_>, StageError> {
@@ -128,15 +160,21 @@ impl Learner for Tensors {
                 (On::Private, _) => Ok(&pooled),
             }
         };
+        let sets = step
+            .terms
+            .iter()
+            .map(|term| match term.on {
+                On::Private => self.data(&run.private),
+                On::Public | On::Alignment => self.data(public(run)?),
+            })
+            .collect::<Result<Vec<_>, StageError>>()?;
         let terms = step
             .terms
             .iter()
-            .map(|term| {
+            .zip(&sets)
+            .map(|(term, data)| {
                 Ok(TermData {
-                    data: match term.on {
-                        On::Private => self.data(&run.private)?,
-                        On::Public | On::Alignment => self.data(public(run)?)?,
-                    },
+                    data,
                     rows: rows(term.on)?,
                     target: target(run, term, inputs.consensus)?,
                     loss: term.loss,
@@ -174,7 +212,7 @@ impl Learner for Tensors {
             &self.registry,
             &Self::model(run, subject)?,
             weights,
-            data,
+            &data,
             rows,
         )?)
     }
@@ -194,7 +232,7 @@ impl Learner for Tensors {
         let mut rows = draw(run.seed, "test", 0, run.test.rows, run.test.take);
         rows.sort_unstable();
         let model = Self::model(run, subject)?;
-        let scores = evaluate(&self.registry, &model, weights, self.data(&run.test)?, &rows, 0)?;
+        let scores = evaluate(&self.registry, &model, weights, &*self.data(&run.test)?, &rows, 0)?;
         Ok(Scores {
             test_set: GLOBAL_TEST.to_owned(),
             accuracy: scores.accuracy,

@@ -42,6 +42,7 @@ pub struct Worker {
     /// At so many bytes in flight it pauses; at a quarter of them it resumes.
     most_in_flight: usize,
     paused: bool,
+    draining: bool,
 }
 
 /// A task that was taken.
@@ -83,6 +84,7 @@ impl Worker {
             in_flight: 0,
             most_in_flight: IN_FLIGHT,
             paused: false,
+            draining: false,
         })
     }
 
@@ -91,6 +93,12 @@ impl Worker {
     pub fn with_in_flight(mut self, bytes: usize) -> Self {
         self.most_in_flight = bytes;
         self
+    }
+
+    /// Takes no more tasks: what it has is finished.
+    pub fn drain(&mut self) {
+        self.consumer.pause(&self.consumer.assignment());
+        self.draining = true;
     }
 
     /// Whether it has taken no task that is not finished.
@@ -103,17 +111,20 @@ impl Worker {
         &mut self.decisions
     }
 
-    /// Takes what has arrived and finishes what is done; whether there was anything. Waits for a task to finish as long
-    /// as `wait` where nothing arrived. `monotonic` is the present by a clock that never goes back.
+    /// Takes what has arrived and finishes what is done; whether there was anything. Waits as long as `wait` for either:
+    /// for tasks where it has none, otherwise for one of them to finish. `monotonic` is the present by a clock that never goes back.
     ///
     /// # Errors
     /// What this worker cannot go on with, and what may work later: call again then.
     pub fn tick(&mut self, monotonic: Duration, wait: Duration) -> Result<bool, StageError> {
-        let arrived = self.take()?;
+        let waits = if self.jobs.is_empty() { wait } else { Duration::ZERO };
+        let arrived = self.take(waits)?;
         self.try_again(monotonic)?;
         let mut finished = Vec::new();
-        let wait = if arrived { Duration::ZERO } else { wait };
-        finished.extend(self.pool.finished(wait));
+        if !self.jobs.is_empty() {
+            let wait = if arrived { Duration::ZERO } else { wait };
+            finished.extend(self.pool.finished(wait));
+        }
         while let Some(more) = self.pool.finished(Duration::ZERO) {
             finished.push(more);
         }
@@ -123,10 +134,14 @@ impl Worker {
         Ok(progressed)
     }
 
-    fn take(&mut self) -> Result<bool, StageError> {
-        match self.consumer.poll(Duration::ZERO)? {
+    fn take(&mut self, wait: Duration) -> Result<bool, StageError> {
+        match self.consumer.poll(wait)? {
             Polled::Idle => Ok(false),
             Polled::Assigned(_) => {
+                if self.draining {
+                    self.consumer.pause(&self.consumer.assignment());
+                    return Ok(true);
+                }
                 // Everything resumes, not only what is new: whether it is too much is found out again.
                 self.consumer.resume(&self.consumer.assignment());
                 self.paused = false;
@@ -236,7 +251,7 @@ impl Worker {
             }
             answered => answered?,
         }
-        if self.paused && self.in_flight <= self.most_in_flight / 4 {
+        if self.paused && !self.draining && self.in_flight <= self.most_in_flight / 4 {
             self.consumer.resume(&self.consumer.assignment());
             self.paused = false;
         }

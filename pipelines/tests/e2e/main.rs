@@ -3,6 +3,7 @@
 
 mod bad_files;
 mod bits;
+mod cluster;
 mod crash;
 mod federation;
 mod folders;

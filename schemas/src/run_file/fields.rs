@@ -3,7 +3,7 @@
 use super::reader::{Notes, Repeats, Table, Value};
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
-use super::{Catalog, Close, Data, Parties, RunFile, Source, duration};
+use super::{Catalog, Close, Data, Parties, RunFile, Source, deployment, duration};
 use crate::architecture::Architecture;
 use crate::data::{Labels, Partition};
 use crate::pipeline::Pipeline;
@@ -40,6 +40,7 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
     );
     let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, pipeline));
     let close = top.optional("close", "a table [close] with key quorum", close);
+    let deployment = deployment::tables(&mut top);
     top.finish();
 
     Some(RunFile {
@@ -53,6 +54,7 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
         parties: parties?,
         steps: steps.unwrap_or_default(),
         close: close.unwrap_or_default(),
+        deployment,
         places: notes.places(),
     })
 }

@@ -13,6 +13,7 @@
 //! problem. serde does not do the reading, because its tagged enums forget where a value stood.
 
 mod checks;
+mod deployment;
 mod duration;
 mod fields;
 mod places;
@@ -23,6 +24,7 @@ mod spelling;
 mod tests;
 mod training;
 
+pub use deployment::{BadVariable, Deployment, LogSettings};
 pub use places::Places;
 pub use problem::Problem;
 
@@ -82,6 +84,8 @@ pub struct RunFile {
     pub steps: BTreeMap<String, StepSettings>,
     /// When a phase ends.
     pub close: Close,
+    /// What a deployment runs on; a run on one machine uses none of it.
+    pub deployment: Deployment,
     places: Places,
 }
 

@@ -6,6 +6,7 @@
 mod read;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use bytes::Bytes;
 use fedstill_schemas::Digest;
 use fedstill_schemas::data::Shape;
 use sha2::{Digest as _, Sha256};
@@ -149,7 +150,15 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], with the row where one is at fault.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        read::read(path)
+        read::open(path)
+    }
+
+    /// Reads the bytes of a file, which messages call `name`.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn parse(name: &str, file: Bytes) -> Result<Self, DataError> {
+        read::read(Path::new(name), file)
     }
 
     /// A data set from its rows: `images` row after row, `labels` below `classes`.

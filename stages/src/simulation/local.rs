@@ -64,7 +64,7 @@ fn a_longer_run_goes_on_where_a_shorter_one_is_or_was() {
     let message = crate::trigger_message(&context, &local.scenario.trigger(1, 0, 1)).unwrap();
     context.log.append(&[message]).unwrap();
     let mut planner = Planner::new(Arc::clone(&context)).unwrap();
-    while planner.tick().unwrap() {}
+    while planner.tick(std::time::Duration::ZERO).unwrap() {}
     drop(planner);
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 3)).unwrap(), Progress::Finished);
     assert!(local.has_manifest(3) && !local.has_manifest(4));
@@ -80,7 +80,7 @@ fn a_shorter_run_ends_where_it_is_asked_to_though_its_plan_goes_on() {
     let message = crate::trigger_message(&context, &local.scenario.trigger(0, 0, 9)).unwrap();
     context.log.append(&[message]).unwrap();
     let mut planner = Planner::new(Arc::clone(&context)).unwrap();
-    while planner.tick().unwrap() {}
+    while planner.tick(std::time::Duration::ZERO).unwrap() {}
     drop(planner);
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 2)).unwrap(), Progress::Finished);
     assert!(local.has_manifest(2) && !local.has_manifest(4));

@@ -132,8 +132,8 @@ impl World {
         let Some((mut actor, life)) = taken else { return false };
         let now = self.clock.monotonic();
         let ticked = catch_unwind(AssertUnwindSafe(|| match &mut actor {
-            Actor::Planner(planner) => planner.tick(),
-            Actor::Advance(advance) => advance.tick(),
+            Actor::Planner(planner) => planner.tick(std::time::Duration::ZERO),
+            Actor::Advance(advance) => advance.tick(std::time::Duration::ZERO),
             Actor::Worker(worker) => worker.tick(now, Duration::ZERO),
         }));
         let progressed = match ticked {

@@ -8,6 +8,7 @@ use arrow_schema::DataType;
 use fedstill_schemas::data::Shape;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::reader::ChunkReader;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -15,11 +16,16 @@ use std::path::Path;
 const IMAGE: &str = "image";
 const LABEL: &str = "label";
 
-pub(super) fn read(path: &Path) -> Result<Dataset, DataError> {
+pub(super) fn open(path: &Path) -> Result<Dataset, DataError> {
     let file = File::open(path).map_err(|source| DataError::Open {
         path: path.to_owned(),
         source,
     })?;
+    read(path, file)
+}
+
+/// Reads a file's bytes; `path` is what messages call it.
+pub(super) fn read(path: &Path, file: impl ChunkReader + 'static) -> Result<Dataset, DataError> {
     let damaged = |reason: String| DataError::NotParquet {
         path: path.to_owned(),
         reason,

@@ -1,0 +1,19 @@
+//! The commands of a deployment: the same run file and the same stages, on Kafka and a shared store.
+//!
+//! ```text
+//! topics create ──> topics        submit ──> data (store), triggers (log)
+//! worker ──> stages, for ever     watch <── decisions        stop ──> a decision
+//! ```
+
+mod config;
+mod health;
+mod submit;
+mod topics;
+mod watch;
+mod worker;
+
+pub(crate) use config::Config;
+pub(crate) use submit::submit;
+pub(crate) use topics::create;
+pub(crate) use watch::{Watched, stop, watch};
+pub(crate) use worker::{Options, serve};

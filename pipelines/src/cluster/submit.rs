@@ -1,0 +1,87 @@
+//! `fedstill submit`: puts the data sets of a run file into the store and triggers its runs where they are to go on.
+
+use super::Config;
+use crate::resolve::Resolved;
+use fedstill_learner::Registry;
+use fedstill_log::SystemClock;
+use fedstill_schemas::data::DataSet;
+use fedstill_schemas::events::Trigger;
+use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::task::Attempt;
+use fedstill_stages::context::Context;
+use fedstill_stages::decisions::Decisions;
+use fedstill_stages::resume::next_trigger;
+use fedstill_stages::tensors::Tensors;
+use fedstill_stages::{StageError, Store, trigger_message};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Submits every run of a file; says what became of each.
+pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Result<String, StageError> {
+    check_deadline(config, resolved)?;
+    let store = config.store()?;
+    let log = config.log(Arc::new(SystemClock::new()))?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    if let Some(job) = resolved.jobs.first() {
+        let data = &resolved.file.data;
+        put(&store, &data.private.path(folder), &job.resolved.private, true)?;
+        put(&store, &data.test.path(folder), &job.resolved.test, false)?;
+        let public = resolved.jobs.iter().find_map(|job| job.resolved.public.as_ref());
+        if let (Some(source), Some(set)) = (&data.public, public) {
+            put(&store, &source.path(folder), set, false)?;
+        }
+    }
+    let decisions = Decisions::read(Arc::clone(&log))?;
+    let context = Context::new(log, store, Arc::new(Tensors::new(Registry::default(), [])));
+    let mut said = String::new();
+    for job in &resolved.jobs {
+        let first = Trigger {
+            version: VERSION,
+            at: Attempt {
+                run: job.id.clone(),
+                round: 0,
+                attempt: 0,
+            },
+            through: resolved.file.rounds,
+            resolved: job.resolved.clone(),
+            close: resolved.close,
+            after: None,
+        };
+        let line = match next_trigger(&context, &decisions, &first, |_| Ok(()))? {
+            None => format!("{} is finished\n", job.id),
+            Some(trigger) => {
+                context.log.append(&[trigger_message(&context, &trigger)?])?;
+                let at = &trigger.at;
+                format!("{} goes on with round {}, attempt {}\n", at.run, at.round, at.attempt)
+            }
+        };
+        said.push_str(&line);
+    }
+    Ok(said)
+}
+
+/// Deployed phases must end without everyone, and long before the records that they read are gone.
+fn check_deadline(config: &Config, resolved: &Resolved) -> Result<(), StageError> {
+    let Some(deadline) = resolved.file.close.deadline else {
+        return Err(StageError::Stop(
+            "a deployed run needs a deadline, or one party that is gone stops it for ever: add [close] with deadline = \
+             \"10m\" to the run file"
+                .to_owned(),
+        ));
+    };
+    let retention = config.0.log.retention;
+    if deadline > retention / 2 {
+        return Err(StageError::Stop(format!(
+            "the deadline of {} s is over half of the topics' retention of {} s: records could be gone before a phase \
+             ends; shorten [close] deadline or lengthen [log] retention",
+            deadline.as_secs(),
+            retention.as_secs()
+        )));
+    }
+    Ok(())
+}
+
+fn put(store: &Store, file: &Path, set: &DataSet, private: bool) -> Result<(), StageError> {
+    let bytes = std::fs::read(file).map_err(|error| StageError::Stop(format!("{}: {error}", file.display())))?;
+    Ok(store.put_data(set.sha256, private, bytes.into())?)
+}

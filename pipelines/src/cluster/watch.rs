@@ -1,0 +1,192 @@
+//! `fedstill watch` and `fedstill stop`: what was decided about a run, and the decision to end it.
+
+use super::Config;
+use fedstill_learner::Registry;
+use fedstill_log::{Log, Reader, SystemClock};
+use fedstill_schemas::events::{Closed, Decision, Ending};
+use fedstill_schemas::names;
+use fedstill_schemas::plan::{Plan, phases};
+use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::task::Attempt;
+use fedstill_stages::context::Context;
+use fedstill_stages::tensors::Tensors;
+use fedstill_stages::{StageError, Store};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause between looks.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How what was watched ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// Its last round is done.
+    Finished,
+    /// It failed, or somebody stopped it.
+    Ended,
+    /// Whoever watched has stopped.
+    Interrupted,
+}
+
+/// A run's decisions.
+struct Follower {
+    log: Arc<dyn Log>,
+    readers: Vec<Box<dyn Reader>>,
+    run: String,
+}
+
+impl Follower {
+    fn new(config: &Config, run: &str) -> Result<Self, StageError> {
+        let log = config.log(Arc::new(SystemClock::new()))?;
+        let readers = (0..log.partitions(names::DECISIONS)?)
+            .map(|partition| {
+                let start = log.offsets(names::DECISIONS, partition)?.start;
+                log.read(names::DECISIONS, partition, start)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            log,
+            readers,
+            run: run.to_owned(),
+        })
+    }
+
+    /// What has been decided since the last look.
+    fn next(&mut self) -> Result<Vec<Decision>, StageError> {
+        let mut found = Vec::new();
+        for reader in &mut self.readers {
+            loop {
+                let records = reader.next(1 << 20)?;
+                if records.is_empty() {
+                    break;
+                }
+                let decisions = records
+                    .iter()
+                    .filter_map(|record| serde_json::from_slice::<Decision>(&record.value).ok());
+                found.extend(decisions.filter(|decision| decision.at().run == self.run));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Says what happens to a run until it ends.
+pub(crate) fn watch(
+    config: &Config,
+    run: &str,
+    interrupted: &dyn Fn() -> bool,
+    say: &dyn Fn(&str),
+) -> Result<Watched, StageError> {
+    let store = config.store()?;
+    let mut follower = Follower::new(config, run)?;
+    let mut seen = follower.next()?;
+    if seen.is_empty() {
+        say(&format!("{run}: nothing has been decided yet"));
+    }
+    let mut last = None;
+    loop {
+        for decision in seen {
+            if let Some(line) = line(&store, &decision)? {
+                say(&line);
+            }
+            // Only what comes last tells how it stands: a run that had ended may have been taken up again.
+            last = match decision {
+                Decision::Ended { why, .. } => Some(why),
+                Decision::Open { .. } => None,
+                Decision::Closed { .. } => last,
+            };
+        }
+        match last {
+            Some(Ending::Finished) => return Ok(Watched::Finished),
+            Some(_) => return Ok(Watched::Ended),
+            None if interrupted() => return Ok(Watched::Interrupted),
+            None => std::thread::sleep(PAUSE),
+        }
+        seen = follower.next()?;
+    }
+}
+
+/// A decision for people; `None` for one that says nothing by itself.
+fn line(store: &Store, decision: &Decision) -> Result<Option<String>, StageError> {
+    let at = decision.at();
+    Ok(match decision {
+        Decision::Open { .. } => None,
+        Decision::Ended { why, .. } => Some(match why {
+            Ending::Finished => format!("{}: finished with round {}", at.run, at.round),
+            Ending::Stopped => format!("{}: stopped in round {}, attempt {}", at.run, at.round, at.attempt),
+            Ending::Failed { step, missing } => {
+                let who: Vec<String> = missing.iter().map(|(who, why)| format!("\n  {who}: {why}")).collect();
+                format!(
+                    "{}: round {} failed in its attempt {}, at {step}{}",
+                    at.run,
+                    at.round,
+                    at.attempt,
+                    who.concat()
+                )
+            }
+        }),
+        Decision::Closed { phase, .. } => {
+            let Some((closed, _)) = store.get_json::<Closed>(&names::closed_object(at, *phase))? else {
+                return Ok(None);
+            };
+            let mut line = format!(
+                "{} round {}: {} by {} of {}",
+                at.run,
+                at.round,
+                steps(store, at, *phase)?,
+                closed.members.len(),
+                closed.members.len() + closed.missing.len()
+            );
+            for (who, why) in &closed.missing {
+                let _ = write!(line, "\n  without {who}: {why}");
+            }
+            Some(line)
+        }
+    })
+}
+
+/// The steps of a phase.
+fn steps(store: &Store, at: &Attempt, phase: u32) -> Result<String, StageError> {
+    let run = store.get_json::<ResolvedRun>(&names::run_object(&at.run))?;
+    let phases = run.map(|(run, _)| phases(&run.pipeline, at.round));
+    let steps = phases.and_then(|phases| Some(phases.get(phase as usize)?.steps.join(", ")));
+    Ok(steps.unwrap_or_else(|| format!("phase {phase}")))
+}
+
+/// Ends a run in the attempt that it is in; says where.
+pub(crate) fn stop(config: &Config, run: &str) -> Result<String, StageError> {
+    let store = config.store()?;
+    let mut follower = Follower::new(config, run)?;
+    let mut present: Option<Attempt> = None;
+    let mut ended = false;
+    for decision in follower.next()? {
+        let at = decision.at();
+        if present.as_ref().is_none_or(|present| present.at() <= at.at()) {
+            ended = matches!(decision, Decision::Ended { .. });
+            present = Some(at.clone());
+        }
+    }
+    let Some(at) = present else {
+        return Err(StageError::Stop(format!(
+            "nothing is known of a run '{run}': `fedstill submit` names the runs that it starts"
+        )));
+    };
+    if ended {
+        return Ok(format!("{at} has ended already\n"));
+    }
+    // It may have a plan for the next round, whose first decision is under way: then that one is meant.
+    let next = Attempt {
+        round: at.round + 1,
+        attempt: 0,
+        ..at.clone()
+    };
+    let planned = store.get_json::<Plan>(&names::plan_object(&next))?.is_some();
+    let at = if planned { next } else { at };
+    let learner = Tensors::new(Registry::default(), []);
+    let context = Context::new(follower.log, store, Arc::new(learner));
+    fedstill_stages::advance::stop(&context, at.clone())?;
+    Ok(format!(
+        "{at} is stopped; `fedstill submit` goes on with the next attempt\n"
+    ))
+}

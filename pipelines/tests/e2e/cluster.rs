@@ -1,0 +1,187 @@
+//! The same runs on Apache Kafka, by workers that are processes of their own.
+
+use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
+use fedstill_test_servers::kafka::{Cluster, Options};
+use fedstill_test_servers::{free_port, skip};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// A deployment: a cluster, a store in a folder, and workers.
+struct Deployment {
+    cluster: Cluster,
+    store: PathBuf,
+    workers: Vec<Child>,
+}
+
+impl Deployment {
+    fn start(what: &str, folder: &Path) -> Option<Self> {
+        let one = Options {
+            brokers: 1,
+            secured: false,
+        };
+        match Cluster::start(one) {
+            Ok(cluster) => Some(Self {
+                cluster,
+                store: folder.join("deployed"),
+                workers: Vec::new(),
+            }),
+            Err(missing) => {
+                skip(what, &missing);
+                None
+            }
+        }
+    }
+
+    /// The command, told by its environment where the deployment is.
+    fn command(&self) -> Command {
+        let mut command = fedstill();
+        command
+            .env("FEDSTILL_LOG_BROKERS", self.cluster.bootstrap())
+            .env("FEDSTILL_LOG_PARTITIONS", "4")
+            .env("FEDSTILL_STORE_URL", format!("file://{}", self.store.display()))
+            .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
+            .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300");
+        command
+    }
+
+    fn work(&mut self, more: &[&str]) {
+        let mut command = self.command();
+        command.arg("worker").args(more).stderr(Stdio::null());
+        self.workers.push(command.spawn().unwrap());
+    }
+
+    fn does(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    /// What a run left behind, under the names that a run on one machine has.
+    fn bits(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut bits = BTreeMap::new();
+        let mut take = |folder: PathBuf, prefix: String| {
+            for (name, bytes) in files(&folder) {
+                let file = name.rsplit('/').next().unwrap_or_default();
+                let marks = ["closed-", "plan-"].iter().any(|mark| file.starts_with(mark));
+                if !marks && !file.contains('#') && !name.contains("/archive/") {
+                    bits.insert(format!("{prefix}/{name}"), bytes);
+                }
+            }
+        };
+        take(self.store.join("store").join(run), format!("store/{run}"));
+        for slot in 0..3 {
+            let own = self.store.join("parties").join(slot.to_string());
+            take(own, format!("parties/{slot}"));
+        }
+        for table in ["metrics", "consensus"] {
+            let of_run = self.store.join("results").join(table).join(format!("run={run}"));
+            take(of_run, table.to_owned());
+        }
+        bits
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", said(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const DEADLINE: (&str, &str) = ("[parties]", "[close]\nquorum = 1.0\ndeadline = \"5m\"\n[parties]");
+
+#[test]
+fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[DEADLINE]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let expected = bits(&out, "tiny-fedmd-0");
+    for workers in [
+        &[&["--jobs", "2"][..]][..],
+        &[&["--jobs", "1"], &["--stages", "plan,advance,join"], &[]],
+    ] {
+        let own = tempfile::tempdir().unwrap();
+        let Some(mut deployment) = Deployment::start("runs on Apache Kafka", own.path()) else {
+            return;
+        };
+        good(&deployment.does(&["topics", "create"]));
+        // The same command mends and extends: there is nothing to do.
+        assert!(good(&deployment.does(&["topics", "create"])).contains("fedstill.logits"));
+        for worker in workers {
+            deployment.work(worker);
+        }
+        let file = file.to_str().unwrap();
+        assert!(good(&deployment.does(&["submit", file])).contains("tiny-fedmd-0 goes on with round 0"));
+        let watched = good(&deployment.does(&["watch", "tiny-fedmd-0"]));
+        assert!(
+            watched.contains("round 2: digest, revisit, evaluate by 3 of 3"),
+            "{watched}"
+        );
+        assert_same(
+            &expected,
+            &deployment.bits("tiny-fedmd-0"),
+            &format!("{} workers", workers.len()),
+        );
+        assert!(good(&deployment.does(&["submit", file])).contains("tiny-fedmd-0 is finished"));
+    }
+}
+
+#[test]
+fn a_worker_says_whether_it_is_well_and_stops_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut deployment) = Deployment::start("the health of workers", folder.path()) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    let address = format!("127.0.0.1:{}", free_port());
+    deployment.work(&["--health", &address]);
+    let ask = |path: &str| {
+        let mut connection = TcpStream::connect(&address).ok()?;
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text).ok()?;
+        Some(text)
+    };
+    let ready = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        ask("/readyz").is_some_and(|text| text.starts_with("HTTP/1.1 200"))
+    });
+    assert!(ready, "{:?}", ask("/readyz"));
+    assert!(ask("/healthz").unwrap().ends_with("alive\n"));
+    assert!(ask("/").unwrap().starts_with("HTTP/1.1 404"));
+    let worker = &mut deployment.workers[0];
+    let asked = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    assert!(worker.wait().unwrap().success(), "it ends by itself");
+}
+
+#[test]
+fn what_a_deployment_lacks_is_said_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let complaint = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = complaint(fedstill().args(["topics", "create"]));
+    assert!(said.contains("FEDSTILL_LOG_BROKERS"), "{said}");
+    let said = complaint(fedstill().arg("submit").arg(&file));
+    assert!(said.contains("[close] with deadline"), "{said}");
+    let said = complaint(fedstill().args(["worker", "--stages", "trian"]));
+    assert!(said.contains("no stage 'trian'") && said.contains("train"), "{said}");
+    let config = folder.path().join("cluster.toml");
+    std::fs::write(&config, "[log]\nbrokrs = \"x:1\"\n").unwrap();
+    let said = complaint(fedstill().args(["watch", "x", "--config"]).arg(&config));
+    assert!(said.contains("did you mean 'brokers'"), "{said}");
+}

@@ -1,0 +1,236 @@
+//! One place for objects: a folder, a bucket, memory.
+//!
+//! In: a folder or a URL. Out: objects by path. Calls block: a folder is read and written on the calling thread, buckets
+//! on a runtime of the backend's own, whatever thread asks.
+
+use super::StoreError;
+use bytes::Bytes;
+use futures::executor::block_on;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{Error, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions, PutPayload};
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where objects lie.
+#[derive(Clone)]
+pub(super) struct Backend {
+    objects: Arc<dyn ObjectStore>,
+    /// Before every path.
+    prefix: ObjectPath,
+    /// How people name it: a folder, a URL.
+    shown: String,
+    runtime: Runtime,
+}
+
+/// What runs a backend's futures.
+#[derive(Clone)]
+enum Runtime {
+    /// The calling thread: nothing waits for a network.
+    Calling,
+    #[cfg(feature = "cloud")]
+    Own(Arc<tokio::runtime::Runtime>),
+}
+
+impl Backend {
+    /// A folder, which is made where it is not there; written with fsync.
+    pub(super) fn folder(folder: &Path) -> Result<Self, StoreError> {
+        let shown = folder.display().to_string();
+        std::fs::create_dir_all(folder).map_err(|error| from_io(shown.clone(), &error))?;
+        let store =
+            LocalFileSystem::new_with_prefix(folder).map_err(|error| from_object_store(shown.clone(), &error))?;
+        Ok(Self::over(Arc::new(store.with_fsync(true)), &shown))
+    }
+
+    /// Given objects.
+    pub(super) fn over(objects: Arc<dyn ObjectStore>, shown: &str) -> Self {
+        Self {
+            objects,
+            prefix: ObjectPath::default(),
+            shown: shown.to_owned(),
+            runtime: Runtime::Calling,
+        }
+    }
+
+    /// What a URL names.
+    pub(super) fn open(text: &str) -> Result<Self, StoreError> {
+        let unusable = |reason: String| StoreError::Unusable {
+            path: text.to_owned(),
+            reason,
+        };
+        let example = "write a URL, as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder";
+        let url = url::Url::parse(text).map_err(|error| unusable(format!("{error}: {example}")))?;
+        let (scheme, prefix) =
+            ObjectStoreScheme::parse(&url).map_err(|error| unusable(format!("{error}: {example}")))?;
+        if scheme == ObjectStoreScheme::Local {
+            let folder = url.to_file_path().map_err(|()| unusable(example.to_owned()))?;
+            return Self::folder(&folder);
+        }
+        let (objects, runtime) = cloud::open(&scheme, text).map_err(unusable)?;
+        Ok(Self {
+            objects,
+            prefix,
+            shown: text.trim_end_matches('/').to_owned(),
+            runtime,
+        })
+    }
+
+    /// The same, below a path.
+    pub(super) fn below(&self, path: &str) -> Self {
+        Self {
+            prefix: self.at(path),
+            shown: self.shown(path),
+            ..self.clone()
+        }
+    }
+
+    /// An object, as people find it.
+    pub(super) fn shown(&self, path: &str) -> String {
+        format!("{}/{path}", self.shown)
+    }
+
+    fn at(&self, path: &str) -> ObjectPath {
+        if self.prefix.as_ref().is_empty() {
+            return ObjectPath::from(path);
+        }
+        ObjectPath::from(format!("{}/{path}", self.prefix))
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        match &self.runtime {
+            Runtime::Calling => block_on(future),
+            #[cfg(feature = "cloud")]
+            Runtime::Own(runtime) => runtime.block_on(future),
+        }
+    }
+
+    pub(super) fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let read = async { (*self.objects).get(&self.at(path)).await?.bytes().await };
+        match self.block_on(read) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(from_object_store(self.shown(path), &error)),
+        }
+    }
+
+    pub(super) fn has(&self, path: &str) -> Result<bool, StoreError> {
+        match self.block_on((*self.objects).head(&self.at(path))) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(from_object_store(self.shown(path), &error)),
+        }
+    }
+
+    /// Whether the object was written: `false` if it must be new and is not.
+    pub(super) fn write(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<bool, StoreError> {
+        let (options, payload) = (PutOptions::from(mode), PutPayload::from_bytes(bytes));
+        match self.block_on((*self.objects).put_opts(&self.at(path), payload, options)) {
+            Ok(_) => Ok(true),
+            Err(Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(from_object_store(self.shown(path), &error)),
+        }
+    }
+}
+
+#[cfg(feature = "cloud")]
+mod cloud {
+    use super::Runtime;
+    use object_store::aws::AmazonS3Builder;
+    use object_store::azure::MicrosoftAzureBuilder;
+    use object_store::gcp::GoogleCloudStorageBuilder;
+    use object_store::{ObjectStore, ObjectStoreScheme, RetryConfig};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// How long a call is tried before the task is put off.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    pub(super) fn open(scheme: &ObjectStoreScheme, url: &str) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
+        let retry = RetryConfig {
+            retry_timeout: PATIENCE,
+            ..RetryConfig::default()
+        };
+        // One provider a process; who was first does not matter.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let built = match scheme {
+            ObjectStoreScheme::AmazonS3 => AmazonS3Builder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            ObjectStoreScheme::GoogleCloudStorage => GoogleCloudStorageBuilder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            ObjectStoreScheme::MicrosoftAzure => MicrosoftAzureBuilder::from_env()
+                .with_url(url)
+                .with_retry(retry)
+                .build()
+                .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
+            _ => return Err("choose s3, gs, az or file".to_owned()),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("store")
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok((
+            built.map_err(|error| error.to_string())?,
+            Runtime::Own(Arc::new(runtime)),
+        ))
+    }
+}
+
+#[cfg(not(feature = "cloud"))]
+mod cloud {
+    use super::Runtime;
+    use object_store::{ObjectStore, ObjectStoreScheme};
+    use std::sync::Arc;
+
+    pub(super) fn open(_: &ObjectStoreScheme, _: &str) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
+        Err("this build reaches folders only: build with --features cloud, or use the image".to_owned())
+    }
+}
+
+fn from_object_store(path: String, error: &Error) -> StoreError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return from_io(path, io);
+        }
+        source = cause.source();
+    }
+    let reason = error.to_string();
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StoreError::Unusable {
+            path,
+            reason: format!("{reason}: check the credentials in the environment and their rights"),
+        },
+        _ => StoreError::Unavailable { path, reason },
+    }
+}
+
+fn from_io(path: String, error: &io::Error) -> StoreError {
+    let fix = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full: free some space and run again; nothing is lost"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "it cannot be written: change its permissions, or choose another folder with --out"
+        }
+        _ => {
+            return StoreError::Unavailable {
+                path,
+                reason: error.to_string(),
+            };
+        }
+    };
+    StoreError::Unusable {
+        path,
+        reason: fix.to_owned(),
+    }
+}

@@ -1,0 +1,109 @@
+use super::*;
+
+fn stores() -> Vec<(Store, Option<tempfile::TempDir>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Store::local(folder.path(), &folder.path().join("results"), 2).unwrap();
+    vec![(Store::in_memory(2), None), (local, Some(folder))]
+}
+
+#[test]
+fn the_first_writer_of_a_create_once_object_wins() {
+    for (store, _folder) in stores() {
+        assert_eq!(store.get("r/run.json").unwrap(), None);
+        assert_eq!(store.create("r/run.json", "one".into()).unwrap(), Created::New);
+        assert_eq!(
+            store.create("r/run.json", "two".into()).unwrap(),
+            Created::Exists("one".into())
+        );
+        assert_eq!(store.get("r/run.json").unwrap().unwrap(), "one");
+    }
+}
+
+#[test]
+fn one_of_many_concurrent_writers_wins_and_all_learn_its_bytes() {
+    for (store, _folder) in stores() {
+        let wins = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..16)
+                .map(|i| {
+                    let store = &store;
+                    scope.spawn(move || store.create("r/x", format!("{i}").into()).unwrap())
+                })
+                .collect();
+            writers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
+        });
+        let there = store.get("r/x").unwrap().unwrap();
+        assert_eq!(wins.iter().filter(|w| **w == Created::New).count(), 1);
+        assert_eq!(
+            wins.iter().filter(|w| **w == Created::Exists(there.clone())).count(),
+            15
+        );
+    }
+}
+
+#[test]
+fn a_part_is_kept_at_its_place_and_checked_when_read() {
+    for (store, folder) in stores() {
+        let part = store.put_part("r", Place::Party(1), "weights".into()).unwrap();
+        assert_eq!(store.put_part("r", Place::Party(1), "weights".into()).unwrap(), part);
+        assert_eq!(store.get_part("r", &part).unwrap(), "weights");
+        let elsewhere = Part {
+            place: Place::Party(0),
+            ..part
+        };
+        assert!(matches!(
+            store.get_part("r", &elsewhere),
+            Err(StoreError::Missing { .. })
+        ));
+        assert!(matches!(
+            store.put_part("r", Place::Party(9), "x".into()),
+            Err(StoreError::Missing { .. })
+        ));
+        if let Some(folder) = folder {
+            let file = folder.path().join("parties/1").join(names::part_object("r", &part));
+            std::fs::write(file, "weighty").unwrap();
+            assert!(matches!(store.get_part("r", &part), Err(StoreError::Damaged { .. })));
+            store.put_part("r", Place::Party(1), "weights".into()).unwrap();
+            assert_eq!(store.get_part("r", &part).unwrap(), "weights");
+        }
+    }
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_refused_and_damage_is_named_with_its_file() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Object {
+        version: u32,
+        new: Option<bool>,
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
+    let newer = Object {
+        version: VERSION + 1,
+        new: Some(true),
+    };
+    store.create_json("r/newer.json", newer).unwrap();
+    let error = store.get_json::<Object>("r/newer.json").unwrap_err();
+    assert!(matches!(error, StoreError::Unusable { .. }) && error.to_string().contains("newer release"));
+    store.create("r/cut.json", "{\"version\": 1".into()).unwrap();
+    let error = store.get_json::<Object>("r/cut.json").unwrap_err().to_string();
+    let file = folder.path().join("store/r/cut.json");
+    assert!(
+        error.contains(&file.display().to_string()) && error.contains("restore"),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_with_equals_signs_are_kept_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
+    store
+        .put_result_file(&names::result_file("metrics", "a-fedmd-0", 3), "x".into())
+        .unwrap();
+    assert!(
+        folder
+            .path()
+            .join("results/metrics/run=a-fedmd-0/round=3/part-0.parquet")
+            .is_file()
+    );
+}
