@@ -116,12 +116,13 @@ impl Store {
     }
 
     /// The stores of a deployment: `store`, `results` and `parties/<slot>` below one URL (`s3://bucket/prefix`, `gs://`,
-    /// `az://`, `file://`). Credentials come from the environment, as each provider's own tools read them.
+    /// `az://`, `file://`). Credentials and endpoints are in the environment, under the
+    /// names that each provider's own tools read: `AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_KEY`.
     ///
     /// # Errors
     /// A URL that names no store, or one that this build does not reach.
-    pub fn deployed(url: &str) -> Result<Self, StoreError> {
-        let root = Backend::open(url)?;
+    pub fn deployed(url: &str, environment: &[(String, String)]) -> Result<Self, StoreError> {
+        let root = Backend::open(url, environment)?;
         Ok(Self {
             shared: root.below("store"),
             results: root.below("results"),

@@ -9,8 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The log and the store of a deployment, as they are named.
-#[derive(Clone, Debug)]
-pub(crate) struct Config(pub(crate) Deployment);
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) deployment: Deployment,
+    /// Secrets are among it.
+    environment: Vec<(String, String)>,
+}
 
 impl Config {
     /// What a file says, if there is one, with what the environment says.
@@ -36,12 +40,16 @@ impl Config {
     /// A variable of the environment that cannot be used.
     pub(crate) fn over(deployment: Deployment) -> Result<Self, String> {
         // What is no text cannot be meant.
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        deployment
-            .with_environment(variables)
-            .map(Self)
-            .map_err(|error| error.to_string())
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let deployment = deployment
+            .with_environment(environment.iter().cloned())
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            deployment,
+            environment,
+        })
     }
 
     /// The log.
@@ -49,7 +57,7 @@ impl Config {
     /// # Errors
     /// No brokers, or properties that librdkafka refuses.
     pub(crate) fn log(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn Log>, StageError> {
-        let log = &self.0.log;
+        let log = &self.deployment.log;
         let brokers = log.brokers.as_ref().ok_or_else(|| {
             StageError::Stop(
                 "no Kafka brokers are named: write [log] brokers = \"host:9092\" into the file of --config, or set \
@@ -69,14 +77,14 @@ impl Config {
     /// # Errors
     /// No URL, a store that does not answer, or one that overwrites what must be created once.
     pub(crate) fn store(&self) -> Result<Store, StageError> {
-        let url = self.0.store.as_ref().ok_or_else(|| {
+        let url = self.deployment.store.as_ref().ok_or_else(|| {
             StageError::Stop(
                 "no store is named: write [store] url = \"s3://bucket/prefix\" into the file of --config, or set \
                  FEDSTILL_STORE_URL"
                     .to_owned(),
             )
         })?;
-        let store = Store::deployed(url)?;
+        let store = Store::deployed(url, &self.environment)?;
         store.check_create_once()?;
         Ok(store)
     }

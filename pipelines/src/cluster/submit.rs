@@ -69,7 +69,7 @@ fn check_deadline(config: &Config, resolved: &Resolved) -> Result<(), StageError
                 .to_owned(),
         ));
     };
-    let retention = config.0.log.retention;
+    let retention = config.deployment.log.retention;
     if deadline > retention / 2 {
         return Err(StageError::Stop(format!(
             "the deadline of {} s is over half of the topics' retention of {} s: records could be gone before a phase \

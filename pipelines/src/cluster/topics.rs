@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Makes the topics, and says which there are.
 pub(crate) fn create(config: &Config) -> Result<String, StageError> {
     let log = config.log(Arc::new(SystemClock::new()))?;
-    make_topics(&*log, config.0.log.partitions)?;
+    make_topics(&*log, config.deployment.log.partitions)?;
     let lines = names::topics().into_iter().map(|topic| {
         let partitions = log.partitions(topic)?;
         Ok(format!("{topic:<20} {partitions:>4}\n"))

@@ -2,6 +2,7 @@
 
 use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
 use fedstill_test_servers::kafka::{Cluster, Options};
+use fedstill_test_servers::s3::S3;
 use fedstill_test_servers::{free_port, skip};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -10,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-/// A deployment: a cluster, a store in a folder, and workers.
+/// A deployment: a cluster, a store in a folder or on an S3 server, and workers.
 struct Deployment {
     cluster: Cluster,
     store: PathBuf,
+    s3: Option<S3>,
     workers: Vec<Child>,
 }
 
@@ -27,6 +29,7 @@ impl Deployment {
             Ok(cluster) => Some(Self {
                 cluster,
                 store: folder.join("deployed"),
+                s3: None,
                 workers: Vec::new(),
             }),
             Err(missing) => {
@@ -42,10 +45,18 @@ impl Deployment {
         command
             .env("FEDSTILL_LOG_BROKERS", self.cluster.bootstrap())
             .env("FEDSTILL_LOG_PARTITIONS", "4")
-            .env("FEDSTILL_STORE_URL", format!("file://{}", self.store.display()))
+            .env("FEDSTILL_STORE_URL", self.url())
+            .envs(self.s3.iter().flat_map(S3::environment))
             .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
             .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300");
         command
+    }
+
+    fn url(&self) -> String {
+        match &self.s3 {
+            None => format!("file://{}", self.store.display()),
+            Some(_) => format!("s3://{}/deployed", S3::BUCKET),
+        }
     }
 
     fn work(&mut self, more: &[&str]) {
@@ -60,6 +71,9 @@ impl Deployment {
 
     /// What a run left behind, under the names that a run on one machine has.
     fn bits(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+        if let Some(server) = &self.s3 {
+            server.download("deployed", &self.store);
+        }
         let mut bits = BTreeMap::new();
         let mut take = |folder: PathBuf, prefix: String| {
             for (name, bytes) in files(&folder) {
@@ -106,14 +120,19 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
     let out = folder.path().join("runs");
     finish(&file, &out, &[]);
     let expected = bits(&out, "tiny-fedmd-0");
-    for workers in [
-        &[&["--jobs", "2"][..]][..],
-        &[&["--jobs", "1"], &["--stages", "plan,advance,join"], &[]],
-    ] {
+    let one: &[&[&str]] = &[&["--jobs", "2"]];
+    let three: &[&[&str]] = &[&["--jobs", "1"], &["--stages", "plan,advance,join"], &[]];
+    for (workers, on_s3) in [(one, false), (three, true)] {
         let own = tempfile::tempdir().unwrap();
         let Some(mut deployment) = Deployment::start("runs on Apache Kafka", own.path()) else {
             return;
         };
+        if on_s3 && cfg!(feature = "cloud") {
+            match S3::start() {
+                Ok(server) => deployment.s3 = Some(server),
+                Err(missing) => return skip("runs on S3", &missing),
+            }
+        }
         good(&deployment.does(&["topics", "create"]));
         // The same command mends and extends: there is nothing to do.
         assert!(good(&deployment.does(&["topics", "create"])).contains("fedstill.logits"));

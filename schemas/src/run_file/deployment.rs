@@ -164,7 +164,7 @@ fn log(value: &Value<'_>) -> Option<LogSettings> {
                 value.refuse(
                     format!("'{}' is no duration: {why}", value.path()),
                     "write retention = \"14d\"",
-                )
+                );
             })
             .ok()
     });

@@ -171,7 +171,7 @@ impl World {
 
     /// Every record of a topic.
     pub(super) fn records(&self, topic: &str) -> Vec<Record> {
-        (0..self.scenario.partitions)
+        (0..self.log.partitions(topic).unwrap())
             .flat_map(|partition| self.log.read(topic, partition, 0).unwrap().next(usize::MAX).unwrap())
             .collect()
     }

@@ -224,7 +224,7 @@ impl World {
     fn repeat_a_record(&self) {
         let topics = names::topics();
         let topic = topics[self.below(topics.len())];
-        let partition = self.below(self.scenario.partitions as usize) as u32;
+        let partition = self.below(self.log.partitions(topic).unwrap() as usize) as u32;
         let end = self.log.offsets(topic, partition).unwrap().end;
         if end == 0 || topic == names::DEAD {
             return;

@@ -166,7 +166,7 @@ impl World {
 
     /// Compacts the decisions up to their present end, for those who read them from the beginning.
     pub(super) fn compact(&self) {
-        for partition in 0..self.scenario.partitions {
+        for partition in 0..self.log.partitions(names::DECISIONS).unwrap() {
             let end = self.log.offsets(names::DECISIONS, partition).unwrap().end;
             self.compacted.lock().insert(partition, end);
         }

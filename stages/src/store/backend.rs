@@ -54,8 +54,8 @@ impl Backend {
         }
     }
 
-    /// What a URL names.
-    pub(super) fn open(text: &str) -> Result<Self, StoreError> {
+    /// What a URL names, reached with what the environment says of credentials and endpoints.
+    pub(super) fn open(text: &str, environment: &[(String, String)]) -> Result<Self, StoreError> {
         let unusable = |reason: String| StoreError::Unusable {
             path: text.to_owned(),
             reason,
@@ -68,7 +68,7 @@ impl Backend {
             let folder = url.to_file_path().map_err(|()| unusable(example.to_owned()))?;
             return Self::folder(&folder);
         }
-        let (objects, runtime) = cloud::open(&scheme, text).map_err(unusable)?;
+        let (objects, runtime) = cloud::open(&scheme, text, environment).map_err(unusable)?;
         Ok(Self {
             objects,
             prefix,
@@ -141,13 +141,24 @@ mod cloud {
     use object_store::azure::MicrosoftAzureBuilder;
     use object_store::gcp::GoogleCloudStorageBuilder;
     use object_store::{ObjectStore, ObjectStoreScheme, RetryConfig};
+    use std::str::FromStr;
     use std::sync::Arc;
     use std::time::Duration;
 
     /// How long a call is tried before the task is put off.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    pub(super) fn open(scheme: &ObjectStoreScheme, url: &str) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
+    /// The variables of a provider, as its builder's keys.
+    fn of<K: FromStr>(environment: &[(String, String)], prefix: &str) -> impl Iterator<Item = (K, String)> {
+        let own = environment.iter().filter(move |(name, _)| name.starts_with(prefix));
+        own.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value.clone())))
+    }
+
+    pub(super) fn open(
+        scheme: &ObjectStoreScheme,
+        url: &str,
+        environment: &[(String, String)],
+    ) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
         let retry = RetryConfig {
             retry_timeout: PATIENCE,
             ..RetryConfig::default()
@@ -155,17 +166,26 @@ mod cloud {
         // One provider a process; who was first does not matter.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let built = match scheme {
-            ObjectStoreScheme::AmazonS3 => AmazonS3Builder::from_env()
+            ObjectStoreScheme::AmazonS3 => of(environment, "AWS_")
+                .fold(AmazonS3Builder::new(), |builder, (key, value)| {
+                    builder.with_config(key, value)
+                })
                 .with_url(url)
                 .with_retry(retry)
                 .build()
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            ObjectStoreScheme::GoogleCloudStorage => GoogleCloudStorageBuilder::from_env()
+            ObjectStoreScheme::GoogleCloudStorage => of(environment, "GOOGLE_")
+                .fold(GoogleCloudStorageBuilder::new(), |builder, (key, value)| {
+                    builder.with_config(key, value)
+                })
                 .with_url(url)
                 .with_retry(retry)
                 .build()
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>),
-            ObjectStoreScheme::MicrosoftAzure => MicrosoftAzureBuilder::from_env()
+            ObjectStoreScheme::MicrosoftAzure => of(environment, "AZURE_")
+                .fold(MicrosoftAzureBuilder::new(), |builder, (key, value)| {
+                    builder.with_config(key, value)
+                })
                 .with_url(url)
                 .with_retry(retry)
                 .build()
@@ -191,7 +211,11 @@ mod cloud {
     use object_store::{ObjectStore, ObjectStoreScheme};
     use std::sync::Arc;
 
-    pub(super) fn open(_: &ObjectStoreScheme, _: &str) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
+    pub(super) fn open(
+        _: &ObjectStoreScheme,
+        _: &str,
+        _: &[(String, String)],
+    ) -> Result<(Arc<dyn ObjectStore>, Runtime), String> {
         Err("this build reaches folders only: build with --features cloud, or use the image".to_owned())
     }
 }

@@ -1,5 +1,21 @@
 use super::*;
 
+/// A deployment's stores on an S3 server, where one can run.
+#[cfg(feature = "cloud")]
+fn on_s3() -> Option<(Store, fedstill_test_servers::s3::S3)> {
+    use fedstill_test_servers::s3::S3;
+    match S3::start() {
+        Ok(server) => {
+            let url = format!("s3://{}/deep/prefix", S3::BUCKET);
+            Some((Store::deployed(&url, &server.environment()).unwrap(), server))
+        }
+        Err(missing) => {
+            fedstill_test_servers::skip("stores on S3", &missing);
+            None
+        }
+    }
+}
+
 fn stores() -> Vec<(Store, Option<tempfile::TempDir>)> {
     let folder = tempfile::tempdir().unwrap();
     let local = Store::local(folder.path(), &folder.path().join("results"), 2).unwrap();
@@ -9,35 +25,40 @@ fn stores() -> Vec<(Store, Option<tempfile::TempDir>)> {
 #[test]
 fn the_first_writer_of_a_create_once_object_wins() {
     for (store, _folder) in stores() {
-        assert_eq!(store.get("r/run.json").unwrap(), None);
-        assert_eq!(store.create("r/run.json", "one".into()).unwrap(), Created::New);
-        assert_eq!(
-            store.create("r/run.json", "two".into()).unwrap(),
-            Created::Exists("one".into())
-        );
-        assert_eq!(store.get("r/run.json").unwrap().unwrap(), "one");
+        the_first_writer_wins(&store);
     }
+}
+
+fn the_first_writer_wins(store: &Store) {
+    assert_eq!(store.get("r/run.json").unwrap(), None);
+    assert_eq!(store.create("r/run.json", "one".into()).unwrap(), Created::New);
+    assert_eq!(
+        store.create("r/run.json", "two".into()).unwrap(),
+        Created::Exists("one".into())
+    );
+    assert_eq!(store.get("r/run.json").unwrap().unwrap(), "one");
 }
 
 #[test]
 fn one_of_many_concurrent_writers_wins_and_all_learn_its_bytes() {
     for (store, _folder) in stores() {
-        let wins = std::thread::scope(|scope| {
-            let writers: Vec<_> = (0..16)
-                .map(|i| {
-                    let store = &store;
-                    scope.spawn(move || store.create("r/x", format!("{i}").into()).unwrap())
-                })
-                .collect();
-            writers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
-        });
-        let there = store.get("r/x").unwrap().unwrap();
-        assert_eq!(wins.iter().filter(|w| **w == Created::New).count(), 1);
-        assert_eq!(
-            wins.iter().filter(|w| **w == Created::Exists(there.clone())).count(),
-            15
-        );
+        one_of_many_wins(&store);
     }
+}
+
+fn one_of_many_wins(store: &Store) {
+    let wins = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..16)
+            .map(|i| scope.spawn(move || store.create("r/x", format!("{i}").into()).unwrap()))
+            .collect();
+        writers.into_iter().map(|w| w.join().unwrap()).collect::<Vec<_>>()
+    });
+    let there = store.get("r/x").unwrap().unwrap();
+    assert_eq!(wins.iter().filter(|w| **w == Created::New).count(), 1);
+    assert_eq!(
+        wins.iter().filter(|w| **w == Created::Exists(there.clone())).count(),
+        15
+    );
 }
 
 #[test]
@@ -105,5 +126,51 @@ fn names_with_equals_signs_are_kept_as_they_are() {
             .path()
             .join("results/metrics/run=a-fedmd-0/round=3/part-0.parquet")
             .is_file()
+    );
+}
+
+#[cfg(feature = "cloud")]
+#[test]
+fn a_bucket_keeps_what_a_folder_keeps() {
+    let Some((store, _server)) = on_s3() else { return };
+    store.check_create_once().unwrap();
+    the_first_writer_wins(&store);
+    one_of_many_wins(&store);
+    let part = store.put_part("r", Place::Party(7), "weights".into()).unwrap();
+    assert_eq!(store.put_part("r", Place::Party(7), "weights".into()).unwrap(), part);
+    assert_eq!(store.get_part("r", &part).unwrap(), "weights");
+    let elsewhere = Part {
+        place: Place::Party(8),
+        ..part
+    };
+    assert!(matches!(
+        store.get_part("r", &elsewhere),
+        Err(StoreError::Missing { .. })
+    ));
+    let set = Digest::of(b"set");
+    assert_eq!(store.get_data(set).unwrap(), None);
+    store.put_data(set, true, "rows".into()).unwrap();
+    assert_eq!(store.get_data(set).unwrap().unwrap(), "rows");
+    assert!(
+        store.get(&names::data_object(set)).unwrap().is_none(),
+        "private rows are not in the shared store"
+    );
+    store
+        .put_result_file("metrics/run=r/round=0/part-0.parquet", "x".into())
+        .unwrap();
+    assert!(store.has_result_file("metrics/run=r/round=0/part-0.parquet").unwrap());
+}
+
+#[cfg(feature = "cloud")]
+#[test]
+fn a_bucket_that_is_away_is_named_and_tried_again() {
+    let Some((store, server)) = on_s3() else { return };
+    store.create("r/run.json", "one".into()).unwrap();
+    drop(server);
+    let error = store.get("r/run.json").unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(
+        error.to_string().contains("s3://fedstill/deep/prefix/store/r/run.json"),
+        "{error}"
     );
 }

@@ -6,6 +6,7 @@
 
 pub mod kafka;
 mod process;
+pub mod s3;
 
 pub use process::free_port;
 
