@@ -1,117 +1,13 @@
 //! The same runs on Apache Kafka, by workers that are processes of their own.
 
-use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
-use fedstill_test_servers::kafka::{Cluster, Options};
+use crate::deployment::{DEADLINE, Deployment, good};
+use crate::federation::{assert_same, bits, fedstill, finish, write};
 use fedstill_test_servers::s3::S3;
 use fedstill_test_servers::{free_port, skip};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::time::Duration;
-
-/// A deployment: a cluster, a store in a folder or on an S3 server, and workers.
-struct Deployment {
-    cluster: Cluster,
-    store: PathBuf,
-    s3: Option<S3>,
-    workers: Vec<Child>,
-}
-
-impl Deployment {
-    fn start(what: &str, folder: &Path) -> Option<Self> {
-        let one = Options {
-            brokers: 1,
-            secured: false,
-        };
-        match Cluster::start(one) {
-            Ok(cluster) => Some(Self {
-                cluster,
-                store: folder.join("deployed"),
-                s3: None,
-                workers: Vec::new(),
-            }),
-            Err(missing) => {
-                skip(what, &missing);
-                None
-            }
-        }
-    }
-
-    /// The command, told by its environment where the deployment is.
-    fn command(&self) -> Command {
-        let mut command = fedstill();
-        command
-            .env("FEDSTILL_LOG_BROKERS", self.cluster.bootstrap())
-            .env("FEDSTILL_LOG_PARTITIONS", "4")
-            .env("FEDSTILL_STORE_URL", self.url())
-            .envs(self.s3.iter().flat_map(S3::environment))
-            .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
-            .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300");
-        command
-    }
-
-    fn url(&self) -> String {
-        match &self.s3 {
-            None => format!("file://{}", self.store.display()),
-            Some(_) => format!("s3://{}/deployed", S3::BUCKET),
-        }
-    }
-
-    fn work(&mut self, more: &[&str]) {
-        let mut command = self.command();
-        command.arg("worker").args(more).stderr(Stdio::null());
-        self.workers.push(command.spawn().unwrap());
-    }
-
-    fn does(&self, arguments: &[&str]) -> Output {
-        self.command().args(arguments).output().unwrap()
-    }
-
-    /// What a run left behind, under the names that a run on one machine has.
-    fn bits(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
-        if let Some(server) = &self.s3 {
-            server.download("deployed", &self.store);
-        }
-        let mut bits = BTreeMap::new();
-        let mut take = |folder: PathBuf, prefix: String| {
-            for (name, bytes) in files(&folder) {
-                let file = name.rsplit('/').next().unwrap_or_default();
-                let marks = ["closed-", "plan-"].iter().any(|mark| file.starts_with(mark));
-                if !marks && !file.contains('#') && !name.contains("/archive/") {
-                    bits.insert(format!("{prefix}/{name}"), bytes);
-                }
-            }
-        };
-        take(self.store.join("store").join(run), format!("store/{run}"));
-        for slot in 0..3 {
-            let own = self.store.join("parties").join(slot.to_string());
-            take(own, format!("parties/{slot}"));
-        }
-        for table in ["metrics", "consensus"] {
-            let of_run = self.store.join("results").join(table).join(format!("run={run}"));
-            take(of_run, table.to_owned());
-        }
-        bits
-    }
-}
-
-impl Drop for Deployment {
-    fn drop(&mut self) {
-        for worker in &mut self.workers {
-            let _ = worker.kill();
-            let _ = worker.wait();
-        }
-    }
-}
-
-fn good(output: &Output) -> String {
-    assert!(output.status.success(), "{}", said(output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-const DEADLINE: (&str, &str) = ("[parties]", "[close]\nquorum = 1.0\ndeadline = \"5m\"\n[parties]");
 
 #[test]
 fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
@@ -124,7 +20,7 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
     let three: &[&[&str]] = &[&["--jobs", "1"], &["--stages", "plan,advance,join"], &[]];
     for (workers, on_s3) in [(one, false), (three, true)] {
         let own = tempfile::tempdir().unwrap();
-        let Some(mut deployment) = Deployment::start("runs on Apache Kafka", own.path()) else {
+        let Some(mut deployment) = Deployment::start("runs on Apache Kafka", own.path(), 1) else {
             return;
         };
         if on_s3 && cfg!(feature = "cloud") {
@@ -158,7 +54,7 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
 #[test]
 fn a_worker_says_whether_it_is_well_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(mut deployment) = Deployment::start("the health of workers", folder.path()) else {
+    let Some(mut deployment) = Deployment::start("the health of workers", folder.path(), 1) else {
         return;
     };
     good(&deployment.does(&["topics", "create"]));

@@ -3,8 +3,10 @@
 
 mod bad_files;
 mod bits;
+mod chaos;
 mod cluster;
 mod crash;
+mod deployment;
 mod federation;
 mod folders;
 mod privacy;
