@@ -104,17 +104,17 @@ impl Chaos {
                 happened.brokers += 1;
             }
             let victim = random.below(self.workers as u64) as usize;
-            let worker = &mut deployment.workers[victim];
             if every(self.sleep_every, happened.kills) {
                 // Past its session: others take over, and it wakes up as a zombie.
-                signal("STOP", worker.id());
+                let process = deployment.workers[victim].id();
+                signal("STOP", process);
                 sleep(Duration::from_secs(8));
-                signal("CONT", worker.id());
+                signal("CONT", process);
                 happened.sleeps += 1;
             } else {
-                worker.kill().unwrap();
-                worker.wait().unwrap();
-                deployment.workers.swap_remove(victim);
+                let mut dead = deployment.workers.swap_remove(victim);
+                dead.kill().unwrap();
+                dead.wait().unwrap();
                 deployment.work(&["--jobs", "1"]);
             }
             happened.kills += 1;

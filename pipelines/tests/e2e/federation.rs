@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The command under test.
+/// The command under test: the one that was built, or the one that `FEDSTILL_TEST_COMMAND` names.
 pub(crate) fn fedstill() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fedstill"));
+    let other = std::env::var_os("FEDSTILL_TEST_COMMAND");
+    let mut command = Command::new(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_fedstill").as_ref()));
     command.env_remove("FEDSTILL_CRASH").env("NO_COLOR", "1");
     command
 }
