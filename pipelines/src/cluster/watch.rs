@@ -80,14 +80,14 @@ pub(crate) fn watch(
 ) -> Result<Watched, StageError> {
     let store = config.store()?;
     let mut follower = Follower::new(config, run)?;
-    let mut seen = follower.next()?;
+    let mut seen = patiently(interrupted, || follower.next())?.unwrap_or_default();
     if seen.is_empty() {
         say(&format!("{run}: nothing has been decided yet"));
     }
     let mut last = None;
     loop {
         for decision in seen {
-            if let Some(line) = line(&store, &decision)? {
+            if let Some(Some(line)) = patiently(interrupted, || line(&store, &decision))? {
                 say(&line);
             }
             // Only what comes last tells how it stands: a run that had ended may have been taken up again.
@@ -103,8 +103,25 @@ pub(crate) fn watch(
             None if interrupted() => return Ok(Watched::Interrupted),
             None => std::thread::sleep(PAUSE),
         }
-        seen = follower.next()?;
+        seen = patiently(interrupted, || follower.next())?.unwrap_or_default();
     }
+}
+
+/// Tries until it works: a broker or the store may be away. `None` if it was interrupted first.
+fn patiently<T>(
+    interrupted: &dyn Fn() -> bool,
+    mut look: impl FnMut() -> Result<T, StageError>,
+) -> Result<Option<T>, StageError> {
+    while !interrupted() {
+        match look() {
+            Err(StageError::Retry(reason)) => {
+                tracing::warn!(reason, "will be tried again");
+                std::thread::sleep(PAUSE);
+            }
+            looked => return looked.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 /// A decision for people; `None` for one that says nothing by itself.

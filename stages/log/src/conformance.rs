@@ -48,6 +48,7 @@ pub fn conformance(make: impl Fn() -> Box<dyn Fixture>) {
         groups::members_share_and_take_over,
         groups::a_late_commit_is_passed_over,
         groups::members_with_different_topics,
+        groups::a_reader_of_its_own_goes_on_from_its_commits,
         groups::pause_and_resume,
         groups::seek_and_position,
         groups::a_poll_waits_for_an_append,

@@ -163,6 +163,15 @@ impl Log for Embedded {
         Ok(Box::new(Member::new(inner, group.to_owned(), id)))
     }
 
+    fn assign(&self, group: &str, partitions: &[TopicPartition]) -> Result<Box<dyn Consumer>, LogError> {
+        let pids = self.inner.writer.look(|catalog| {
+            let pid = |partition: &TopicPartition| catalog.pid(&partition.topic, partition.partition);
+            partitions.iter().map(pid).collect::<Result<Vec<_>, LogError>>()
+        })?;
+        let inner = Arc::clone(&self.inner);
+        Ok(Box::new(Member::alone(inner, group.to_owned(), pids)))
+    }
+
     fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Box<dyn Reader>, LogError> {
         let pid = self.inner.writer.look(|catalog| {
             let pid = catalog.pid(topic, partition)?;

@@ -198,6 +198,14 @@ impl Log for Faulty {
         }))
     }
 
+    fn assign(&self, group: &str, partitions: &[TopicPartition]) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(FaultyConsumer {
+            inner: self.inner.assign(group, partitions)?,
+            script: Arc::clone(&self.script),
+            paused: Vec::new(),
+        }))
+    }
+
     fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Box<dyn Reader>, LogError> {
         self.inner.read(topic, partition, from)
     }

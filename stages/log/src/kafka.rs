@@ -40,7 +40,7 @@ pub use self::settings::Settings;
 use crate::clock::Clock;
 use crate::error::{Cause, LogError};
 use crate::log::{Cleanup, Consumer, Log, Reader};
-use crate::record::{Message, Offset};
+use crate::record::{Message, Offset, TopicPartition};
 
 /// How long a request to the brokers may take.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -225,6 +225,18 @@ impl Log for Kafka {
         }
         let config = self.inner.settings.member(group);
         Ok(Box::new(Member::join(&config, topics, Arc::clone(&self.inner.clock))?))
+    }
+
+    fn assign(&self, group: &str, partitions: &[TopicPartition]) -> Result<Box<dyn Consumer>, LogError> {
+        for partition in partitions {
+            self.need(&partition.topic, partition.partition)?;
+        }
+        let config = self.inner.settings.member(group);
+        Ok(Box::new(Member::alone(
+            &config,
+            partitions,
+            Arc::clone(&self.inner.clock),
+        )?))
     }
 
     fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Box<dyn Reader>, LogError> {

@@ -37,6 +37,10 @@ pub trait Log: Send + Sync + Debug {
     /// that has not committed a partition reads it from its earliest record.
     fn subscribe(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Consumer>, LogError>;
 
+    /// Reads these partitions on from a group's commits, as its only reader: nothing is shared, nothing is taken away.
+    /// The group must have no members.
+    fn assign(&self, group: &str, partitions: &[TopicPartition]) -> Result<Box<dyn Consumer>, LogError>;
+
     /// Reads one partition from an offset on, without a group. `from` may be the end, not beyond.
     fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Box<dyn Reader>, LogError>;
 

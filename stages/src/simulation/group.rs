@@ -86,6 +86,10 @@ impl Log for ProcessLog {
         Ok(Box::new(Shared(member)))
     }
 
+    fn assign(&self, group: &str, partitions: &[TopicPartition]) -> Result<Box<dyn Consumer>, LogError> {
+        self.inner.assign(group, partitions)
+    }
+
     fn read(&self, topic: &str, partition: u32, from: Offset) -> Result<Box<dyn Reader>, LogError> {
         let inner = self.inner.read(topic, partition, from)?;
         match self.world.upgrade() {

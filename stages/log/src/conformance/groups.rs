@@ -125,6 +125,42 @@ pub(super) fn members_with_different_topics(case: &Case) {
     assert!(shares[1].iter().all(|partition| *partition.topic == *other));
 }
 
+pub(super) fn a_reader_of_its_own_goes_on_from_its_commits(case: &Case) {
+    let (log, topic) = case.topic(3);
+    let other = case.name("other");
+    ensure(log.as_ref(), &other, 3);
+    let group = case.name("group");
+    append_numbers(log.as_ref(), &topic, 3, 0..4);
+    append_numbers(log.as_ref(), &other, 3, 0..4);
+    let own = [TopicPartition::new(&*topic, 1), TopicPartition::new(&*other, 1)];
+    let mut one = log.assign(&group, &own).expect("a reader");
+    let records = take(one.as_mut(), 8);
+    assert!(
+        records.iter().all(|record| record.partition == 1),
+        "its partitions only"
+    );
+    let mut assigned = one.assignment();
+    assigned.sort();
+    let mut expected = own.to_vec();
+    expected.sort();
+    assert_eq!(assigned, expected);
+    one.commit(&[(own[0].clone(), 3)]).expect("a commit");
+    drop(one);
+    let mut two = log.assign(&group, &own).expect("a reader");
+    let records = take(two.as_mut(), 5);
+    let first: Vec<u64> = records
+        .iter()
+        .filter(|r| *r.topic == *topic)
+        .map(|r| r.offset)
+        .collect();
+    assert_eq!(first, [3], "on from the commit; the other from its start");
+    append_numbers(log.as_ref(), &topic, 3, 4..5);
+    assert_eq!(values(&take(two.as_mut(), 1)), ["1:4"]);
+    log.assign(&group, &[TopicPartition::new(&*topic, 3)])
+        .map(drop)
+        .expect_err("no such partition");
+}
+
 pub(super) fn pause_and_resume(case: &Case) {
     let (log, topic) = case.topic(2);
     let mut member = join(log.as_ref(), &case.name("group"), &[&topic]);

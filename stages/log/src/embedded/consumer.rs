@@ -31,7 +31,10 @@ struct Assigned {
 pub(super) struct Member {
     inner: Arc<Inner>,
     group: String,
-    id: MemberId,
+    /// `None` for a reader that is alone.
+    id: Option<MemberId>,
+    /// What a reader that is alone has to be told once.
+    alone: Vec<Pid>,
     assigned: BTreeMap<TopicPartition, Assigned>,
     /// The partition that the last records came from: the next poll starts after it.
     last: Option<TopicPartition>,
@@ -50,14 +53,31 @@ impl Member {
         Self {
             inner,
             group,
-            id,
+            id: Some(id),
+            alone: Vec::new(),
+            assigned: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// A reader of these partitions with the commits of a group, and without its members.
+    pub(super) fn alone(inner: Arc<Inner>, group: String, pids: Vec<Pid>) -> Self {
+        Self {
+            inner,
+            group,
+            id: None,
+            alone: pids,
             assigned: BTreeMap::new(),
             last: None,
         }
     }
 
     fn change(&mut self) -> Option<Polled> {
-        let change = self.inner.change(&self.group, self.id)?;
+        let change = match self.id {
+            Some(id) => self.inner.change(&self.group, id)?,
+            None if self.alone.is_empty() => return None,
+            None => Change::Assigned(std::mem::take(&mut self.alone)),
+        };
         self.inner.writer.look(|catalog| {
             let name = |pid: &Pid| catalog.partition(*pid).name.clone();
             Some(match change {
@@ -206,7 +226,9 @@ impl Consumer for Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.inner.leave(&self.group, self.id);
+        if let Some(id) = self.id {
+            self.inner.leave(&self.group, id);
+        }
     }
 }
 

@@ -64,6 +64,47 @@ impl Member {
         })
     }
 
+    /// Reads these partitions with the commits of a group, and without its members.
+    pub(super) fn alone(
+        config: &ClientConfig,
+        partitions: &[TopicPartition],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, LogError> {
+        let start = || {
+            let consumer: BaseConsumer<Group> = config.create_with_context(Group::default())?;
+            let mut list = TopicPartitionList::new();
+            for partition in partitions {
+                list.add_partition(&partition.topic, partition.partition as i32);
+            }
+            let starts = starts(&consumer, &list)?;
+            for (partition, start) in &starts {
+                let at = KafkaOffset::Offset(*start as i64);
+                list.set_partition_offset(&partition.topic, partition.partition as i32, at)?;
+            }
+            consumer.assign(&list)?;
+            Ok((consumer, starts))
+        };
+        let (consumer, starts) = start().map_err(|error| failure("reading", &error, None))?;
+        let given: Vec<_> = starts
+            .into_iter()
+            .map(|(partition, start)| (partition, Some(start)))
+            .collect();
+        let context = consumer.context();
+        context.owned.lock().extend(partitions.iter().cloned());
+        context.changes.lock().push_back(Change::Given(given));
+        let mut topics: Vec<Arc<str>> = partitions
+            .iter()
+            .map(|partition| Arc::clone(&partition.topic))
+            .collect();
+        topics.dedup();
+        Ok(Self {
+            consumer,
+            clock,
+            given: BTreeMap::new(),
+            topics,
+        })
+    }
+
     /// What came and went, once.
     fn change(&mut self) -> Option<Polled> {
         let change = self.consumer.context().changes.lock().pop_front()?;
