@@ -76,8 +76,12 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         ));
     }
     line(format!(
-        "  data: {} private rows, {} public, {} in each alignment set, {} to test on; head of {} classes",
-        run.private.take,
+        "  data: {}, {} public, {} in each alignment set, {} to test on; head of {} classes",
+        if run.is_placed() {
+            "private rows of each party's own".to_owned()
+        } else {
+            format!("{} private rows", run.private.take)
+        },
         run.public.as_ref().map_or(0, |set| set.take),
         run.alignment,
         run.test.take,

@@ -74,16 +74,12 @@ enum Command {
         /// Stages, with commas: plan, advance, pretrain, train, predict, aggregate, join, distill, evaluate, archive
         #[arg(long, value_delimiter = ',', default_value = "all")]
         stages: Vec<String>,
-        /// Tasks at once [default: the processors that there are]
-        #[arg(long)]
-        jobs: Option<NonZeroUsize>,
-        /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
-        #[arg(long)]
-        health: Option<String>,
-        /// Seconds that tasks may go on after the worker was asked to stop
-        #[arg(long, default_value_t = 25)]
-        grace: u64,
+        #[command(flatten)]
+        serving: Serving,
     },
+    /// Take part in a deployment with data of one's own
+    #[command(subcommand)]
+    Party(Party),
     /// Start the runs of a run file on a deployment, or take them up again
     Submit {
         /// The run file
@@ -117,6 +113,52 @@ enum Topics {
     },
 }
 
+/// What a party does.
+#[derive(Subcommand, Debug)]
+enum Party {
+    /// Make a key and a documented party.toml; print what the operator needs
+    Init {
+        /// The party's id
+        id: String,
+        /// Where to write both files
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Work for a party until stopped
+    Run {
+        /// The party's file
+        #[arg(default_value = "party.toml")]
+        file: PathBuf,
+        #[command(flatten)]
+        serving: Serving,
+    },
+}
+
+/// How a process works until it is stopped.
+#[derive(clap::Args, Debug)]
+struct Serving {
+    /// Tasks at once [default: the processors that there are]
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+    /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
+    #[arg(long)]
+    health: Option<String>,
+    /// Seconds that tasks may go on after it was asked to stop
+    #[arg(long, default_value_t = 25)]
+    grace: u64,
+}
+
+impl Serving {
+    fn options(self, roles: Vec<Role>) -> cluster::Options {
+        cluster::Options {
+            roles,
+            threads: self.jobs.map_or_else(processors, NonZeroUsize::get),
+            health: self.health,
+            grace: Duration::from_secs(self.grace),
+        }
+    }
+}
+
 /// Where a deployment is.
 #[derive(clap::Args, Debug)]
 struct OfDeployment {
@@ -128,7 +170,10 @@ struct OfDeployment {
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    log(matches!(command, Command::Worker { .. }));
+    log(matches!(
+        command,
+        Command::Worker { .. } | Command::Party(Party::Run { .. })
+    ));
     let registry = Registry::default();
     match command {
         Command::Init { file } => init(&file),
@@ -147,9 +192,7 @@ pub fn main() -> ExitCode {
         Command::Worker {
             deployment,
             stages,
-            jobs,
-            health,
-            grace,
+            serving,
         } => {
             let roles: Result<Vec<Role>, String> = match &stages[..] {
                 [all] if all == "all" => Ok(Role::all().collect()),
@@ -159,22 +202,23 @@ pub fn main() -> ExitCode {
                 Ok(roles) => roles,
                 Err(why) => return unusable(&why),
             };
-            let options = cluster::Options {
-                roles,
-                threads: jobs.map_or_else(processors, NonZeroUsize::get),
-                health,
-                grace: Duration::from_secs(grace),
-            };
+            let options = serving.options(roles);
             with_config(&deployment, |config| {
                 let asked = asked_to_stop();
-                match cluster::serve(config, options, &|| asked.load(Ordering::Relaxed)) {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(error) => {
-                        tracing::error!(%error, "cannot go on");
-                        ExitCode::from(FAILED)
-                    }
-                }
+                served(cluster::serve(config, options, &|| asked.load(Ordering::Relaxed)))
             })
+        }
+        Command::Party(Party::Init { id, folder }) => match cluster::init_party(&folder, &id) {
+            Ok(text) => {
+                print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(why) => unusable(&why),
+        },
+        Command::Party(Party::Run { file, serving }) => {
+            let asked = asked_to_stop();
+            let options = serving.options(Vec::new());
+            served(cluster::serve_party(&file, options, &|| asked.load(Ordering::Relaxed)))
         }
         Command::Submit { file, deployment } => with_file(&file, &registry, |resolved| {
             let own = || Config::over(resolved.file.deployment.clone());
@@ -217,6 +261,16 @@ fn log(worker: bool) {
             .json()
             .flatten_event(true)
             .init();
+    }
+}
+
+fn served(ended: Result<(), StageError>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "cannot go on");
+            ExitCode::from(FAILED)
+        }
     }
 }
 
@@ -310,6 +364,12 @@ fn asked_to_stop() -> Arc<AtomicBool> {
 }
 
 fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
+    if resolved.jobs.iter().any(|job| job.resolved.is_placed()) {
+        return unusable(
+            "the parties of this file run their own workers: `fedstill submit` starts it; a run on one machine has \
+             simulated parties, [parties] instead of [[party]]",
+        );
+    }
     let interrupted = asked_to_stop();
     match run(resolved, Registry::default(), out, threads, &|| {
         interrupted.load(Ordering::Relaxed)

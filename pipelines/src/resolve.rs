@@ -3,12 +3,13 @@
 
 use crate::algorithms;
 use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
-use fedstill_schemas::data::DataSet;
+use fedstill_schemas::Digest;
+use fedstill_schemas::data::{DataSet, Shape};
 use fedstill_schemas::events::Close;
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Pipeline};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
-use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Problem, RunFile, Source};
+use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Private, Problem, RunFile, Source};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,7 +74,10 @@ fn with_data(
         });
         checked.map_err(|problem| problems.push(problem)).ok()
     };
-    let private = open("private", &file.data.private);
+    let private = match &file.data.private {
+        Private::Divided(source) => open("private", source).map(|(data, set)| (Some(data), set)),
+        Private::Own { classes, shape } => Some((None, unknown(*classes, *shape))),
+    };
     let public = file.data.public.as_ref().map(|source| open("public", source));
     let test = open("test", &file.data.test);
     let (Some(private), Some(test)) = (private, test) else {
@@ -87,7 +91,9 @@ fn with_data(
     check_sets(&file, &private.1, public.as_ref().map(|(_, set)| set), &test.1)?;
     check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set))?;
     check_public(&file, pipelines, public.as_ref().map(|(_, set)| set))?;
-    check_partition(&file, pipelines, &private.0, &private.1)?;
+    if let Some(data) = &private.0 {
+        check_partition(&file, pipelines, data, &private.1)?;
+    }
     let jobs = jobs(
         &file,
         pipelines,
@@ -99,13 +105,24 @@ fn with_data(
         quorum: file.close.quorum,
         deadline_ms: file.close.deadline.map(|deadline| deadline.as_millis() as u64),
     };
-    let data = [Some(private.0), public.map(|(data, _)| data), Some(test.0)];
+    let data = [private.0, public.map(|(data, _)| data), Some(test.0)];
     Ok(Resolved {
         jobs,
         close,
         data: data.into_iter().flatten().collect(),
         file,
     })
+}
+
+/// Rows that each party has for itself: nothing is known of them but what they are like.
+fn unknown(classes: u32, shape: Shape) -> DataSet {
+    DataSet {
+        sha256: Digest::of(b""),
+        rows: 0,
+        take: 0,
+        classes,
+        shape,
+    }
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
@@ -149,7 +166,7 @@ fn check_sets(file: &RunFile, private: &DataSet, public: Option<&DataSet>, test:
         problems.push(file.complain("data.test.url", message, "test on the classes of the private set"));
     }
     let parties = file.parties.count;
-    if private.take < parties {
+    if private.take < parties && file.data.private.file().is_some() {
         let message = format!("{} private rows are too few for {parties} parties", private.take);
         problems.push(file.complain("parties.count", message, "give every party at least two rows"));
     }
@@ -288,6 +305,7 @@ fn jobs(
                 resolved: ResolvedRun {
                     version: VERSION,
                     seed: *seed,
+                    identities: file.parties.identities.clone(),
                     parties: (0..file.parties.count)
                         .map(|slot| file.parties.architecture(slot).clone())
                         .collect(),

@@ -14,6 +14,7 @@ pub mod predictions;
 pub mod resolved;
 pub mod results;
 pub mod run_file;
+pub mod signature;
 pub mod task;
 
 pub use architecture::Architecture;

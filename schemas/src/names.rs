@@ -11,6 +11,8 @@ pub const ROUNDS: &str = "fedstill.rounds";
 pub const LOGITS: &str = "fedstill.logits";
 /// Answers of workers, read by `advance`.
 pub const ANSWERS: &str = "fedstill.answers";
+/// Answers of parties' own workers, read by `advance`.
+pub const PARTY_ANSWERS: &str = "fedstill.party.answers";
 /// Decisions, read by every worker.
 pub const DECISIONS: &str = "fedstill.decisions";
 /// Consensus, for whoever follows.
@@ -32,11 +34,33 @@ pub fn stage_topic(stage: Stage) -> &'static str {
     }
 }
 
-/// Every topic but those of parties' own workers.
+/// The topic of a stage's tasks for parties that run their own workers; `None` where parties do no such tasks.
+pub fn party_topic(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Train => Some("fedstill.party.train"),
+        Stage::Predict => Some("fedstill.party.predict"),
+        Stage::Distill => Some("fedstill.party.distill"),
+        Stage::Evaluate => Some("fedstill.party.evaluate"),
+        Stage::Pretrain | Stage::Aggregate | Stage::Join | Stage::Archive => None,
+    }
+}
+
+/// The topics of tasks for parties that run their own workers: all have as many partitions, which never change.
+pub fn party_topics() -> impl Iterator<Item = &'static str> {
+    Stage::ALL.into_iter().filter_map(party_topic)
+}
+
+/// Every topic.
 pub fn topics() -> Vec<&'static str> {
-    let mut topics = vec![ROUNDS, LOGITS, ANSWERS, DECISIONS, CONSENSUS, DEAD];
+    let mut topics = vec![ROUNDS, LOGITS, ANSWERS, PARTY_ANSWERS, DECISIONS, CONSENSUS, DEAD];
     topics.extend(Stage::ALL.into_iter().map(stage_topic));
+    topics.extend(party_topics());
     topics
+}
+
+/// The group in which a party keeps how far it has read.
+pub fn party_group(party: &str) -> String {
+    format!("fedstill.party.{party}")
 }
 
 /// The partition of a key: CRC-32 of the key modulo the partitions, so that any client can compute it.

@@ -50,6 +50,21 @@ pub enum Disclosure {
     Reports,
 }
 
+impl Disclosure {
+    /// All that there are.
+    pub const ALL: [Self; 4] = [Self::Predictions, Self::Consensus, Self::PrivateRows, Self::Reports];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Predictions => "predictions",
+            Self::Consensus => "consensus",
+            Self::PrivateRows => "private_rows",
+            Self::Reports => "reports",
+        }
+    }
+}
+
 impl fmt::Display for Disclosure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

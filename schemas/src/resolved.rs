@@ -5,6 +5,8 @@ use crate::architecture::Architecture;
 use crate::data::{DataSet, Labels, Partition};
 use crate::digest::Digest;
 use crate::pipeline::Pipeline;
+use crate::signature::PartyIdentity;
+use crate::task::Subject;
 use serde::{Deserialize, Serialize};
 
 /// Version of the schemas of tasks, events, plans and results. A reader refuses a newer one.
@@ -23,7 +25,11 @@ pub struct ResolvedRun {
     pub seed: u64,
     /// Architecture of each party, by slot.
     pub parties: Vec<Architecture>,
-    /// Rows that parties keep to themselves.
+    /// Who the parties are, by slot, where they run their own workers; empty where they are simulated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<PartyIdentity>,
+    /// Rows that parties keep to themselves: divided among simulated parties; of real ones, each has its own, and this
+    /// says only what they are like (no rows, the sha256 of nothing).
     pub private: DataSet,
     /// Rows that everyone can read; `None` where the pipeline uses none.
     pub public: Option<DataSet>,
@@ -64,6 +70,19 @@ impl ResolvedRun {
     /// Its identity.
     pub fn sha256(&self) -> Digest {
         Digest::of_json(self)
+    }
+
+    /// Whether parties run their own workers, with their own data.
+    pub fn is_placed(&self) -> bool {
+        !self.identities.is_empty()
+    }
+
+    /// Who a slot's party is, where parties run their own workers.
+    pub fn identity(&self, subject: Subject) -> Option<&PartyIdentity> {
+        match subject {
+            Subject::Party(slot) => self.identities.get(slot as usize),
+            _ => None,
+        }
     }
 
     /// Classes of every model's head.

@@ -338,6 +338,7 @@ fn resolved(parties: u32) -> ResolvedRun {
         },
         seed: 0,
         parties: vec!["mlp[32]".parse().expect("an architecture"); parties as usize],
+        identities: Vec::new(),
         private: set("private"),
         public: Some(set("public")),
         test: set("test"),

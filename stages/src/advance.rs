@@ -14,12 +14,14 @@ use crate::error::StageError;
 use crate::phase::{Folded, OpenPhase};
 use crate::plan::{Opening, log_ends, open};
 use crate::rewind::rewind;
+use crate::rounds::Round;
+use crate::signed::{self, Said};
 use fedstill_log::{Consumer, Offset, Polled, Record, TopicPartition};
 use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
 use fedstill_schemas::names;
-use fedstill_schemas::pipeline::Stage;
+use fedstill_schemas::pipeline::{Stage, Who};
 use fedstill_schemas::resolved::VERSION;
-use fedstill_schemas::task::Attempt;
+use fedstill_schemas::task::{Attempt, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -27,15 +29,19 @@ use std::time::Duration;
 
 /// Consumer group of `advance`.
 pub const GROUP: &str = "fedstill.advance";
+/// Answers of this deployment's workers, and of parties' own.
+pub const TOPICS: [&str; 2] = [names::ANSWERS, names::PARTY_ANSWERS];
 
 /// The stage `advance`.
 pub struct Advance {
     context: Arc<Context>,
     consumer: Box<dyn Consumer>,
     decisions: Decisions,
-    partitions: BTreeMap<u32, Owned>,
+    partitions: BTreeMap<TopicPartition, Owned>,
     /// Phases that the decisions name open and that cannot be: nobody can take part in them.
     impossible: BTreeSet<String>,
+    /// Open phases whose answers are in partitions of others.
+    elsewhere: BTreeSet<String>,
 }
 
 /// A partition of the answers that this worker owns.
@@ -67,7 +73,7 @@ impl Advance {
     /// # Errors
     /// A log that does not answer.
     pub fn new(context: Arc<Context>) -> Result<Self, StageError> {
-        let consumer = context.log.subscribe(GROUP, &[names::ANSWERS])?;
+        let consumer = context.log.subscribe(GROUP, &TOPICS)?;
         let decisions = Decisions::read(Arc::clone(&context.log))?;
         Ok(Self {
             context,
@@ -75,6 +81,7 @@ impl Advance {
             decisions,
             partitions: BTreeMap::new(),
             impossible: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
         })
     }
 
@@ -87,13 +94,14 @@ impl Advance {
             Polled::Idle => false,
             Polled::Assigned(partitions) => {
                 for partition in partitions {
-                    self.partitions.insert(partition.partition, Owned::default());
+                    self.partitions.insert(partition, Owned::default());
+                    self.elsewhere.clear();
                 }
                 true
             }
             Polled::Revoked(partitions) => {
                 for partition in partitions {
-                    self.partitions.remove(&partition.partition);
+                    self.partitions.remove(&partition);
                 }
                 true
             }
@@ -116,14 +124,18 @@ impl Advance {
     /// Phases that the decisions name open and that lie in a partition of ours, answered or not: a phase nobody answers
     /// must end too.
     fn adopt_open_phases(&mut self) -> Result<(), StageError> {
-        let count = self.context.partitions(names::ANSWERS)?;
-        let mut new = Vec::new();
-        for (key, opened) in self.decisions.open() {
-            let owned = self.partitions.get(&names::partition(key, count));
-            if owned.is_some_and(|owned| !owned.open.contains_key(key)) && !self.impossible.contains(key) {
-                new.push((key.clone(), opened.clone()));
-            }
-        }
+        let now_open = self.decisions.open();
+        self.impossible.retain(|key| now_open.contains_key(key));
+        self.elsewhere.retain(|key| now_open.contains_key(key));
+        let is_known = |key: &String| {
+            let open = self.partitions.values().any(|owned| owned.open.contains_key(key));
+            open || self.impossible.contains(key) || self.elsewhere.contains(key)
+        };
+        let open = now_open.iter();
+        let new: Vec<_> = open
+            .filter(|(key, _)| !is_known(key))
+            .map(|(key, opened)| (key.clone(), opened.clone()))
+            .collect();
         for (key, opened) in new {
             let round = match self.context.round(&opened.at, opened.phase) {
                 Err(StageError::Reject(reason)) => {
@@ -133,9 +145,13 @@ impl Advance {
                 }
                 round => round?,
             };
-            let phase = OpenPhase::new(round, opened.opened_ms);
-            if let Some(owned) = self.partitions.get_mut(&names::partition(&key, count)) {
+            let topic = answers_topic(&round);
+            let place = TopicPartition::new(topic, names::partition(&key, self.context.partitions(topic)?));
+            if let Some(owned) = self.partitions.get_mut(&place) {
+                let phase = OpenPhase::new(round, opened.opened_ms);
                 owned.open.insert(key, Open { phase, first: None });
+            } else {
+                self.elsewhere.insert(key);
             }
         }
         Ok(())
@@ -158,8 +174,9 @@ impl Advance {
             return self.context.dead_letter(record, &reason);
         }
         let key = names::phase_key(&answer.at, answer.phase);
+        let place = record.topic_partition();
         let known =
-            |owned: &BTreeMap<u32, Owned>| owned.get(&record.partition).is_some_and(|o| o.open.contains_key(&key));
+            |owned: &BTreeMap<TopicPartition, Owned>| owned.get(&place).is_some_and(|o| o.open.contains_key(&key));
         if !known(&self.partitions) {
             // `open` was acknowledged before the task existed: it is on the log by now.
             self.decisions.refresh()?;
@@ -170,7 +187,7 @@ impl Advance {
         }
         let Some(open) = self
             .partitions
-            .get_mut(&record.partition)
+            .get_mut(&place)
             .and_then(|owned| owned.open.get_mut(&key))
         else {
             return self.context.dead_letter(
@@ -178,6 +195,21 @@ impl Advance {
                 &format!("phase {key} was never opened, or belongs in another partition"),
             );
         };
+        let signed = match answer.subject {
+            Subject::Party(slot) => {
+                let said = Said {
+                    at: &answer.at,
+                    step: &answer.step,
+                    chunk: None,
+                    slot,
+                };
+                signed::check(&open.phase.round().planned.run, record, said)
+            }
+            _ => Ok(()),
+        };
+        if let Err(reason) = signed {
+            return self.context.dead_letter(record, &reason);
+        }
         open.first.get_or_insert(record.offset);
         open.phase.count_bytes(&record.topic, record.value.len() as u64);
         match open.phase.fold(&answer) {
@@ -190,20 +222,19 @@ impl Advance {
     fn act(&mut self) -> Result<bool, StageError> {
         let mut acted = false;
         let mut failed = None;
-        let owned: Vec<u32> = self.partitions.keys().copied().collect();
+        let owned: Vec<TopicPartition> = self.partitions.keys().cloned().collect();
         for partition in owned {
-            let topic_partition = TopicPartition::new(names::ANSWERS, partition);
             if self.partitions[&partition].open.is_empty() {
                 // Nothing to decide: where the partition ends does not matter.
-                if let Some(position) = self.consumer.position(&topic_partition) {
-                    self.commit(topic_partition, position)?;
+                if let Some(position) = self.consumer.position(&partition) {
+                    self.commit(partition, position)?;
                 }
                 continue;
             }
             // The clock first, the end after it: what was answered in time lies below that end.
             let now = self.context.log.now_ms();
-            let end = self.context.log.offsets(names::ANSWERS, partition)?.end;
-            let Some(position) = self.consumer.position(&topic_partition) else {
+            let end = self.context.log.offsets(&partition.topic, partition.partition)?.end;
+            let Some(position) = self.consumer.position(&partition) else {
                 continue;
             };
             if position < end {
@@ -211,19 +242,19 @@ impl Advance {
             }
             let keys: Vec<String> = self.partitions[&partition].open.keys().cloned().collect();
             for key in keys {
-                match self.act_on(partition, &key, now) {
+                match self.act_on(&partition, &key, now) {
                     Ok(something) => acted |= something,
                     // It stays open and is tried again; other phases go on.
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
-            self.commit(topic_partition, position)?;
+            self.commit(partition, position)?;
         }
         failed.map_or(Ok(acted), Err)
     }
 
-    fn act_on(&mut self, partition: u32, key: &str, now: i64) -> Result<bool, StageError> {
-        let Some(owned) = self.partitions.get_mut(&partition) else {
+    fn act_on(&mut self, partition: &TopicPartition, key: &str, now: i64) -> Result<bool, StageError> {
+        let Some(owned) = self.partitions.get_mut(partition) else {
             return Ok(false);
         };
         let Some(open) = owned.open.get_mut(key) else {
@@ -255,7 +286,7 @@ impl Advance {
     }
 
     fn commit(&mut self, partition: TopicPartition, position: Offset) -> Result<(), StageError> {
-        let Some(owned) = self.partitions.get_mut(&partition.partition) else {
+        let Some(owned) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
         let oldest = owned.open.values().filter_map(|open| open.first).min();
@@ -266,6 +297,16 @@ impl Advance {
             owned.committed = Some(offset);
         }
         Ok(())
+    }
+}
+
+/// Where a phase's answers are: those of parties' own workers have a topic of their own.
+fn answers_topic(round: &Round) -> &'static str {
+    let parties = round.planned.phases[round.phase() as usize].who == Who::Parties;
+    if parties && round.planned.run.is_placed() {
+        names::PARTY_ANSWERS
+    } else {
+        names::ANSWERS
     }
 }
 

@@ -11,6 +11,8 @@ use crate::context::{Context, pinned};
 use crate::error::StageError;
 use crate::execute::{Inputs, Output};
 use crate::fit::consensus_part;
+use crate::rounds::Planned;
+use crate::signed::{self, Said};
 use crate::votes::{Votes, choice};
 use fedstill_log::{Message, Record};
 use fedstill_schemas::envelope::{self, Kind};
@@ -100,7 +102,7 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
             let Some(sum) = std::str::from_utf8(&record.key).ok().and_then(|key| sums.get_mut(key)) else {
                 continue;
             };
-            if let Err(reason) = take(sum, record, &task.at, step, classes, &members) {
+            if let Err(reason) = take(sum, record, planned, step, &members) {
                 context.dead_letter(record, &reason)?;
             }
         }
@@ -150,11 +152,11 @@ fn members(closed: &Closed) -> BTreeSet<u32> {
 fn take(
     sum: &mut Sum<'_>,
     record: &Record,
-    at: &fedstill_schemas::task::Attempt,
+    planned: &Planned,
     step: &str,
-    classes: u32,
     members: &BTreeSet<u32>,
 ) -> Result<(), String> {
+    let (at, classes) = (planned.at(), planned.run.head());
     let subject = record
         .header("ce_subject")
         .and_then(|subject| std::str::from_utf8(subject).ok());
@@ -165,8 +167,14 @@ fn take(
         // Late, or a repeat: passed over.
         return Ok(());
     }
-    let used = predictions::decode(&record.value)
-        .map_err(|error| error.to_string())
+    let said = Said {
+        at,
+        step,
+        chunk: Some(sum.chunk),
+        slot: claimed,
+    };
+    let used = signed::check(&planned.run, record, said)
+        .and_then(|()| predictions::decode(&record.value).map_err(|error| error.to_string()))
         .and_then(|found| {
             let said = &found.identity;
             let same = said.at == *at && said.step == step && said.chunk == sum.chunk && said.slot == Some(claimed);

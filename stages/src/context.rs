@@ -4,17 +4,20 @@ use crate::error::StageError;
 use crate::faults::Faults;
 use crate::learn::Learner;
 use crate::rounds::{Planned, Round};
+use crate::signed::{self, Said};
 use crate::store::Store;
 use fedstill_log::{Log, Message, Record};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::envelope::{self, Kind};
 use fedstill_schemas::events::{Answer, Closed, Decision};
 use fedstill_schemas::names;
+use fedstill_schemas::pipeline::Disclosure;
 use fedstill_schemas::plan::{Draws, Manifest, Plan};
 use fedstill_schemas::resolved::ResolvedRun;
-use fedstill_schemas::task::{Attempt, Task};
+use fedstill_schemas::signature::{PARTY, PrivateKey};
+use fedstill_schemas::task::{Attempt, Subject, Task};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +38,47 @@ pub struct Silent;
 
 impl Observer for Silent {}
 
+/// The party that a process works for, where it is that party's own.
+#[derive(Clone, Debug)]
+pub struct Own {
+    /// Its id.
+    pub id: String,
+    /// What it signs with.
+    pub key: PrivateKey,
+    /// What it lets others see.
+    pub allow: BTreeSet<Disclosure>,
+}
+
+impl Own {
+    /// Whether it may do a task about a subject of a run: the subject is this party, and the run discloses no more than
+    /// it allows.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn may(&self, run: &ResolvedRun, subject: Subject) -> Result<(), StageError> {
+        let refuse = |reason: String| Err(StageError::Reject(reason));
+        match run.identity(subject) {
+            Some(party) if party.id == self.id && party.key == self.key.public() => {}
+            Some(party) if party.id == self.id => {
+                return refuse(format!(
+                    "the run has another public key of {}: give the operator the [[party]] table again",
+                    self.id
+                ));
+            }
+            _ => return refuse(format!("{subject} of this run is not {}", self.id)),
+        }
+        let denied = run.pipeline.discloses.iter().find(|what| !self.allow.contains(what));
+        match denied {
+            None => Ok(()),
+            Some(what) => refuse(format!(
+                "{} does not allow what the pipeline discloses: {what}; it may add \"{}\" to allow in its party.toml",
+                self.id,
+                what.name()
+            )),
+        }
+    }
+}
+
 /// What a process's workers share.
 #[derive(Debug)]
 pub struct Context {
@@ -46,6 +90,8 @@ pub struct Context {
     pub learner: Arc<dyn Learner>,
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
+    /// The party that this process works for, where it is that party's own.
+    pub own: Option<Own>,
     /// Named instants at which tests kill the process.
     pub faults: Faults,
     cancelled: AtomicBool,
@@ -67,6 +113,7 @@ impl Context {
             store,
             learner,
             observer: Arc::new(Silent),
+            own: None,
             faults: Faults::default(),
             cancelled: AtomicBool::new(false),
             planned: Mutex::new(Vec::new()),
@@ -185,19 +232,32 @@ impl Context {
         })
     }
 
-    /// The record of an answer, in the partition of its phase.
+    /// The record of an answer, in the partition of its phase; signed where this process is a party's own.
     ///
     /// # Errors
     /// A log that does not answer.
     pub fn answer(&self, answer: &Answer) -> Result<Message, StageError> {
         let key = names::phase_key(&answer.at, answer.phase);
         let id = format!("{key}/{}/{}", answer.step, answer.subject);
+        let mut headers = envelope::headers(Kind::Answer, &answer.at, &id, &answer.subject.to_string());
+        let value = json(answer);
+        let mut topic = names::ANSWERS;
+        if let (Some(own), Subject::Party(slot)) = (&self.own, answer.subject) {
+            topic = names::PARTY_ANSWERS;
+            let said = Said {
+                at: &answer.at,
+                step: &answer.step,
+                chunk: None,
+                slot,
+            };
+            signed::sign(own, &mut headers, said, &value);
+        }
         Ok(Message {
-            topic: names::ANSWERS.to_owned(),
-            partition: names::partition(&key, self.partitions(names::ANSWERS)?),
-            headers: envelope::headers(Kind::Answer, &answer.at, &id, &answer.subject.to_string()),
+            topic: topic.to_owned(),
+            partition: names::partition(&key, self.partitions(topic)?),
+            headers,
             key: key.into(),
-            value: json(answer),
+            value,
         })
     }
 
@@ -237,17 +297,25 @@ impl Context {
 }
 
 fn task_message(planned: &Planned, task: &Task) -> Result<Message, StageError> {
-    let topic = names::stage_topic(task.stage);
-    let key = names::task_key(&task.at, task.subject);
+    let mut headers = envelope::headers(
+        Kind::Task,
+        &task.at,
+        &task.digest().to_string(),
+        &task.subject.to_string(),
+    );
+    // A party's own worker reads the partition of its id, and passes over others' tasks by this header.
+    let placed = planned.run.identity(task.subject).zip(names::party_topic(task.stage));
+    let (topic, key) = match placed {
+        Some((party, topic)) => {
+            headers.push((PARTY.to_owned(), party.id.clone().into()));
+            (topic, party.id.clone())
+        }
+        None => (names::stage_topic(task.stage), names::task_key(&task.at, task.subject)),
+    };
     Ok(Message {
         topic: topic.to_owned(),
         partition: names::partition(&key, pinned(&planned.plan, topic)?),
-        headers: envelope::headers(
-            Kind::Task,
-            &task.at,
-            &task.digest().to_string(),
-            &task.subject.to_string(),
-        ),
+        headers,
         key: key.into(),
         value: json(task),
     })

@@ -61,6 +61,9 @@ impl<'a> Inputs<'a> {
             let reason = format!("the task is of another resolved run than '{}'", task.at.run);
             return Err(StageError::Reject(reason));
         }
+        if let Some(own) = &context.own {
+            own.may(&planned.run, task.subject)?;
+        }
         let mut results = BTreeMap::new();
         // What these two read they find by other ways: on the log, and through the closed phases.
         let names_only = matches!(task.stage, Stage::Aggregate | Stage::Archive);

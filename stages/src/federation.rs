@@ -34,6 +34,10 @@ pub fn make_topics(log: &dyn Log, partitions: u32) -> Result<(), StageError> {
     for topic in names::topics() {
         let (partitions, cleanup) = match topic {
             names::DECISIONS => (1, Cleanup::Compact),
+            // Parties find their partition by its number: it never changes.
+            topic if names::party_topics().any(|party| party == topic) => {
+                (log.partitions(topic).unwrap_or(partitions), Cleanup::Delete)
+            }
             _ => (partitions, Cleanup::Delete),
         };
         log.ensure_topic(topic, partitions, cleanup)?;

@@ -34,6 +34,7 @@ pub mod resume;
 mod rewind;
 pub mod rounds;
 pub mod service;
+mod signed;
 #[cfg(test)]
 mod simulation;
 pub mod store;

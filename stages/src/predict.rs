@@ -8,6 +8,7 @@ use crate::error::StageError;
 use crate::execute::{Inputs, Output};
 use crate::fit::WEIGHTS;
 use crate::rounds::MODEL;
+use crate::signed::{self, Said};
 use fedstill_log::Message;
 use fedstill_schemas::envelope::{self, Kind};
 use fedstill_schemas::names;
@@ -79,12 +80,23 @@ pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResul
                 part.ok_or_else(|| StageError::Reject(format!("its result has no predictions of chunk {chunk}")))?;
             let key = names::chunk_key(&task.at, &task.step, chunk);
             let id = format!("{key}/{}", task.subject);
+            let mut headers = envelope::headers(Kind::Predictions, &task.at, &id, &task.subject.to_string());
+            let value = context.store.get_part(&task.at.run, part)?;
+            if let (Some(own), Subject::Party(slot)) = (&context.own, task.subject) {
+                let said = Said {
+                    at: &task.at,
+                    step: &task.step,
+                    chunk: Some(chunk),
+                    slot,
+                };
+                signed::sign(own, &mut headers, said, &value);
+            }
             Ok(Message {
                 topic: names::LOGITS.to_owned(),
                 partition: slice.partition % partitions,
-                headers: envelope::headers(Kind::Predictions, &task.at, &id, &task.subject.to_string()),
+                headers,
                 key: key.into(),
-                value: context.store.get_part(&task.at.run, part)?,
+                value,
             })
         })
         .collect()

@@ -100,7 +100,7 @@ impl Health {
 pub struct Service {
     /// What its threads share.
     pub context: Arc<Context>,
-    /// What it does.
+    /// What it does; nothing of it where the context is a party's own.
     pub roles: Vec<Role>,
     /// Compute threads.
     pub threads: usize,
@@ -167,7 +167,8 @@ impl Service {
                 _ => None,
             })
             .collect();
-        if stages.is_empty() {
+        let is_party = self.context.own.is_some();
+        if stages.is_empty() && !is_party {
             while !ends() {
                 std::thread::sleep(WAIT);
             }
@@ -175,7 +176,11 @@ impl Service {
         }
         let make = || {
             let pool = Box::new(Threads::new(&self.context, self.threads)?);
-            Worker::new(Arc::clone(&self.context), &stages, pool)
+            if is_party {
+                Worker::of_party(Arc::clone(&self.context), pool)
+            } else {
+                Worker::new(Arc::clone(&self.context), &stages, pool)
+            }
         };
         let Some(mut worker) = self.patiently("worker", clock, ends, make)? else {
             return Ok(());

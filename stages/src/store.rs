@@ -34,7 +34,7 @@ pub struct Store {
 enum Parties {
     /// Of these slots.
     Some(BTreeMap<u32, Backend>),
-    /// Of all slots, below one place: all parties are simulated.
+    /// Of all slots, below one place: all parties are simulated, or there is one party here.
     All(Backend),
 }
 
@@ -127,6 +127,26 @@ impl Store {
             shared: root.below("store"),
             results: root.below("results"),
             parties: Parties::All(root.below("parties")),
+        })
+    }
+
+    /// The stores of a party that runs its own worker: a deployment's shared store, and one of its own for all that
+    /// nobody else reads. Variables of the environment that begin with `FEDSTILL_OWN_` are, without that beginning, the
+    /// own store's instead of the shared one's.
+    ///
+    /// # Errors
+    /// As [`Store::deployed`].
+    pub fn of_party(shared: &str, own: &str, environment: &[(String, String)]) -> Result<Self, StoreError> {
+        let root = Backend::open(shared, environment)?;
+        let others: Vec<(String, String)> = environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("FEDSTILL_OWN_")?.to_owned(), value.clone())))
+            .collect();
+        let own = Backend::open(own, if others.is_empty() { environment } else { &others })?;
+        Ok(Self {
+            shared: root.below("store"),
+            results: root.below("results"),
+            parties: Parties::All(own),
         })
     }
 

@@ -15,6 +15,7 @@ use fedstill_schemas::plan::Draws;
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::task::{Scores, Subject};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub struct Tensors {
     registry: Registry,
     data: Mutex<BTreeMap<Digest, Arc<Dataset>>>,
     store: Option<Store>,
+    /// The rows of the party that this process is of.
+    own: Option<Arc<Dataset>>,
 }
 
 impl Tensors {
@@ -36,7 +39,34 @@ impl Tensors {
             registry,
             data: Mutex::new(data.into_iter().map(|set| (set.digest(), set)).collect()),
             store: None,
+            own: None,
         }
+    }
+
+    /// Has a party's own rows.
+    #[must_use]
+    pub fn with_own(mut self, own: Arc<Dataset>) -> Self {
+        self.own = Some(own);
+        self
+    }
+
+    /// The rows that a party trains on, and where they are.
+    fn private(&self, run: &ResolvedRun, slot: u32, draws: &Draws) -> Result<(Arc<Dataset>, Vec<u32>), StageError> {
+        if !run.is_placed() {
+            let rows = draws.private.get(slot as usize).cloned();
+            let rows = rows.ok_or_else(|| StageError::Reject(format!("party-{slot} has no rows in the plan")))?;
+            return Ok((self.data(&run.private)?, rows));
+        }
+        let own = self.own.as_ref();
+        let own = own.ok_or_else(|| StageError::Reject("private rows are with their party only".to_owned()))?;
+        if own.shape() != run.private.shape || own.classes() > run.private.classes {
+            return Err(StageError::Reject(format!(
+                "the party's own rows have {} classes and another shape or more classes than the run's {}: ask the operator",
+                own.classes(),
+                run.private.classes
+            )));
+        }
+        Ok((Arc::clone(own), (0..own.rows()).collect()))
     }
 
     /// Looks for other data sets in a store.
@@ -109,18 +139,23 @@ fn public(run: &ResolvedRun) -> Result<&DataSet, StageError> {
 
 impl Learner for Tensors {
     fn draws(&self, run: &ResolvedRun, round: u32) -> Result<Draws, StageError> {
-        let private = self.data(&run.private)?;
-        let rows = draw(run.seed, "private", 0, run.private.rows, run.private.take);
-        let parties = run.parties.len() as u32;
-        let private = partition(
-            &run.partition,
-            private.labels(),
-            run.private.classes,
-            &rows,
-            parties,
-            run.seed,
-        )
-        .map_err(|error| StageError::Reject(error.to_string()))?;
+        let private = if run.is_placed() {
+            // Each party uses all that it has.
+            Vec::new()
+        } else {
+            let private = self.data(&run.private)?;
+            let rows = draw(run.seed, "private", 0, run.private.rows, run.private.take);
+            let parties = run.parties.len() as u32;
+            partition(
+                &run.partition,
+                private.labels(),
+                run.private.classes,
+                &rows,
+                parties,
+                run.seed,
+            )
+            .map_err(|error| StageError::Reject(error.to_string()))?
+        };
         let (public, alignment) = match &run.public {
             None => (Vec::new(), Vec::new()),
             Some(set) => {
@@ -142,40 +177,28 @@ impl Learner for Tensors {
         let settings = step.fit.as_ref();
         let settings =
             settings.ok_or_else(|| StageError::Reject(format!("step '{}' has no settings to train by", step.name)))?;
-        // All parties' rows, for a model of the server in a simulation.
-        let pooled: Vec<u32> = match inputs.subject {
-            Subject::Architecture(_) => inputs.draws.private.concat(),
-            _ => Vec::new(),
-        };
-        let rows = |on: On| -> Result<&[u32], StageError> {
-            match (on, inputs.subject) {
-                (On::Public, _) => Ok(&inputs.draws.public),
-                (On::Alignment, _) => Ok(&inputs.draws.alignment),
-                (On::Private, Subject::Party(slot)) => inputs
-                    .draws
-                    .private
-                    .get(slot as usize)
-                    .map(Vec::as_slice)
-                    .ok_or_else(|| StageError::Reject(format!("party-{slot} has no rows in the plan"))),
-                (On::Private, _) => Ok(&pooled),
-            }
-        };
         let sets = step
             .terms
             .iter()
-            .map(|term| match term.on {
-                On::Private => self.data(&run.private),
-                On::Public | On::Alignment => self.data(public(run)?),
+            .map(|term| match (term.on, inputs.subject) {
+                (On::Public, _) => Ok((self.data(public(run)?)?, Cow::Borrowed(&inputs.draws.public[..]))),
+                (On::Alignment, _) => Ok((self.data(public(run)?)?, Cow::Borrowed(&inputs.draws.alignment[..]))),
+                (On::Private, Subject::Party(slot)) => {
+                    let (data, rows) = self.private(run, slot, inputs.draws)?;
+                    Ok((data, Cow::Owned(rows)))
+                }
+                // All parties' rows, for a model of the server in a simulation.
+                (On::Private, _) => Ok((self.data(&run.private)?, Cow::Owned(inputs.draws.private.concat()))),
             })
             .collect::<Result<Vec<_>, StageError>>()?;
         let terms = step
             .terms
             .iter()
             .zip(&sets)
-            .map(|(term, data)| {
+            .map(|(term, (data, rows))| {
                 Ok(TermData {
                     data,
-                    rows: rows(term.on)?,
+                    rows,
                     target: target(run, term, inputs.consensus)?,
                     loss: term.loss,
                     weight: term.weight,

@@ -14,6 +14,7 @@ use fedstill_schemas::events::{Answer, Outcome};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
 use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::signature::PARTY;
 use fedstill_schemas::task::Task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -71,6 +72,28 @@ impl Worker {
     pub fn new(context: Arc<Context>, stages: &[Stage], pool: Box<dyn Pool>) -> Result<Self, StageError> {
         let topics: Vec<&str> = stages.iter().map(|stage| names::stage_topic(*stage)).collect();
         let consumer = context.log.subscribe(GROUP, &topics)?;
+        Self::over(context, consumer, pool)
+    }
+
+    /// Works for the party that the context is of, alone: on the partition of its id of each topic for parties, from its
+    /// own commits on.
+    ///
+    /// # Errors
+    /// A log that does not answer, or a context that is of no party.
+    pub fn of_party(context: Arc<Context>, pool: Box<dyn Pool>) -> Result<Self, StageError> {
+        let own = context.own.as_ref();
+        let own = own.ok_or_else(|| StageError::Stop("this process is no party's own".to_owned()))?;
+        let partitions = names::party_topics()
+            .map(|topic| {
+                let partitions = context.log.partitions(topic)?;
+                Ok(TopicPartition::new(topic, names::partition(&own.id, partitions)))
+            })
+            .collect::<Result<Vec<_>, StageError>>()?;
+        let consumer = context.log.assign(&names::party_group(&own.id), &partitions)?;
+        Self::over(context, consumer, pool)
+    }
+
+    fn over(context: Arc<Context>, consumer: Box<dyn Consumer>, pool: Box<dyn Pool>) -> Result<Self, StageError> {
         let decisions = Decisions::read(Arc::clone(&context.log))?;
         Ok(Self {
             context,
@@ -176,6 +199,12 @@ impl Worker {
     }
 
     fn admit(&mut self, record: &Record) -> Result<(), StageError> {
+        if let Some(own) = &self.context.own
+            && record.header(PARTY) != Some(own.id.as_bytes())
+        {
+            // Another party's.
+            return Ok(());
+        }
         let partition = record.topic_partition();
         let task = match serde_json::from_slice::<Task>(&record.value) {
             Ok(task) if task.version <= VERSION => task,

@@ -77,15 +77,26 @@ impl Config {
     /// # Errors
     /// No URL, a store that does not answer, or one that overwrites what must be created once.
     pub(crate) fn store(&self) -> Result<Store, StageError> {
-        let url = self.deployment.store.as_ref().ok_or_else(|| {
+        let store = Store::deployed(self.url()?, &self.environment)?;
+        store.check_create_once()?;
+        Ok(store)
+    }
+
+    /// The stores of a party: the shared one, and its own.
+    ///
+    /// # Errors
+    /// No URL, or a store that does not answer.
+    pub(crate) fn store_of_party(&self, own: &str) -> Result<Store, StageError> {
+        Ok(Store::of_party(self.url()?, own, &self.environment)?)
+    }
+
+    fn url(&self) -> Result<&str, StageError> {
+        self.deployment.store.as_deref().ok_or_else(|| {
             StageError::Stop(
                 "no store is named: write [store] url = \"s3://bucket/prefix\" into the file of --config, or set \
                  FEDSTILL_STORE_URL"
                     .to_owned(),
             )
-        })?;
-        let store = Store::deployed(url, &self.environment)?;
-        store.check_create_once()?;
-        Ok(store)
+        })
     }
 }

@@ -7,12 +7,14 @@
 
 mod config;
 mod health;
+mod party;
 mod submit;
 mod topics;
 mod watch;
 mod worker;
 
 pub(crate) use config::Config;
+pub(crate) use party::{init as init_party, serve as serve_party};
 pub(crate) use submit::submit;
 pub(crate) use topics::create;
 pub(crate) use watch::{Watched, stop, watch};

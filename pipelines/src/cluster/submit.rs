@@ -24,7 +24,9 @@ pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Resul
     let folder = file.parent().unwrap_or(Path::new(""));
     if let Some(job) = resolved.jobs.first() {
         let data = &resolved.file.data;
-        put(&store, &data.private.path(folder), &job.resolved.private, true)?;
+        if let Some(source) = data.private.file() {
+            put(&store, &source.path(folder), &job.resolved.private, true)?;
+        }
         put(&store, &data.test.path(folder), &job.resolved.test, false)?;
         let public = resolved.jobs.iter().find_map(|job| job.resolved.public.as_ref());
         if let (Some(source), Some(set)) = (&data.public, public) {

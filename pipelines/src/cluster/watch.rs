@@ -34,6 +34,8 @@ struct Follower {
     log: Arc<dyn Log>,
     readers: Vec<Box<dyn Reader>>,
     run: String,
+    /// Read, and not handed out: a look that failed half way loses nothing.
+    found: Vec<Decision>,
 }
 
 impl Follower {
@@ -49,12 +51,12 @@ impl Follower {
             log,
             readers,
             run: run.to_owned(),
+            found: Vec::new(),
         })
     }
 
     /// What has been decided since the last look.
     fn next(&mut self) -> Result<Vec<Decision>, StageError> {
-        let mut found = Vec::new();
         for reader in &mut self.readers {
             loop {
                 let records = reader.next(1 << 20)?;
@@ -64,10 +66,11 @@ impl Follower {
                 let decisions = records
                     .iter()
                     .filter_map(|record| serde_json::from_slice::<Decision>(&record.value).ok());
-                found.extend(decisions.filter(|decision| decision.at().run == self.run));
+                self.found
+                    .extend(decisions.filter(|decision| decision.at().run == self.run));
             }
         }
-        Ok(found)
+        Ok(std::mem::take(&mut self.found))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn serve(config: &Config, options: Options, asked: &(dyn Fn() -> bool
 }
 
 /// Tries until it works or `asked` says to stop: a store may start after its workers.
-fn patiently<T>(
+pub(super) fn patiently<T>(
     asked: &(dyn Fn() -> bool + Sync),
     make: impl Fn() -> Result<T, StageError>,
 ) -> Result<Option<T>, StageError> {

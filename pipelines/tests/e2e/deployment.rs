@@ -50,6 +50,11 @@ impl Deployment {
         command
     }
 
+    /// The folder of its stores.
+    pub(crate) fn path(&self) -> &Path {
+        &self.store
+    }
+
     fn url(&self) -> String {
         match &self.s3 {
             None => format!("file://{}", self.store.display()),

@@ -9,4 +9,5 @@ mod crash;
 mod deployment;
 mod federation;
 mod folders;
+mod parties;
 mod privacy;

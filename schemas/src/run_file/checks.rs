@@ -14,6 +14,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
         too_few_private_rows(file),
+        parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
     ]
@@ -77,7 +78,7 @@ fn alignment_exceeds_public(file: &RunFile) -> Option<Problem> {
 }
 
 fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
-    let rows = file.data.private.rows?;
+    let rows = file.data.private.file()?.rows?;
     let count = file.parties.count;
     if rows < count {
         return Some(file.complain(
@@ -100,6 +101,23 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// Real parties have rows of their own, simulated ones share a file.
+fn parties_and_their_rows_do_not_fit(file: &RunFile) -> Option<Problem> {
+    match (file.data.private.file(), file.parties.identities.is_empty()) {
+        (Some(_), false) => Some(file.complain(
+            "data.private",
+            "parties with keys have private rows of their own, which no file here can name",
+            "say what they are like, as in private = { classes = 26, shape = [1, 28, 28] }",
+        )),
+        (None, true) => Some(file.complain(
+            "data.private",
+            "simulated parties need a file of private rows",
+            "write private = { url = \"data/letters.parquet\" }, or name parties with keys in [[party]] tables",
+        )),
+        _ => None,
+    }
 }
 
 fn too_many_architectures(file: &RunFile) -> Option<Problem> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 /// Keys of a file's top level that are about something else.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "name",
     "pipeline",
     "rounds",
@@ -21,6 +21,7 @@ const OTHERS: [&str; 11] = [
     "predictions",
     "data",
     "parties",
+    "party",
     "steps",
     "close",
     "privacy",

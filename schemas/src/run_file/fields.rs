@@ -3,11 +3,12 @@
 use super::reader::{Notes, Repeats, Table, Value};
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
-use super::{Catalog, Close, Data, Parties, RunFile, Source, deployment, duration};
+use super::{Catalog, Close, Data, Parties, Private, RunFile, Source, deployment, duration};
 use crate::architecture::Architecture;
-use crate::data::{Labels, Partition};
+use crate::data::{Labels, Partition, Shape};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
+use crate::signature::{PartyIdentity, PublicKey};
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -33,11 +34,25 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
         value.one_of("a number format of predictions", &words)
     });
     let data = top.required("data", "a table [data] with keys private and test", data);
-    let parties = top.required(
-        "parties",
-        "a table [parties] with keys count and architectures",
-        |value| parties(value, catalog),
+    let placed = top.optional(
+        "party",
+        "a table [[party]] with keys id, architecture and key",
+        |value| placed_parties(value, catalog),
     );
+    let simulated = |value: &Value<'_>| parties(value, catalog);
+    let hint = "a table [parties] with keys count and architectures";
+    let parties = if document.contains_key("party") {
+        top.optional("parties", hint, |value| {
+            value.refuse(
+                "a file has simulated parties in [parties] or real ones in [[party]] tables, not both",
+                "remove one of the two",
+            );
+            None::<Parties>
+        });
+        placed
+    } else {
+        top.required("parties", hint, simulated)
+    };
     let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, pipeline));
     let close = top.optional("close", "a table [close] with key quorum", close);
     let deployment = deployment::tables(&mut top);
@@ -117,7 +132,7 @@ fn seeds(value: &Value<'_>) -> Option<Vec<u64>> {
 
 fn data(value: &Value<'_>) -> Option<Data> {
     let mut table = value.table()?;
-    let private = table.required("private", "private = { url = \"data/letters.parquet\" }", source);
+    let private = table.required("private", "private = { url = \"data/letters.parquet\" }", private);
     let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", source);
     let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", source);
     let labels = table.optional("labels", "labels = \"shared\"", |value| {
@@ -138,6 +153,35 @@ fn data(value: &Value<'_>) -> Option<Data> {
         labels: labels.unwrap_or(Labels::Shared),
         partition: partition.unwrap_or(Partition::Iid),
         alignment,
+    })
+}
+
+/// A file that is divided, or what each party's own rows are like.
+fn private(value: &Value<'_>) -> Option<Private> {
+    let own = value.is_table() && value.has("classes");
+    if !own {
+        return source(value).map(Private::Divided);
+    }
+    let mut table = value.table()?;
+    let classes = table.required("classes", "classes = 26", |value| value.count(2));
+    let shape = table.required("shape", "shape = [1, 28, 28]", shape);
+    table.finish();
+    Some(Private::Own {
+        classes: classes?,
+        shape: shape?,
+    })
+}
+
+fn shape(value: &Value<'_>) -> Option<Shape> {
+    let sides = value.list(Repeats::Allowed, |item| item.whole(1, 1023))?;
+    let [channels, height, width] = sides[..] else {
+        value.expect("a list of channels, height and width");
+        return None;
+    };
+    Some(Shape {
+        channels: channels as u32,
+        height: height as u32,
+        width: width as u32,
     })
 }
 
@@ -223,7 +267,72 @@ fn parties(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Parties> {
     Some(Parties {
         count: count?,
         architectures: architectures?,
+        identities: Vec::new(),
     })
+}
+
+/// `[[party]]`: parties that run their own workers.
+fn placed_parties(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Parties> {
+    let listed = value.list(Repeats::Allowed, |item| {
+        let mut table = item.table()?;
+        let id = table.required("id", "id = \"hospital-a\"", party_id);
+        let own = table.required("architecture", "architecture = \"lenet\"", |value| {
+            architecture(value, catalog)
+        });
+        let key = table.required("key", "the key that `fedstill party init` prints", |value| {
+            let text = value.text("a public key")?;
+            text.parse::<PublicKey>()
+                .map_err(|why| {
+                    value.refuse(
+                        format!("'{}' is wrong: {why}", value.path()),
+                        "write key = \"ed25519:..\"",
+                    );
+                })
+                .ok()
+        });
+        table.finish();
+        Some((PartyIdentity { id: id?, key: key? }, own?))
+    })?;
+    for (index, (party, _)) in listed.iter().enumerate() {
+        if listed[..index]
+            .iter()
+            .any(|(other, _)| other.id == party.id || other.key == party.key)
+        {
+            value.refuse(
+                format!("two parties have the id or the key of {}", quoted(&party.id)),
+                "give every party an id and a key of its own",
+            );
+            return None;
+        }
+    }
+    if listed.is_empty() {
+        value.expect("at least one table [[party]]");
+        return None;
+    }
+    let (identities, architectures): (Vec<_>, Vec<_>) = listed.into_iter().unzip();
+    Some(Parties {
+        count: identities.len() as u32,
+        architectures,
+        identities,
+    })
+}
+
+/// A party's id: part of topics' keys and of a group's name.
+pub(super) fn party_id(value: &Value<'_>) -> Option<String> {
+    let id = value.text("a party's id")?;
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if id.is_empty() || id.len() > LONGEST_NAME || !id.chars().all(valid) {
+        value.refuse(
+            format!(
+                "'{}' is {}, but an id has lower-case letters, digits and hyphens",
+                value.path(),
+                quoted(id)
+            ),
+            "write id = \"hospital-a\"",
+        );
+        return None;
+    }
+    Some(id.to_owned())
 }
 
 fn architecture(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Architecture> {

@@ -16,6 +16,7 @@ mod checks;
 mod deployment;
 mod duration;
 mod fields;
+mod party_file;
 mod places;
 mod problem;
 mod reader;
@@ -25,14 +26,16 @@ mod tests;
 mod training;
 
 pub use deployment::{BadVariable, Deployment, LogSettings};
+pub use party_file::PartyFile;
 pub use places::Places;
 pub use problem::Problem;
 
 use crate::architecture::Architecture;
-use crate::data::{Labels, Partition};
+use crate::data::{Labels, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
+use crate::signature::PartyIdentity;
 use reader::Notes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -125,8 +128,8 @@ impl RunFile {
 /// `[data]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Data {
-    /// The rows that are divided among the parties.
-    pub private: Source,
+    /// The rows that parties keep to themselves.
+    pub private: Private,
     /// The rows that everyone can read; present where a pipeline of the file uses them.
     pub public: Option<Source>,
     /// The rows that models are evaluated on.
@@ -137,6 +140,30 @@ pub struct Data {
     pub partition: Partition,
     /// Rows of the public set in each round's alignment set; where `None`, [`ALIGNMENT`] or all that there are.
     pub alignment: Option<u32>,
+}
+
+/// `data.private`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Private {
+    /// A file whose rows are divided among simulated parties.
+    Divided(Source),
+    /// Each party has rows of its own, which are like this.
+    Own {
+        /// Labels run from 0 to `classes` - 1.
+        classes: u32,
+        /// Shape of an image.
+        shape: Shape,
+    },
+}
+
+impl Private {
+    /// The file, where there is one.
+    pub fn file(&self) -> Option<&Source> {
+        match self {
+            Self::Divided(source) => Some(source),
+            Self::Own { .. } => None,
+        }
+    }
 }
 
 /// A data set's file and how many of its rows to draw.
@@ -162,6 +189,8 @@ pub struct Parties {
     pub count: u32,
     /// Their architectures, in turn: not empty, no more than parties.
     pub architectures: Vec<Architecture>,
+    /// Who they are, where they run their own workers; empty where they are simulated.
+    pub identities: Vec<PartyIdentity>,
 }
 
 impl Parties {

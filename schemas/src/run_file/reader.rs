@@ -242,6 +242,11 @@ impl<'t> Value<'t> {
         self.content.is_table()
     }
 
+    /// Whether this is a table with that key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.content.as_table().is_some_and(|table| table.contains_key(key))
+    }
+
     /// A text.
     pub(super) fn text(&self, expected: &str) -> Option<&'t str> {
         if let DeValue::String(text) = self.content {

@@ -108,7 +108,10 @@ fn defaults_fill_in_what_a_file_leaves_out() {
     assert_eq!(file.predictions, Precision::Float16);
     assert_eq!(file.data.labels, Labels::Shared);
     assert_eq!(file.data.partition, Partition::Iid);
-    assert_eq!((file.data.alignment, file.data.private.rows), (None, None));
+    assert_eq!(
+        (file.data.alignment, file.data.private.file().unwrap().rows),
+        (None, None)
+    );
     assert_eq!(
         file.close,
         Close {
@@ -132,7 +135,7 @@ fn every_key_is_read() {
         url: url.to_owned(),
         rows: Some(rows),
     };
-    assert_eq!(file.data.private, source("data/a.parquet", 1000));
+    assert_eq!(file.data.private, Private::Divided(source("data/a.parquet", 1000)));
     assert_eq!(file.data.public, Some(source("file:///srv/b.parquet", 256)));
     assert_eq!(file.data.test, source("../c.parquet", 10));
     assert_eq!(file.data.labels, Labels::Union);
@@ -222,7 +225,7 @@ fn the_template_is_the_quickstart() {
         ["lenet", "cnn[16,32]", "cnn[32,32]", "cnn[16,32,64]", "mlp[200,200]"]
     );
     assert_eq!(file.data.labels, Labels::Union);
-    assert_eq!(file.data.private.rows, Some(1000));
+    assert_eq!(file.data.private.file().unwrap().rows, Some(1000));
     assert_eq!(file.data.public.unwrap().rows, Some(3000));
     for (step, epochs, batch, stop) in [
         ("pretrain", 5, 32, Some(Stop::Never)),
@@ -257,7 +260,10 @@ fn every_commented_key_of_the_template_is_valid() {
 fn paths_are_relative_to_the_run_file() {
     let file = parse(MOST).unwrap();
     let folder = Path::new("/runs/one");
-    assert_eq!(file.data.private.path(folder), Path::new("/runs/one/data/a.parquet"));
+    assert_eq!(
+        file.data.private.file().unwrap().path(folder),
+        Path::new("/runs/one/data/a.parquet")
+    );
     assert_eq!(file.data.public.unwrap().path(folder), Path::new("/srv/b.parquet"));
 }
 

@@ -156,6 +156,7 @@ impl Scenario {
             pipeline: pipeline(self.exchange),
             seed: 7,
             parties: (0..self.parties).map(architecture).collect(),
+            identities: Vec::new(),
             private: set("private"),
             public: Some(set("public")),
             test: set("test"),

@@ -30,6 +30,13 @@ fn each_is_one_problem(file: &str, mistakes: &[Mistake]) {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+/// A valid table of a real party, before a step's.
+const PARTY_AND_DIGEST: &str = "[[party]]
+id = \"a\"
+architecture = \"lenet\"
+key = \"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"
+[steps.digest]";
+
 #[test]
 #[rustfmt::skip]
 fn misspelt_names() {
@@ -70,7 +77,8 @@ fn keys_that_do_not_belong() {
         ("count         =", "colour = 1\ncount =", 18, 1, "unknown key 'colour' in parties", "valid keys here: count"),
         ("momentum", "beta_1", 29, 37, "'beta_1' in steps.revisit.optimizer of kind 'sgd'", "valid keys here: kind, lr"),
         ("[steps.digest]", "[steps.predict]", 22, 8, "step 'predict' of fedmd does not train", "remove this table"),
-        ("[steps.digest]", "[[party]]\nid = 1\n[steps.digest]", 22, 3, "unknown key 'party'", "did you mean 'parties'?"),
+        ("[steps.digest]", "[[partys]]\nid = 1\n[steps.digest]", 22, 3, "unknown key 'partys'", "did you mean 'party'?"),
+        ("[steps.digest]", PARTY_AND_DIGEST, 17, 1, "[parties] or real ones in [[party]]", "remove one of the two"),
         ("\"sgd\",", "\"sgd\", nesterov = true,", 29, 29, "unknown key 'nesterov'", "valid keys here"),
     ]);
     // A key below a [table] header that was meant to stand above it is not missing above it as well.

@@ -1,0 +1,115 @@
+//! `fedstill party`: the worker of one party, with its own data, its own store and its key.
+
+use super::worker::patiently;
+use super::{Config, health};
+use crate::run::faults;
+use crate::run_file_report;
+use fedstill_learner::{Dataset, Registry};
+use fedstill_log::{Clock, SystemClock};
+use fedstill_schemas::run_file::PartyFile;
+use fedstill_schemas::signature::PrivateKey;
+use fedstill_stages::context::{Context, Own};
+use fedstill_stages::service::{Health, Service};
+use fedstill_stages::tensors::Tensors;
+use fedstill_stages::{StageError, Store};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::worker::Options;
+
+/// A documented party file.
+const TEMPLATE: &str = include_str!("party.toml");
+
+/// Makes a key and a party file in a folder; says what to send to the operator.
+///
+/// # Errors
+/// Files that are there already, or cannot be written.
+pub(crate) fn init(folder: &Path, id: &str) -> Result<String, String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    let key = PrivateKey::from_bytes(&bytes);
+    let file = TEMPLATE.replace("hospital-a", id);
+    PartyFile::parse(&file).map_err(|problems| problems[0].message.clone())?;
+    let write = |name: &str, mode: u32, text: &str| {
+        let path = folder.join(name);
+        let mut options = std::fs::File::options();
+        let opened = options.write(true).create_new(true).mode(mode).open(&path);
+        opened
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    write("party.toml", 0o644, &file)?;
+    write("party.key", 0o600, &key.to_text())?;
+    Ok(format!(
+        "wrote {0}/party.toml and {0}/party.key: name your data and stores in the first, show the second to nobody\n\n\
+         send this to the operator of the federation:\n\n\
+         [[party]]\nid           = \"{id}\"\narchitecture = \"lenet\"      # or any other: yours to choose\n\
+         key          = \"{1}\"\n",
+        folder.display(),
+        key.public()
+    ))
+}
+
+/// Works for a party until `asked` says to stop.
+///
+/// # Errors
+/// What is wrong with its file, key or data, and what a person must change.
+pub(crate) fn serve(file: &Path, options: Options, asked: &(dyn Fn() -> bool + Sync)) -> Result<(), StageError> {
+    let stop = |reason: String| StageError::Stop(reason);
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        stop(format!(
+            "cannot read {}: {error}; `fedstill party init` writes one",
+            file.display()
+        ))
+    })?;
+    let party = PartyFile::parse(&text).map_err(|problems| {
+        stop(run_file_report::render(
+            file,
+            &text,
+            &problems,
+            run_file_report::colours(),
+        ))
+    })?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let key = folder.join(&party.key);
+    let key: PrivateKey = std::fs::read_to_string(&key)
+        .map_err(|error| stop(format!("cannot read the key {}: {error}", key.display())))?
+        .parse()
+        .map_err(|why| stop(format!("the key {}: {why}", key.display())))?;
+    let data = Dataset::open(&folder.join(&party.data)).map_err(|error| stop(error.to_string()))?;
+    let config = Config::over(party.deployment).map_err(stop)?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let health = Arc::new(Health::default());
+    if let Some(address) = &options.health {
+        health::answer(address, Arc::clone(&health), Arc::clone(&clock)).map_err(stop)?;
+    }
+    let log = config.log(Arc::clone(&clock))?;
+    let Some(store) = patiently(asked, || config.store_of_party(&party.store))? else {
+        return Ok(());
+    };
+    let learner = Tensors::new(Registry::default(), [])
+        .with_store(Store::clone(&store))
+        .with_own(Arc::new(data));
+    let mut context = Context::new(log, store, Arc::new(learner));
+    context.faults = faults();
+    tracing::info!(party = party.id, key = %key.public(), threads = options.threads, "working");
+    context.own = Some(Own {
+        id: party.id,
+        key,
+        allow: party.allow,
+    });
+    let service = Service {
+        context: Arc::new(context),
+        roles: Vec::new(),
+        threads: options.threads,
+        grace: options.grace,
+        health,
+    };
+    service.run(&*clock, asked)?;
+    tracing::info!("stopped");
+    Ok(())
+}
