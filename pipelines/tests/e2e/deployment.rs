@@ -14,6 +14,8 @@ pub(crate) struct Deployment {
     store: PathBuf,
     pub(crate) s3: Option<S3>,
     pub(crate) workers: Vec<Child>,
+    /// Who commands are, where the cluster asks.
+    user: Option<(&'static str, &'static str)>,
 }
 
 impl Deployment {
@@ -23,12 +25,33 @@ impl Deployment {
             brokers,
             secured: false,
         };
+        Self::with(what, folder, options)
+    }
+
+    /// The same with authentication and rights; commands are that user's until another logs in.
+    pub(crate) fn secured(what: &str, folder: &Path, user: (&'static str, &'static str)) -> Option<Self> {
+        let options = Options {
+            brokers: 1,
+            secured: true,
+        };
+        let mut deployment = Self::with(what, folder, options)?;
+        deployment.login(user);
+        Some(deployment)
+    }
+
+    /// Commands are that user's from here on.
+    pub(crate) fn login(&mut self, user: (&'static str, &'static str)) {
+        self.user = Some(user);
+    }
+
+    fn with(what: &str, folder: &Path, options: Options) -> Option<Self> {
         match Cluster::start(options) {
             Ok(cluster) => Some(Self {
                 cluster,
                 store: folder.join("deployed"),
                 s3: None,
                 workers: Vec::new(),
+                user: None,
             }),
             Err(missing) => {
                 skip(what, &missing);
@@ -47,6 +70,18 @@ impl Deployment {
             .envs(self.s3.iter().flat_map(S3::environment))
             .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
             .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300");
+        if let Some((user, password)) = self.user {
+            // SCRAM needs TLS' library: where it is not built in, PLAIN has to do.
+            let mechanism = match user {
+                "worker" if cfg!(feature = "cloud") => "SCRAM-SHA-256",
+                _ => "PLAIN",
+            };
+            command
+                .env("FEDSTILL_KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+                .env("FEDSTILL_KAFKA_SASL_MECHANISM", mechanism)
+                .env("FEDSTILL_KAFKA_SASL_USERNAME", user)
+                .env("FEDSTILL_KAFKA_SASL_PASSWORD", password);
+        }
         command
     }
 

@@ -11,3 +11,4 @@ mod federation;
 mod folders;
 mod parties;
 mod privacy;
+mod rights;

@@ -19,10 +19,10 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const RUN: &str = "tiny-fedmd-0";
+pub(crate) const RUN: &str = "tiny-fedmd-0";
 
 /// The rows that each simulated party of a finished run has, as a file of that party's own.
-fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
     let data = Dataset::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet")).unwrap();
     let store = out.join(RUN).join("store");
     let read = |path: PathBuf| std::fs::read(path).unwrap();
@@ -55,7 +55,7 @@ fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
     draws.private.iter().enumerate().map(one).collect()
 }
 
-struct Party {
+pub(crate) struct Party {
     folder: PathBuf,
     table: String,
     process: Option<Child>,
@@ -63,7 +63,7 @@ struct Party {
 
 impl Party {
     /// As its people would: `party init`, then the names of data and stores.
-    fn new(deployment: &Deployment, folder: &Path, slot: usize, rows: &Path, allow: &str) -> Self {
+    pub(crate) fn new(deployment: &Deployment, folder: &Path, slot: usize, rows: &Path, allow: &str) -> Self {
         let folder = folder.join(format!("clinic-{slot}"));
         let id = format!("clinic-{slot}");
         let said = good(&deployment.does(&["party", "init", &id, folder.to_str().unwrap()]));
@@ -84,7 +84,7 @@ impl Party {
         }
     }
 
-    fn start(&mut self, deployment: &Deployment) {
+    pub(crate) fn start(&mut self, deployment: &Deployment) {
         let mut command = deployment.command();
         command.args(["party", "run"]).arg(self.folder.join("party.toml"));
         self.process = Some(command.stderr(Stdio::null()).spawn().unwrap());
@@ -104,10 +104,10 @@ impl Drop for Party {
     }
 }
 
-const ALL: &str = "[\"predictions\", \"consensus\", \"reports\"]";
+pub(crate) const ALL: &str = "[\"predictions\", \"consensus\", \"reports\"]";
 
 /// A run file with these parties instead of simulated ones.
-fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf {
+pub(crate) fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf {
     let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
     let simulated = "[parties]\ncount = 3\narchitectures = [\"mlp[32]\", \"cnn[4]\"]\n";
     let architectures = ["mlp[32]", "cnn[4]", "mlp[32]"];

@@ -59,7 +59,7 @@ impl Cluster {
     /// # Panics
     /// Where a broker does not start; its output is shown.
     pub fn start(options: Options) -> Result<Self, Missing> {
-        let jars = std::env::var_os("FEDSTILL_KAFKA_JARS").map_or_else(|| cache().join("kafka"), PathBuf::from);
+        let jars = std::env::var_os("FEDSTILL_TEST_KAFKA_JARS").map_or_else(|| cache().join("kafka"), PathBuf::from);
         if !jars.join("kafka_2.13-4.3.1.jar").is_file() {
             return Err(Missing(
                 "the jars of Apache Kafka are not there; `tests/run --setup` fetches them by Maven".to_owned(),
@@ -165,14 +165,7 @@ impl Cluster {
             .arg(class)
             .args(["--bootstrap-server", &self.bootstrap()]);
         if self.secured {
-            let (user, password) = Self::USERS[0];
-            let file = self.folder.path().join("admin.conf");
-            let text = format!(
-                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=org.apache.kafka.common.\
-                 security.plain.PlainLoginModule required username=\"{user}\" password=\"{password}\";\n"
-            );
-            fs::write(&file, text).expect("the tool's configuration is written");
-            command.arg("--command-config").arg(file);
+            command.arg("--command-config").arg(self.admin_configuration());
         }
         let output = command.args(arguments).output().expect("java runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -182,6 +175,26 @@ impl Cluster {
             String::from_utf8_lossy(&output.stderr)
         );
         text
+    }
+
+    /// A file by which one of Kafka's tools is the administrator of a secured cluster.
+    ///
+    /// # Panics
+    /// Where it cannot be written.
+    pub fn admin_configuration(&self) -> PathBuf {
+        let (user, password) = Self::USERS[0];
+        let file = self.folder.path().join("admin.conf");
+        let text = format!(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=org.apache.kafka.common.\
+             security.plain.PlainLoginModule required username=\"{user}\" password=\"{password}\";\n"
+        );
+        fs::write(&file, text).expect("the tool's configuration is written");
+        file
+    }
+
+    /// The variables by which `java CLASS` finds Kafka's tools.
+    pub fn tool_environment(&self) -> [(String, String); 1] {
+        [("CLASSPATH".to_owned(), format!("{}/*", self.jars.display()))]
     }
 
     fn java(&self) -> [String; 3] {

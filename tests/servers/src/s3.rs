@@ -112,7 +112,7 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=p
 
 /// The interpreter of the virtual environment that `tests/run` makes.
 fn python() -> PathBuf {
-    let venv = std::env::var_os("FEDSTILL_VENV").map_or_else(|| cache().join("venv"), PathBuf::from);
+    let venv = std::env::var_os("FEDSTILL_TEST_VENV").map_or_else(|| cache().join("venv"), PathBuf::from);
     venv.join("bin/python")
 }
 

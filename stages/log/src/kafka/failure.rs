@@ -49,7 +49,7 @@ pub(super) fn advice(code: Code) -> Option<&'static str> {
         Code::UnsupportedSASLMechanism | Code::IllegalSASLState => "choose a sasl.mechanism that the brokers offer",
         Code::SSL => "check the certificates and ssl.ca.location",
         Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            "have the operator of the cluster grant this principal the rights that deploy/acls lists"
+            "have the operator of the cluster grant this principal the rights that `deploy/acls` gives"
         }
         Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
             "raise message.max.bytes here and max.message.bytes of the topic, or make the message smaller"

@@ -143,10 +143,14 @@ fn an_outage_is_waited_for_and_nothing_acknowledged_is_lost() {
         cluster.start_broker(index);
         std::thread::sleep(Duration::from_secs(15));
     }
-    let mut reader = log.read("t", 0, 0).expect("a reader");
+    // Leaders have moved: again, as every caller does.
+    let again = |error: fedstill_log::LogError| assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+    let reader = (0..100).find_map(|_| log.read("t", 0, 0).map_err(again).ok());
+    let mut reader = reader.expect("a reader");
     let mut seen = Vec::new();
     while seen.len() < acknowledged.len() {
-        let records = reader.next(1 << 20).expect("records");
+        let records = (0..100).find_map(|_| reader.next(1 << 20).map_err(again).ok());
+        let records = records.expect("records");
         assert!(!records.is_empty(), "what was acknowledged is there: {seen:?}");
         seen.extend(
             records
