@@ -1,4 +1,4 @@
-"""What the Python tests share: how a binary of the workspace is run."""
+"""What the Python tests share: how a program of the workspace is run."""
 
 import os
 import subprocess
@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 
 
 @pytest.fixture(scope="session")
-def cargo_run():
-    """Run `cargo run --release` with these arguments in the repository's root; its output is shown if it fails."""
+def run():
+    """Run a program that `cargo test --release --workspace` has built, as `fedstill` or `examples/export`, with these
+    arguments in the repository's root; its output is shown if it fails."""
 
-    def run(*args):
-        command = [os.environ.get("CARGO", "cargo"), "run", "--release", "--quiet", *map(str, args)]
+    def run(program, *args):
+        assert (BUILT / program).is_file(), f"{BUILT / program} is not there: tests/run builds it"
+        command = [str(BUILT / program), *map(str, args)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

@@ -24,12 +24,12 @@ COLUMNS = {table: set(names.split()) for table, names in COLUMNS.items()}
 
 
 @pytest.fixture(scope="session")
-def results(cargo_run, tmp_path_factory):
+def results(run, tmp_path_factory):
     """The folder of the tables."""
     if "FEDSTILL_RUNS" in os.environ:
         return Path(os.environ["FEDSTILL_RUNS"]) / "results"
     out = tmp_path_factory.mktemp("runs")
-    cargo_run("-p", "fedstill", "--", "run", "tests/data/tiny.toml", "--out", out)
+    run("fedstill", "run", "tests/data/tiny.toml", "--out", out)
     return out / "results"
 
 

@@ -91,10 +91,10 @@ def load(path):
 
 
 @pytest.fixture(scope="session")
-def exported(cargo_run, tmp_path_factory):
+def exported(run, tmp_path_factory):
     """A folder with `<architecture>/{weights,io}.safetensors`, written by the learner's example `export`."""
     folder = tmp_path_factory.mktemp("export")
-    cargo_run("-p", "fedstill-learner", "--example", "export", "--", folder)
+    run("examples/export", folder)
     return folder
 
 
