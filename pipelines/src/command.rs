@@ -84,12 +84,22 @@ enum Command {
     Submit {
         /// The run file
         file: PathBuf,
+        /// Only print the triggers, a line each, to be written to the topic fedstill.rounds with any Kafka tool
+        #[arg(long)]
+        print: bool,
         #[command(flatten)]
         deployment: OfDeployment,
     },
     /// Say what happens to a run of a deployment until it ends
     Watch {
         /// The run's id, as `fedstill submit` says it
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// Delete what a run that has ended has put into the stores, but for its result tables
+    Prune {
+        /// The run's id
         run: String,
         #[command(flatten)]
         deployment: OfDeployment,
@@ -220,13 +230,18 @@ pub fn main() -> ExitCode {
             let options = serving.options(Vec::new());
             served(cluster::serve_party(&file, options, &|| asked.load(Ordering::Relaxed)))
         }
-        Command::Submit { file, deployment } => with_file(&file, &registry, |resolved| {
+        Command::Submit {
+            file,
+            print: only,
+            deployment,
+        } => with_file(&file, &registry, |resolved| {
             let own = || Config::over(resolved.file.deployment.clone());
             let config = deployment
                 .config
                 .as_deref()
                 .map_or_else(own, |file| Config::load(Some(file)));
             match config {
+                Ok(config) if only => said(cluster::triggers(&config, &resolved)),
                 Ok(config) => said(cluster::submit(&config, &file, &resolved)),
                 Err(why) => unusable(&why),
             }
@@ -241,6 +256,7 @@ pub fn main() -> ExitCode {
                 Err(error) => failed(&error),
             }
         }),
+        Command::Prune { run, deployment } => with_config(&deployment, |config| said(cluster::prune(config, &run))),
         Command::Stop { run, deployment } => with_config(&deployment, |config| said(cluster::stop(config, &run))),
     }
 }

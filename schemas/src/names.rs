@@ -102,6 +102,11 @@ pub fn run_object(run: &str) -> String {
     format!("{run}/run.json")
 }
 
+/// Says that a run was pruned: its id is not used again.
+pub fn pruned_object(run: &str) -> String {
+    format!("{run}/pruned.json")
+}
+
 /// The plan of an attempt at a round.
 pub fn plan_object(at: &Attempt) -> String {
     format!("{}/{}/plan-{}.json", at.run, at.round, at.attempt)

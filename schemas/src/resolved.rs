@@ -45,6 +45,14 @@ pub struct ResolvedRun {
     pub precision: Precision,
 }
 
+/// The mark of a run whose objects were deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pruned {
+    /// [`VERSION`].
+    pub version: u32,
+}
+
 /// Number format of predictions on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

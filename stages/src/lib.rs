@@ -39,6 +39,7 @@ mod signed;
 mod simulation;
 pub mod store;
 pub mod tensors;
+mod trigger;
 mod usage;
 mod votes;
 pub mod worker;

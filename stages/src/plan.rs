@@ -12,6 +12,7 @@ use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::rewind::rewind;
 use crate::rounds::{Planned, Round};
+use crate::trigger::{self, Asked};
 use fedstill_log::{Consumer, Polled, Record};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Decision, Ending, Missing, Trigger};
@@ -141,23 +142,13 @@ impl Planner {
     }
 
     fn serve(&mut self, record: &Record) -> Result<(), StageError> {
-        let trigger: Trigger = match serde_json::from_slice(&record.value) {
-            Ok(trigger) => trigger,
-            Err(error) => {
-                return self
-                    .context
-                    .dead_letter(record, &format!("it is not a trigger: {error}"));
-            }
+        self.decisions.refresh()?;
+        let trigger = match trigger::read(&self.context, &self.decisions, &record.value)? {
+            Asked::Start(trigger) => *trigger,
+            Asked::Nothing => return Ok(()),
+            Asked::Refuse(reason) => return self.context.dead_letter(record, &reason),
         };
-        let admission = if trigger.version > VERSION {
-            Admission::Refuse(format!(
-                "it has schema version {}, this release reads up to {VERSION}",
-                trigger.version
-            ))
-        } else {
-            self.admission(&trigger)?
-        };
-        match admission {
+        match self.admission(&trigger)? {
             Admission::Ignore => Ok(()),
             Admission::Refuse(reason) => self.refuse(record, &trigger, reason),
             Admission::Start => match self.start(&trigger) {
@@ -192,7 +183,6 @@ impl Planner {
 
     /// Whether the trigger may start its round; where it may, its resolved run is the run's.
     fn admission(&mut self, trigger: &Trigger) -> Result<Admission, StageError> {
-        self.decisions.refresh()?;
         let at = &trigger.at;
         let store = &self.context.store;
         let exists = |path: &str| Ok::<_, StageError>(store.get(path)?.is_some());
@@ -206,6 +196,10 @@ impl Planner {
             },
             planned: exists(&names::plan_object(at))?,
         };
+        if exists(&names::pruned_object(&at.run))? {
+            let reason = format!("'{}' was pruned: choose another name", at.run);
+            return Ok(Admission::Refuse(reason));
+        }
         let admission = admit(trigger, known);
         if admission != Admission::Start {
             return Ok(admission);

@@ -286,6 +286,42 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Where the shared store is, for people.
+    pub fn url(&self) -> String {
+        self.shared.shown("")
+    }
+
+    /// An object of the shared store by its URL; `None` for one that is not there, or not below it.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub fn get_url(&self, url: &str) -> Result<Option<Bytes>, StoreError> {
+        match url.strip_prefix(&self.url()) {
+            Some(path) if !path.split('/').any(|part| part.is_empty() || part.starts_with('.')) => self.get(path),
+            _ => Ok(None),
+        }
+    }
+
+    /// Deletes all that a run has put, but for `keep`, and says how many objects that were. Its result tables stay.
+    ///
+    /// # Errors
+    /// A store that does not answer or cannot be written.
+    pub fn delete_run(&self, run: &str, keep: &[String]) -> Result<usize, StoreError> {
+        let shared = self.shared.delete_below(run, keep)?;
+        let parties = match &self.parties {
+            Parties::Some(some) => some
+                .values()
+                .map(|store| store.delete_below(run, &[]))
+                .sum::<Result<usize, StoreError>>()?,
+            Parties::All(all) => all
+                .folders()?
+                .iter()
+                .map(|slot| all.below(slot).delete_below(run, &[]))
+                .sum::<Result<usize, StoreError>>()?,
+        };
+        Ok(shared + parties)
+    }
+
     /// Puts the file of a data set where workers find it: everyone's in the shared store, that of simulated parties
     /// among their stores.
     ///

@@ -8,6 +8,7 @@
 mod config;
 mod health;
 mod party;
+mod prune;
 mod submit;
 mod topics;
 mod watch;
@@ -15,7 +16,8 @@ mod worker;
 
 pub(crate) use config::Config;
 pub(crate) use party::{init as init_party, serve as serve_party};
-pub(crate) use submit::submit;
+pub(crate) use prune::prune;
+pub(crate) use submit::{submit, triggers};
 pub(crate) use topics::create;
 pub(crate) use watch::{Watched, stop, watch};
 pub(crate) use worker::{Options, serve};

@@ -1,7 +1,7 @@
 //! `fedstill submit`: puts the data sets of a run file into the store and triggers its runs where they are to go on.
 
 use super::Config;
-use crate::resolve::Resolved;
+use crate::resolve::{Job, Resolved};
 use fedstill_learner::Registry;
 use fedstill_log::SystemClock;
 use fedstill_schemas::data::DataSet;
@@ -60,6 +60,22 @@ pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Resul
         said.push_str(&line);
     }
     Ok(said)
+}
+
+/// The triggers of a file's runs, a line each, in the form for any Kafka tool: `plan` finds out where a run goes on.
+pub(crate) fn triggers(config: &Config, resolved: &Resolved) -> Result<String, StageError> {
+    check_deadline(config, resolved)?;
+    let line = |job: &Job| {
+        let trigger = serde_json::json!({
+            "version": VERSION,
+            "run": job.id,
+            "through": resolved.file.rounds,
+            "resolved": job.resolved,
+            "close": resolved.close,
+        });
+        format!("{trigger}\n")
+    };
+    Ok(resolved.jobs.iter().map(line).collect())
 }
 
 /// Deployed phases must end without everyone, and long before the records that they read are gone.

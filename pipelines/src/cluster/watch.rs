@@ -2,7 +2,7 @@
 
 use super::Config;
 use fedstill_learner::Registry;
-use fedstill_log::{Log, Reader, SystemClock};
+use fedstill_log::{Reader, SystemClock};
 use fedstill_schemas::events::{Closed, Decision, Ending};
 use fedstill_schemas::names;
 use fedstill_schemas::plan::{Plan, phases};
@@ -31,7 +31,6 @@ pub(crate) enum Watched {
 
 /// A run's decisions.
 struct Follower {
-    log: Arc<dyn Log>,
     readers: Vec<Box<dyn Reader>>,
     run: String,
     /// Read, and not handed out: a look that failed half way loses nothing.
@@ -48,7 +47,6 @@ impl Follower {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
-            log,
             readers,
             run: run.to_owned(),
             found: Vec::new(),
@@ -174,20 +172,22 @@ fn steps(store: &Store, at: &Attempt, phase: u32) -> Result<String, StageError> 
     Ok(steps.unwrap_or_else(|| format!("phase {phase}")))
 }
 
+/// The attempt that a run is in, and whether it has ended there; `None` where nothing was decided.
+pub(super) fn state(config: &Config, run: &str) -> Result<Option<(Attempt, bool)>, StageError> {
+    let mut present: Option<(Attempt, bool)> = None;
+    for decision in Follower::new(config, run)?.next()? {
+        let at = decision.at();
+        if present.as_ref().is_none_or(|(present, _)| present.at() <= at.at()) {
+            present = Some((at.clone(), matches!(decision, Decision::Ended { .. })));
+        }
+    }
+    Ok(present)
+}
+
 /// Ends a run in the attempt that it is in; says where.
 pub(crate) fn stop(config: &Config, run: &str) -> Result<String, StageError> {
     let store = config.store()?;
-    let mut follower = Follower::new(config, run)?;
-    let mut present: Option<Attempt> = None;
-    let mut ended = false;
-    for decision in follower.next()? {
-        let at = decision.at();
-        if present.as_ref().is_none_or(|present| present.at() <= at.at()) {
-            ended = matches!(decision, Decision::Ended { .. });
-            present = Some(at.clone());
-        }
-    }
-    let Some(at) = present else {
+    let Some((at, ended)) = state(config, run)? else {
         return Err(StageError::Stop(format!(
             "nothing is known of a run '{run}': `fedstill submit` names the runs that it starts"
         )));
@@ -204,7 +204,8 @@ pub(crate) fn stop(config: &Config, run: &str) -> Result<String, StageError> {
     let planned = store.get_json::<Plan>(&names::plan_object(&next))?.is_some();
     let at = if planned { next } else { at };
     let learner = Tensors::new(Registry::default(), []);
-    let context = Context::new(follower.log, store, Arc::new(learner));
+    let log = config.log(Arc::new(SystemClock::new()))?;
+    let context = Context::new(log, store, Arc::new(learner));
     fedstill_stages::advance::stop(&context, at.clone())?;
     Ok(format!(
         "{at} is stopped; `fedstill submit` goes on with the next attempt\n"

@@ -1,12 +1,18 @@
 //! The same runs on Apache Kafka, by workers that are processes of their own.
 
 use crate::deployment::{DEADLINE, Deployment, good};
-use crate::federation::{assert_same, bits, fedstill, finish, write};
+use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
+use crate::parties::RUN;
+use fedstill_log::kafka::Settings;
+use fedstill_log::{Kafka, Log, Message, SystemClock};
+use fedstill_schemas::names;
 use fedstill_test_servers::s3::S3;
 use fedstill_test_servers::{free_port, skip};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -49,6 +55,120 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
         );
         assert!(good(&deployment.does(&["submit", file])).contains("tiny-fedmd-0 is finished"));
     }
+}
+
+#[test]
+fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[DEADLINE]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let Some(mut deployment) = Deployment::start("triggers on Apache Kafka", folder.path(), 1) else {
+        return;
+    };
+    let does = |deployment: &Deployment, arguments: &[&str]| good(&deployment.does(arguments));
+    does(&deployment, &["topics", "create"]);
+    let file = file.to_str().unwrap();
+    let printed = does(&deployment, &["submit", "--print", file]);
+    let log = Kafka::new(
+        Settings::new(&deployment.cluster.bootstrap()),
+        Arc::new(SystemClock::new()),
+    )
+    .unwrap();
+    let write = |value: &serde_json::Value| {
+        let message = Message {
+            topic: names::ROUNDS.to_owned(),
+            partition: 0,
+            key: "by hand".into(),
+            headers: Vec::new(),
+            value: value.to_string().into(),
+        };
+        log.append(&[message]).unwrap();
+    };
+    // The data come with a submission; it is stopped before anybody works.
+    does(&deployment, &["submit", file]);
+    deployment.work(&["--jobs", "1", "--stages", "plan,advance"]);
+    let stopped = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let output = deployment.does(&["stop", RUN]);
+        output.status.success().then(|| good(&output))
+    });
+    assert!(stopped.unwrap().contains("round 0 attempt 0 is stopped"));
+    let busy = deployment.does(&["prune", "nobody-fedmd-0"]);
+    assert!(said(&busy).contains("there is no run"), "{}", said(&busy));
+
+    // By URL, and to be taken up where it is: the next attempt, which has the same bits.
+    let mut trigger: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+    let resolved = deployment.path().join("store/by-hand/run.json");
+    std::fs::create_dir_all(resolved.parent().unwrap()).unwrap();
+    std::fs::write(&resolved, trigger["resolved"].to_string()).unwrap();
+    let at = |path: &str| format!("{}/store/{path}", deployment.path().display());
+    for (url, through) in [
+        (at("nothing.json"), 2),
+        ("file:///etc/passwd".to_owned(), 2),
+        (at("by-hand/run.json"), 0),
+    ] {
+        trigger["resolved"] = url.into();
+        trigger["through"] = through.into();
+        write(&trigger);
+    }
+    write(&serde_json::json!({"version": 1, "throgh": 3}));
+    write(&serde_json::json!({"version": 99}));
+    deployment.work(&["--jobs", "2"]);
+    let ended = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        said(&deployment.does(&["watch", RUN])).contains("finished with round 0")
+    });
+    assert!(ended);
+    // One step by hand, then the rest.
+    trigger.as_object_mut().unwrap().remove("run");
+    trigger["at"] = serde_json::json!({"run": RUN, "round": 1, "attempt": 0});
+    trigger["through"] = 1.into();
+    write(&trigger);
+    let ended = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        said(&deployment.does(&["watch", RUN])).contains("finished with round 1")
+    });
+    assert!(ended);
+    does(&deployment, &["submit", file]);
+    let watched = does(&deployment, &["watch", RUN]);
+    assert!(watched.contains("finished with round 2"), "{watched}");
+    let tables = |results: &Path| files(&results.join("metrics").join(format!("run={RUN}")));
+    assert_eq!(tables(&deployment.path().join("results")).len(), 3);
+
+    let mut reasons = String::new();
+    for partition in 0..log.partitions(names::DEAD).unwrap() {
+        let mut reader = log.read(names::DEAD, partition, 0).unwrap();
+        for record in reader.next(1 << 20).unwrap() {
+            reasons += &String::from_utf8_lossy(record.header("fedstill_reason").unwrap());
+            reasons.push('\n');
+        }
+    }
+    for reason in [
+        "nothing.json below",
+        "/etc/passwd below",
+        "`throgh`",
+        "schema version 99",
+    ] {
+        assert!(reasons.contains(reason), "{reason}: {reasons}");
+    }
+
+    assert!(does(&deployment, &["prune", RUN]).contains("deleted"));
+    let left = files(&deployment.path().join("store").join(RUN));
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["pruned.json", "run.json"]);
+    assert_eq!(tables(&deployment.path().join("results")).len(), 3, "results stay");
+    does(&deployment, &["submit", file]);
+    let refused = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        (0..4).any(|partition| {
+            let mut reader = log.read(names::DEAD, partition, 0).unwrap();
+            reader.next(1 << 20).unwrap().iter().any(|record| {
+                let reason = record.header("fedstill_reason").unwrap_or_default();
+                String::from_utf8_lossy(reason).contains("was pruned")
+            })
+        })
+    });
+    assert!(refused, "a pruned run's id is not used again");
 }
 
 #[test]

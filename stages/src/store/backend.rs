@@ -5,6 +5,7 @@
 
 use super::StoreError;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::executor::block_on;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
@@ -121,6 +122,33 @@ impl Backend {
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(from_object_store(self.shown(path), &error)),
         }
+    }
+
+    /// Names of the folders at the top.
+    pub(super) fn folders(&self) -> Result<Vec<String>, StoreError> {
+        let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
+        let listed = self.block_on((*self.objects).list_with_delimiter(prefix));
+        let listed = listed.map_err(|error| from_object_store(self.shown(""), &error))?;
+        let last = |path: &ObjectPath| path.filename().map(str::to_owned);
+        Ok(listed.common_prefixes.iter().filter_map(last).collect())
+    }
+
+    /// Deletes all objects below a path but those of `keep`; how many those were.
+    pub(super) fn delete_below(&self, path: &str, keep: &[String]) -> Result<usize, StoreError> {
+        let keep: Vec<ObjectPath> = keep.iter().map(|path| self.at(path)).collect();
+        let below = self.at(path);
+        let deleted = self.block_on(async {
+            let listed: Vec<_> = (*self.objects).list(Some(&below)).try_collect().await?;
+            let mut deleted = 0;
+            for object in listed.iter().filter(|object| !keep.contains(&object.location)) {
+                match (*self.objects).delete(&object.location).await {
+                    Ok(()) | Err(Error::NotFound { .. }) => deleted += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(deleted)
+        });
+        deleted.map_err(|error| from_object_store(self.shown(path), &error))
     }
 
     /// Whether the object was written: `false` if it must be new and is not.
