@@ -41,7 +41,7 @@ const RUN: &str = "bench-fedmd-0";
 const ROWS: u32 = 5000;
 const CLASSES: u32 = 10;
 /// What is read at once without summing; `aggregate` reads as much.
-const READ: usize = 4 << 20;
+const READ: usize = 1 << 20;
 /// Parties whose records are appended together.
 const TOGETHER: u32 = 40;
 const REPEATS: usize = 5;

@@ -24,7 +24,7 @@ use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes read from the log at a time.
-const READ: usize = 4 << 20;
+const READ: usize = 1 << 20;
 
 /// Parties that a message for people names one by one.
 const NAMED: usize = 10;

@@ -47,6 +47,13 @@ impl Votes {
                 Values::Float32(values) => self.add_any(values, |value| value.to_bits() as i32),
             }
         }
+        #[cfg(target_arch = "x86_64")]
+        if self.classes >= minima::LANES
+            && let Some(simd) = pulp::x86::V3::try_new()
+        {
+            minima::count(simd, self.classes, &mut self.counts, &halves);
+            return;
+        }
         pulp::Arch::new().dispatch(Count {
             votes: self,
             members: &halves,
@@ -96,6 +103,75 @@ impl pulp::WithSimd for Count<'_> {
                 }
             }
         }
+    }
+}
+
+/// The same by the one instruction that finds the smallest of eight 16-bit numbers and where it is: twice as fast.
+#[cfg(target_arch = "x86_64")]
+mod minima {
+    use half::f16;
+    use pulp::Simd;
+    use pulp::x86::V3;
+
+    /// Numbers that are compared at once.
+    pub(super) const LANES: usize = 8;
+
+    struct Minima<'a> {
+        simd: V3,
+        classes: usize,
+        counts: &'a mut [u32],
+        members: &'a [&'a [f16]],
+    }
+
+    /// Adds votes on rows of at least [`LANES`] classes.
+    pub(super) fn count(simd: V3, classes: usize, counts: &mut [u32], members: &[&[f16]]) {
+        let minima = Minima {
+            simd,
+            classes,
+            counts,
+            members,
+        };
+        Simd::vectorize(simd, minima);
+    }
+
+    impl pulp::WithSimd for Minima<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            for member in self.members {
+                let rows = member.chunks_exact(self.classes);
+                for (counts, row) in self.counts.chunks_exact_mut(self.classes).zip(rows) {
+                    let (eights, rest) = row.as_chunks::<LANES>();
+                    let mut least = u32::MAX;
+                    for (index, eight) in eights.iter().enumerate() {
+                        least = least.min(smallest(self.simd, eight, (index * LANES) as u32));
+                    }
+                    // The last eight overlap those before: a class that is seen twice has the same place.
+                    if !rest.is_empty()
+                        && let Some(last) = row.last_chunk::<LANES>()
+                    {
+                        least = least.min(smallest(self.simd, last, (self.classes - LANES) as u32));
+                    }
+                    counts[(least & 0xffff) as usize] += 1;
+                }
+            }
+        }
+    }
+
+    /// Above, how far the largest of eight values is below the largest that there is; below, the place of the first such
+    /// value.
+    #[inline(always)]
+    fn smallest(simd: V3, values: &[f16; LANES], first: u32) -> u32 {
+        let mut keys = [0_u16; LANES];
+        for (key, value) in keys.iter_mut().zip(values) {
+            let bits = value.to_bits().cast_signed();
+            let sign = bits >> 15;
+            // Sign and magnitude as an integer of the same order, both zeros 0; the largest becomes the smallest.
+            *key = (i16::MAX - (((bits & i16::MAX) ^ sign) - sign)).cast_unsigned();
+        }
+        let found: [u16; LANES] = pulp::cast(simd.sse4_1._mm_minpos_epu16(pulp::cast(keys)));
+        u32::from(found[0]) << 16 | (u32::from(found[1]) + first)
     }
 }
 
