@@ -9,6 +9,7 @@ mod crash;
 mod deployment;
 mod federation;
 mod folders;
+mod malformed;
 mod parties;
 mod privacy;
 mod rights;

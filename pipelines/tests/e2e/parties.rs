@@ -125,7 +125,7 @@ fn metrics(results: &Path) -> BTreeMap<String, Vec<u8>> {
     files(&results.join("metrics").join(format!("run={RUN}")))
 }
 
-fn everything(log: &Kafka, topic: &str) -> Vec<Record> {
+pub(crate) fn everything(log: &Kafka, topic: &str) -> Vec<Record> {
     let mut records = Vec::new();
     for partition in 0..log.partitions(topic).unwrap() {
         let start = log.offsets(topic, partition).unwrap().start;
