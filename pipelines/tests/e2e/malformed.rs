@@ -45,7 +45,7 @@ fn malformed(random: &mut Random, topic: &str, partitions: u32, truth: &[Record]
         kind => {
             let record = &truth[random.below(truth.len() as u64) as usize];
             key = record.key.clone();
-            headers = record.headers.clone();
+            headers.clone_from(&record.headers);
             let mut value = record.value.to_vec();
             let at = random.below(value.len().max(1) as u64) as usize;
             if kind == 5 {
