@@ -5,11 +5,12 @@ use crate::algorithms;
 use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
 use fedstill_schemas::Digest;
 use fedstill_schemas::data::{DataSet, Shape};
-use fedstill_schemas::events::Close;
+use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Pipeline};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::run_file::{ALIGNMENT, Catalog, Private, Problem, RunFile, Source};
+use fedstill_schemas::task::Attempt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,6 +58,24 @@ pub(crate) fn resolve(path: &Path, registry: &Registry) -> Result<Resolved, Unre
     RunFile::parse(&text, &catalog)
         .and_then(|file| with_data(file, folder, &pipelines, registry))
         .map_err(|problems| Unresolved::Problems(text, problems))
+}
+
+impl Resolved {
+    /// The trigger by which a run of the file begins.
+    pub(crate) fn first_trigger(&self, job: &Job) -> Trigger {
+        Trigger {
+            version: VERSION,
+            at: Attempt {
+                run: job.id.clone(),
+                round: 0,
+                attempt: 0,
+            },
+            through: self.file.rounds,
+            resolved: job.resolved.clone(),
+            close: self.close,
+            after: None,
+        }
+    }
 }
 
 fn with_data(

@@ -6,9 +6,6 @@ use crate::progress::Display;
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
-use fedstill_schemas::events::Trigger;
-use fedstill_schemas::resolved::VERSION;
-use fedstill_schemas::task::Attempt;
 use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
 use fedstill_stages::tensors::Tensors;
@@ -61,18 +58,7 @@ pub(crate) fn run(
         let mut context = Context::new(log, store, Arc::clone(&learner) as _);
         context.observer = Arc::clone(&display) as Arc<dyn Observer>;
         context.faults = faults();
-        let first = Trigger {
-            version: VERSION,
-            at: Attempt {
-                run: job.id.clone(),
-                round: 0,
-                attempt: 0,
-            },
-            through: rounds,
-            resolved: job.resolved.clone(),
-            close: resolved.close,
-            after: None,
-        };
+        let first = resolved.first_trigger(job);
         let progress = Federation::start(Arc::new(context), threads)?.run(&first, &*clock, interrupted)?;
         display.end(progress == Progress::Finished);
         match progress {

@@ -46,19 +46,25 @@ impl fmt::Debug for Decisions {
     }
 }
 
+/// A reader of each partition of the topic, from its beginning.
+///
+/// # Errors
+/// A log that does not answer.
+pub fn readers(log: &dyn Log) -> Result<Vec<Box<dyn Reader>>, StageError> {
+    let reader = |partition| {
+        let start = log.offsets(names::DECISIONS, partition)?.start;
+        Ok(log.read(names::DECISIONS, partition, start)?)
+    };
+    (0..log.partitions(names::DECISIONS)?).map(reader).collect()
+}
+
 impl Decisions {
     /// Reads the topic from its beginning to its present end.
     ///
     /// # Errors
     /// A log that cannot be read.
     pub fn read(log: Arc<dyn Log>) -> Result<Self, StageError> {
-        let partitions = log.partitions(names::DECISIONS)?;
-        let readers = (0..partitions)
-            .map(|partition| {
-                let start = log.offsets(names::DECISIONS, partition)?.start;
-                log.read(names::DECISIONS, partition, start)
-            })
-            .collect::<Result<_, _>>()?;
+        let readers = readers(&*log)?;
         let mut decisions = Self {
             log,
             readers,

@@ -14,6 +14,9 @@ mod topics;
 mod watch;
 mod worker;
 
+use fedstill_stages::StageError;
+use std::time::Duration;
+
 pub(crate) use config::Config;
 pub(crate) use party::{init as init_party, serve as serve_party};
 pub(crate) use prune::prune;
@@ -21,3 +24,23 @@ pub(crate) use submit::{submit, triggers};
 pub(crate) use topics::create;
 pub(crate) use watch::{Watched, stop, watch};
 pub(crate) use worker::{Options, serve};
+
+/// Pause between tries.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Tries until it works or `asked` says to stop, which gives `None`: brokers and the store may be away, or start later.
+fn patiently<T>(
+    asked: &dyn Fn() -> bool,
+    mut attempt: impl FnMut() -> Result<T, StageError>,
+) -> Result<Option<T>, StageError> {
+    while !asked() {
+        match attempt() {
+            Err(StageError::Retry(reason)) => {
+                tracing::warn!(reason, "will be tried again");
+                std::thread::sleep(PAUSE);
+            }
+            ended => return ended.map(Some),
+        }
+    }
+    Ok(None)
+}

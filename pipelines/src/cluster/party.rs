@@ -1,23 +1,18 @@
 //! `fedstill party`: the worker of one party, with its own data, its own store and its key.
 
-use super::worker::patiently;
-use super::{Config, health};
-use crate::run::faults;
+use super::Config;
+use super::worker::{Options, serve_as};
 use crate::run_file_report;
 use fedstill_learner::{Dataset, Registry};
-use fedstill_log::{Clock, SystemClock};
 use fedstill_schemas::run_file::PartyFile;
 use fedstill_schemas::signature::PrivateKey;
-use fedstill_stages::context::{Context, Own};
-use fedstill_stages::service::{Health, Service};
+use fedstill_stages::StageError;
+use fedstill_stages::context::Own;
 use fedstill_stages::tensors::Tensors;
-use fedstill_stages::{StageError, Store};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-
-use super::worker::Options;
 
 /// A documented party file.
 const TEMPLATE: &str = include_str!("party.toml");
@@ -82,34 +77,12 @@ pub(crate) fn serve(file: &Path, options: Options, asked: &(dyn Fn() -> bool + S
     let data = Dataset::open(&folder.join(&party.data)).map_err(|error| stop(error.to_string()))?;
     let config = Config::over(party.deployment).map_err(stop)?;
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let health = Arc::new(Health::default());
-    if let Some(address) = &options.health {
-        health::answer(address, Arc::clone(&health), Arc::clone(&clock)).map_err(stop)?;
-    }
-    let log = config.log(Arc::clone(&clock))?;
-    let Some(store) = patiently(asked, || config.store_of_party(&party.store))? else {
-        return Ok(());
-    };
-    let learner = Tensors::new(Registry::default(), [])
-        .with_store(Store::clone(&store))
-        .with_own(Arc::new(data));
-    let mut context = Context::new(log, store, Arc::new(learner));
-    context.faults = faults();
-    tracing::info!(party = party.id, key = %key.public(), threads = options.threads, "working");
-    context.own = Some(Own {
+    let learner = Tensors::new(Registry::default(), []).with_own(Arc::new(data));
+    let own = Own {
         id: party.id,
         key,
         allow: party.allow,
-    });
-    let service = Service {
-        context: Arc::new(context),
-        roles: Vec::new(),
-        threads: options.threads,
-        grace: options.grace,
-        health,
     };
-    service.run(&*clock, asked)?;
-    tracing::info!("stopped");
-    Ok(())
+    let store = || config.store_of_party(&party.store);
+    serve_as(Some(own), &config, options, learner, &store, asked)
 }

@@ -5,9 +5,7 @@ use crate::resolve::{Job, Resolved};
 use fedstill_learner::Registry;
 use fedstill_log::SystemClock;
 use fedstill_schemas::data::DataSet;
-use fedstill_schemas::events::Trigger;
 use fedstill_schemas::resolved::VERSION;
-use fedstill_schemas::task::Attempt;
 use fedstill_stages::context::Context;
 use fedstill_stages::decisions::Decisions;
 use fedstill_stages::resume::next_trigger;
@@ -37,18 +35,7 @@ pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Resul
     let context = Context::new(log, store, Arc::new(Tensors::new(Registry::default(), [])));
     let mut said = String::new();
     for job in &resolved.jobs {
-        let first = Trigger {
-            version: VERSION,
-            at: Attempt {
-                run: job.id.clone(),
-                round: 0,
-                attempt: 0,
-            },
-            through: resolved.file.rounds,
-            resolved: job.resolved.clone(),
-            close: resolved.close,
-            after: None,
-        };
+        let first = resolved.first_trigger(job);
         let line = match next_trigger(&context, &decisions, &first, |_| Ok(()))? {
             None => format!("{} is finished\n", job.id),
             Some(trigger) => {

@@ -1,6 +1,6 @@
 //! `fedstill watch` and `fedstill stop`: what was decided about a run, and the decision to end it.
 
-use super::Config;
+use super::{Config, PAUSE, patiently};
 use fedstill_learner::Registry;
 use fedstill_log::{Reader, SystemClock};
 use fedstill_schemas::events::{Closed, Decision, Ending};
@@ -9,14 +9,11 @@ use fedstill_schemas::plan::{Plan, phases};
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::task::Attempt;
 use fedstill_stages::context::Context;
+use fedstill_stages::decisions;
 use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{StageError, Store};
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Pause between looks.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// How what was watched ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +37,8 @@ struct Follower {
 impl Follower {
     fn new(config: &Config, run: &str) -> Result<Self, StageError> {
         let log = config.log(Arc::new(SystemClock::new()))?;
-        let readers = (0..log.partitions(names::DECISIONS)?)
-            .map(|partition| {
-                let start = log.offsets(names::DECISIONS, partition)?.start;
-                log.read(names::DECISIONS, partition, start)
-            })
-            .collect::<Result<_, _>>()?;
         Ok(Self {
-            readers,
+            readers: decisions::readers(&*log)?,
             run: run.to_owned(),
             found: Vec::new(),
         })
@@ -106,23 +97,6 @@ pub(crate) fn watch(
         }
         seen = patiently(interrupted, || follower.next())?.unwrap_or_default();
     }
-}
-
-/// Tries until it works: a broker or the store may be away. `None` if it was interrupted first.
-fn patiently<T>(
-    interrupted: &dyn Fn() -> bool,
-    mut look: impl FnMut() -> Result<T, StageError>,
-) -> Result<Option<T>, StageError> {
-    while !interrupted() {
-        match look() {
-            Err(StageError::Retry(reason)) => {
-                tracing::warn!(reason, "will be tried again");
-                std::thread::sleep(PAUSE);
-            }
-            looked => return looked.map(Some),
-        }
-    }
-    Ok(None)
 }
 
 /// A decision for people; `None` for one that says nothing by itself.

@@ -1,13 +1,13 @@
 //! `fedstill worker`: stages of a deployment, until it is asked to stop.
 
-use super::{Config, health};
+use super::{Config, health, patiently};
 use crate::run::faults;
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
-use fedstill_stages::StageError;
-use fedstill_stages::context::Context;
+use fedstill_stages::context::{Context, Own};
 use fedstill_stages::service::{Health, Role, Service};
 use fedstill_stages::tensors::Tensors;
+use fedstill_stages::{StageError, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,20 +26,38 @@ pub(crate) struct Options {
 
 /// Works until `asked` says to stop.
 pub(crate) fn serve(config: &Config, options: Options, asked: &(dyn Fn() -> bool + Sync)) -> Result<(), StageError> {
+    let learner = Tensors::new(Registry::default(), []);
+    serve_as(None, config, options, learner, &|| config.store(), asked)
+}
+
+/// The same for a party, with its stores and what it learns from; for nobody in particular where `own` is `None`.
+pub(super) fn serve_as(
+    own: Option<Own>,
+    config: &Config,
+    options: Options,
+    learner: Tensors,
+    store: &dyn Fn() -> Result<Store, StageError>,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<(), StageError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let health = Arc::new(Health::default());
     if let Some(address) = &options.health {
         health::answer(address, Arc::clone(&health), Arc::clone(&clock)).map_err(StageError::Stop)?;
     }
     let log = config.log(Arc::clone(&clock))?;
-    let Some(store) = patiently(asked, || config.store())? else {
+    let Some(store) = patiently(asked, store)? else {
         return Ok(());
     };
-    let learner = Tensors::new(Registry::default(), []).with_store(store.clone());
+    let learner = learner.with_store(store.clone());
     let mut context = Context::new(log, store, Arc::new(learner));
     context.faults = faults();
-    let names: Vec<&str> = options.roles.iter().map(|role| role.name()).collect();
-    tracing::info!(stages = names.join(","), threads = options.threads, "working");
+    if let Some(own) = &own {
+        tracing::info!(party = own.id, key = %own.key.public(), threads = options.threads, "working");
+    } else {
+        let names: Vec<&str> = options.roles.iter().map(|role| role.name()).collect();
+        tracing::info!(stages = names.join(","), threads = options.threads, "working");
+    }
+    context.own = own;
     let service = Service {
         context: Arc::new(context),
         roles: options.roles,
@@ -50,21 +68,4 @@ pub(crate) fn serve(config: &Config, options: Options, asked: &(dyn Fn() -> bool
     service.run(&*clock, asked)?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Tries until it works or `asked` says to stop: a store may start after its workers.
-pub(super) fn patiently<T>(
-    asked: &(dyn Fn() -> bool + Sync),
-    make: impl Fn() -> Result<T, StageError>,
-) -> Result<Option<T>, StageError> {
-    while !asked() {
-        match make() {
-            Err(StageError::Retry(reason)) => {
-                tracing::warn!(reason, "will be tried again");
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            made => return made.map(Some),
-        }
-    }
-    Ok(None)
 }

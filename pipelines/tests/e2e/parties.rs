@@ -141,6 +141,17 @@ pub(crate) fn everything(log: &Kafka, topic: &str) -> Vec<Record> {
     records
 }
 
+/// A deployment with its topics, a finished run of simulated parties, and their rows as files.
+fn prepared(what: &str, folder: &Path) -> Option<(Deployment, PathBuf, Vec<PathBuf>)> {
+    let simulated = write(folder, &[DEADLINE]);
+    let out = folder.join("runs");
+    finish(&simulated, &out, &[]);
+    let rows = divide(&out, folder);
+    let deployment = Deployment::start(what, folder, 1)?;
+    good(&deployment.does(&["topics", "create"]));
+    Some((deployment, out, rows))
+}
+
 fn again(record: &Record) -> Message {
     Message {
         topic: record.topic.to_string(),
@@ -154,15 +165,9 @@ fn again(record: &Record) -> Message {
 #[test]
 fn parties_with_their_own_data_learn_what_simulated_ones_do_and_nobody_speaks_for_them() {
     let folder = tempfile::tempdir().unwrap();
-    let simulated = write(folder.path(), &[DEADLINE]);
-    let out = folder.path().join("runs");
-    finish(&simulated, &out, &[]);
-    let rows = divide(&out, folder.path());
-
-    let Some(mut deployment) = Deployment::start("parties on Apache Kafka", folder.path(), 1) else {
+    let Some((mut deployment, out, rows)) = prepared("parties on Apache Kafka", folder.path()) else {
         return;
     };
-    good(&deployment.does(&["topics", "create"]));
     deployment.work(&["--jobs", "1"]);
     let mut parties: Vec<Party> = (0..3)
         .map(|slot| Party::new(&deployment, folder.path(), slot, &rows[slot], ALL))
@@ -221,14 +226,9 @@ fn parties_with_their_own_data_learn_what_simulated_ones_do_and_nobody_speaks_fo
 #[test]
 fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let simulated = write(folder.path(), &[DEADLINE]);
-    let out = folder.path().join("runs");
-    finish(&simulated, &out, &[]);
-    let rows = divide(&out, folder.path());
-    let Some(mut deployment) = Deployment::start("forged records on Apache Kafka", folder.path(), 1) else {
+    let Some((mut deployment, out, rows)) = prepared("forged records on Apache Kafka", folder.path()) else {
         return;
     };
-    good(&deployment.does(&["topics", "create"]));
     // Without the archive round 0 does not end.
     deployment.work(&["--jobs", "1", "--stages", "plan,advance,pretrain"]);
     let mut parties: Vec<Party> = (0..3)
@@ -319,14 +319,9 @@ fn await_some(log: &Kafka, topic: &str, count: usize) -> Vec<Record> {
 #[test]
 fn a_party_refuses_what_it_does_not_allow_and_the_operator_learns_why() {
     let folder = tempfile::tempdir().unwrap();
-    let simulated = write(folder.path(), &[DEADLINE]);
-    let out = folder.path().join("runs");
-    finish(&simulated, &out, &[]);
-    let rows = divide(&out, folder.path());
-    let Some(mut deployment) = Deployment::start("allow-lists on Apache Kafka", folder.path(), 1) else {
+    let Some((mut deployment, _, rows)) = prepared("allow-lists on Apache Kafka", folder.path()) else {
         return;
     };
-    good(&deployment.does(&["topics", "create"]));
     deployment.work(&["--jobs", "1"]);
     let mut parties: Vec<Party> = (0..3)
         .map(|slot| {

@@ -48,6 +48,15 @@ impl Local {
         Federation::start(self.context(), 2)?.run(trigger, &*self.clock, &|| false)
     }
 
+    /// Has a trigger planned, and no more.
+    fn plan(&self, trigger: &Trigger) {
+        let context = self.context();
+        let message = crate::trigger_message(&context, trigger).unwrap();
+        context.log.append(&[message]).unwrap();
+        let mut planner = Planner::new(context).unwrap();
+        while planner.tick(std::time::Duration::ZERO).unwrap() {}
+    }
+
     fn has_manifest(&self, round: u32) -> bool {
         let path = names::manifest_object(RUN, round);
         self.objects.plain().get_json::<Manifest>(&path).unwrap().is_some()
@@ -60,12 +69,7 @@ fn a_longer_run_goes_on_where_a_shorter_one_is_or_was() {
     // Interrupted after its plan, which says that round 1 is the last.
     make_topics(&local.log, crate::federation::PARTITIONS).unwrap();
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 0)).unwrap(), Progress::Finished);
-    let context = local.context();
-    let message = crate::trigger_message(&context, &local.scenario.trigger(1, 0, 1)).unwrap();
-    context.log.append(&[message]).unwrap();
-    let mut planner = Planner::new(Arc::clone(&context)).unwrap();
-    while planner.tick(std::time::Duration::ZERO).unwrap() {}
-    drop(planner);
+    local.plan(&local.scenario.trigger(1, 0, 1));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 3)).unwrap(), Progress::Finished);
     assert!(local.has_manifest(3) && !local.has_manifest(4));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 3)).unwrap(), Progress::Finished);
@@ -76,12 +80,7 @@ fn a_shorter_run_ends_where_it_is_asked_to_though_its_plan_goes_on() {
     let local = Local::new(Scenario::calm(true));
     make_topics(&local.log, crate::federation::PARTITIONS).unwrap();
     // Interrupted after a plan that says that round 9 is the last.
-    let context = local.context();
-    let message = crate::trigger_message(&context, &local.scenario.trigger(0, 0, 9)).unwrap();
-    context.log.append(&[message]).unwrap();
-    let mut planner = Planner::new(Arc::clone(&context)).unwrap();
-    while planner.tick(std::time::Duration::ZERO).unwrap() {}
-    drop(planner);
+    local.plan(&local.scenario.trigger(0, 0, 9));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 2)).unwrap(), Progress::Finished);
     assert!(local.has_manifest(2) && !local.has_manifest(4));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 5)).unwrap(), Progress::Finished);
