@@ -20,12 +20,25 @@ pub(crate) fn results(out: &Path) -> PathBuf {
 /// # Errors
 /// A folder that cannot be made or written, is in use, was written by another version, or holds another run.
 pub(crate) fn open(out: &Path, job: &Job, clock: Arc<dyn Clock>) -> Result<(Arc<dyn Log>, Store), StageError> {
-    let folder = out.join(&job.id);
+    open_run(out, &job.id, job.resolved.parties.len() as u32, clock)
+}
+
+/// The same for a run that no run file names, with so many parties.
+///
+/// # Errors
+/// A folder that cannot be made or written, is in use, or was written by another version.
+pub(crate) fn open_run(
+    out: &Path,
+    run: &str,
+    parties: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<dyn Log>, Store), StageError> {
+    let folder = out.join(run);
     for folder in [&folder, &results(out)] {
         make(folder)?;
     }
     let log: Arc<dyn Log> = Arc::new(Embedded::open(folder.join("log"), clock)?);
-    let store = Store::local(&folder, &results(out), job.resolved.parties.len() as u32)?;
+    let store = Store::local(&folder, &results(out), parties)?;
     Ok((log, store))
 }
 

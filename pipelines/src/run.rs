@@ -8,6 +8,7 @@ use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
+use fedstill_stages::federation::{PARTITIONS, make_topics};
 use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{Federation, Progress, StageError};
 use std::num::NonZeroUsize;
@@ -59,6 +60,7 @@ pub(crate) fn run(
         context.observer = Arc::clone(&display) as Arc<dyn Observer>;
         context.faults = faults();
         let first = resolved.first_trigger(job);
+        make_topics(&*context.log, PARTITIONS)?;
         let progress = Federation::start(Arc::new(context), threads)?.run(&first, &*clock, interrupted)?;
         display.end(progress == Progress::Finished);
         match progress {

@@ -8,7 +8,7 @@
 //! first answer of its oldest open phase: after a crash, or when a partition changes hands, the answers are folded
 //! again to the same state, `closed` is adopted if it exists, and what follows is published once more.
 
-use crate::context::Context;
+use crate::context::{Context, pinned};
 use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::phase::{Folded, OpenPhase};
@@ -16,7 +16,9 @@ use crate::plan::{Opening, log_ends, open};
 use crate::rewind::rewind;
 use crate::rounds::Round;
 use crate::signed::{self, Said};
+use crate::telemetry::OpenPhaseLevel;
 use fedstill_log::{Consumer, Offset, Polled, Record, TopicPartition};
+use fedstill_schemas::envelope::Trace;
 use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{Stage, Who};
@@ -118,7 +120,24 @@ impl Advance {
         self.decisions.refresh()?;
         self.adopt_open_phases()?;
         let acted = self.act()?;
+        self.context.telemetry.open_phases(|| self.levels());
         Ok(progressed || acted)
+    }
+
+    /// How far the open phases have come, for those who watch.
+    fn levels(&self) -> BTreeMap<String, OpenPhaseLevel> {
+        let open = self.partitions.values().flat_map(|owned| &owned.open);
+        let level = |phase: &OpenPhase| {
+            let (answered, cohort) = phase.progress();
+            let round = phase.round();
+            OpenPhaseLevel {
+                run: round.planned.at().run.clone(),
+                step: round.planned.phases[round.phase() as usize].steps.join(", "),
+                cohort: cohort as u64,
+                answered: answered as u64,
+            }
+        };
+        open.map(|(key, open)| (key.clone(), level(&open.phase))).collect()
     }
 
     /// Phases that the decisions name open and that lie in a partition of ours, answered or not: a phase nobody answers
@@ -146,9 +165,19 @@ impl Advance {
                 round => round?,
             };
             let topic = answers_topic(&round);
-            let place = TopicPartition::new(topic, names::partition(&key, self.context.partitions(topic)?));
+            let partitions = pinned(&round.planned.plan, topic)?;
+            let place = TopicPartition::new(topic, names::partition(&key, partitions));
             if let Some(owned) = self.partitions.get_mut(&place) {
-                let phase = OpenPhase::new(round, opened.opened_ms);
+                let mut phase = OpenPhase::new(round, opened.opened_ms);
+                if let Some(first) = &self.context.repeats {
+                    // The archive's may have none, or have failed: the manifest counts.
+                    let path = names::closed_object(&opened.at, opened.phase);
+                    if let Some((closed, _)) = first.get_json::<Closed>(&path)?
+                        && closed.enough
+                    {
+                        phase = phase.decided(&closed);
+                    }
+                }
                 owned.open.insert(key, Open { phase, first: None });
             } else {
                 self.elsewhere.insert(key);
@@ -263,6 +292,11 @@ impl Advance {
         let phase = &mut open.phase;
         let (at, index) = (phase.round().planned.at().clone(), phase.round().phase());
         if self.decisions.is_over(&at, index) {
+            let ended = self.decisions.ended(&at.run).filter(|(through, _)| *through >= at.at());
+            // Its archive tells of a round that finished.
+            if let Some((_, why)) = ended.filter(|(_, why)| *why != Ending::Finished) {
+                tell_end(&self.context, phase, why);
+            }
             owned.open.remove(key);
             return Ok(true);
         }
@@ -272,7 +306,11 @@ impl Advance {
                 return Ok(false);
             }
             let messages = self.context.tasks(&phase.round().planned, &tasks)?;
+            let began = self.context.telemetry.now();
             self.context.log.append(&messages)?;
+            self.context
+                .telemetry
+                .sent(Trace::of_phase(&at, index), &messages, began);
             phase.handed_out();
             for message in &messages {
                 phase.count_bytes(&message.topic, message.value.len() as u64);
@@ -310,6 +348,16 @@ fn answers_topic(round: &Round) -> &'static str {
     }
 }
 
+/// Tells that a phase ended with its attempt.
+fn tell_end(context: &Context, phase: &OpenPhase, why: &Ending) {
+    let round = phase.round();
+    let mut closed = phase.close(Vec::new());
+    closed.enough = false;
+    let steps = &round.planned.phases[round.phase() as usize].steps;
+    let end = Some((phase.round_opened_ms(), why));
+    context.telemetry.closed(&closed, steps, phase.opened_ms(), end);
+}
+
 /// Closes a phase: decides, or adopts what was decided, publishes what follows, and says so.
 fn close(context: &Context, phase: &OpenPhase) -> Result<(), StageError> {
     let round = phase.round();
@@ -331,12 +379,14 @@ fn close(context: &Context, phase: &OpenPhase) -> Result<(), StageError> {
     context.faults.hit("advance:after-close");
     let closed = Arc::new(closed);
     let last = round.phase() as usize + 1 == planned.phases.len();
+    let mut end = None;
     if !closed.enough {
         let step = planned.phases[round.phase() as usize].steps.join(", ");
         let why = Ending::Failed {
             step,
             missing: closed.missing.clone(),
         };
+        end = Some(why.clone());
         let ended = Decision::Ended { at: at.clone(), why };
         context.log.append(&[context.decision(&ended)?])?;
     } else if !last {
@@ -354,6 +404,11 @@ fn close(context: &Context, phase: &OpenPhase) -> Result<(), StageError> {
     context.log.append(&[context.decision(&said)?])?;
     context.faults.hit("advance:after-closed");
     context.observer.closed(&closed);
+    if !last || end.is_some() {
+        let end = end.as_ref().map(|why| (phase.round_opened_ms(), why));
+        let steps = &planned.phases[round.phase() as usize].steps;
+        context.telemetry.closed(&closed, steps, phase.opened_ms(), end);
+    }
     Ok(())
 }
 

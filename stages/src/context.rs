@@ -6,6 +6,7 @@ use crate::learn::Learner;
 use crate::rounds::{Planned, Round};
 use crate::signed::{self, Said};
 use crate::store::Store;
+use crate::telemetry::{Observed, Telemetry};
 use fedstill_log::{Log, Message, Record};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::envelope::{self, Kind};
@@ -90,8 +91,12 @@ pub struct Context {
     pub learner: Arc<dyn Learner>,
     /// Told of what happens.
     pub observer: Arc<dyn Observer>,
+    /// Tells those who run the process.
+    pub telemetry: Telemetry,
     /// The party that this process works for, where it is that party's own.
     pub own: Option<Own>,
+    /// The store of the run that is done again here: who is in comes from there.
+    pub repeats: Option<Store>,
     /// Named instants at which tests kill the process.
     pub faults: Faults,
     cancelled: AtomicBool,
@@ -113,7 +118,9 @@ impl Context {
             store,
             learner,
             observer: Arc::new(Silent),
+            telemetry: Telemetry::default(),
             own: None,
+            repeats: None,
             faults: Faults::default(),
             cancelled: AtomicBool::new(false),
             planned: Mutex::new(Vec::new()),
@@ -121,6 +128,19 @@ impl Context {
             draws: Mutex::new(Vec::new()),
             partitions: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Tells what it does, and what its log is asked for.
+    #[must_use]
+    pub fn with_telemetry(mut self, telemetry: Telemetry) -> Self {
+        if telemetry.is_on() {
+            self.log = Arc::new(Observed {
+                log: self.log,
+                telemetry: telemetry.clone(),
+            });
+        }
+        self.telemetry = telemetry;
+        self
     }
 
     /// Asks running tasks to stop at their next batch.
@@ -254,11 +274,20 @@ impl Context {
         }
         Ok(Message {
             topic: topic.to_owned(),
-            partition: names::partition(&key, self.partitions(topic)?),
+            partition: names::partition(&key, self.partitions_of_answers(&answer.at, topic)?),
             headers,
             key: key.into(),
             value,
         })
+    }
+
+    /// By the plan, as `advance` looks for them: partitions may be added during a round. What has no plan answers nobody,
+    /// and may go anywhere.
+    fn partitions_of_answers(&self, at: &Attempt, topic: &str) -> Result<u32, StageError> {
+        match self.planned(at).and_then(|planned| pinned(&planned.plan, topic)) {
+            Err(StageError::Reject(_)) => self.partitions(topic),
+            pinned => pinned,
+        }
     }
 
     /// The dead letter of a record that cannot be used: the record with the reason, or a reference to it when large.
@@ -277,6 +306,7 @@ impl Context {
             json(&BTreeMap::from([("record", origin.clone())]))
         };
         tracing::warn!(record = origin, reason, "dead-lettered");
+        self.telemetry.dead_lettered(&record.topic);
         self.log.append(&[Message {
             topic: names::DEAD.to_owned(),
             partition: names::partition(&origin, self.partitions(names::DEAD)?),

@@ -71,7 +71,7 @@ pub enum Progress {
 }
 
 impl Federation {
-    /// Starts one over a context, with so many compute threads.
+    /// Starts one over a context whose log has the topics, with so many compute threads.
     ///
     /// # Errors
     /// A log that does not answer, or threads that the system does not give.
@@ -85,7 +85,6 @@ impl Federation {
     /// # Errors
     /// A log that does not answer.
     pub fn with_pool(context: Arc<Context>, pool: Box<dyn Pool>) -> Result<Self, StageError> {
-        make_topics(&*context.log, PARTITIONS)?;
         Ok(Self {
             planner: Planner::new(Arc::clone(&context))?,
             advance: Advance::new(Arc::clone(&context))?,
@@ -142,7 +141,10 @@ impl Federation {
     }
 
     /// Works until the run has ended at a trigger's attempt, or past it.
-    fn attempt(
+    ///
+    /// # Errors
+    /// What cannot go on.
+    pub fn attempt(
         &mut self,
         trigger: &Trigger,
         clock: &dyn Clock,

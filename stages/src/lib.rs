@@ -30,6 +30,7 @@ pub mod plan;
 pub mod pool;
 mod predict;
 mod queue;
+pub mod replay;
 pub mod resume;
 mod rewind;
 pub mod rounds;
@@ -38,6 +39,7 @@ mod signed;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+pub mod telemetry;
 pub mod tensors;
 mod trigger;
 mod usage;

@@ -6,7 +6,7 @@ use fedstill_schemas::events::{Answer, Closed, Done, Missing, Outcome};
 use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
 use fedstill_schemas::task::{Subject, Task};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct OpenPhase {
     members: BTreeMap<Subject, Member>,
     opened_ms: i64,
     wire_bytes: BTreeMap<String, u64>,
+    /// Who is in, where that was decided before: the phase is done again.
+    decided: Option<BTreeSet<Subject>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,19 @@ impl OpenPhase {
             round,
             opened_ms,
             wire_bytes,
+            decided: None,
         }
+    }
+
+    /// The same, with the members that it had when it was first done.
+    #[must_use]
+    pub fn decided(mut self, closed: &Closed) -> Self {
+        self.decided = Some(closed.members.keys().copied().collect());
+        self
+    }
+
+    fn is_decided_out(&self, subject: Subject) -> bool {
+        self.decided.as_ref().is_some_and(|members| !members.contains(&subject))
     }
 
     /// What the phase builds on.
@@ -127,15 +141,26 @@ impl OpenPhase {
         }
     }
 
-    /// Whether everyone has answered the last step, or failed.
+    /// Whether everyone has answered the last step, or failed; of a phase that is done again, everyone who is in.
     pub fn complete(&self) -> bool {
-        self.members.values().all(|member| member.next.is_none())
+        let mut members = self.members.iter();
+        members.all(|(subject, member)| member.next.is_none() || self.is_decided_out(*subject))
     }
 
     /// Whether its time is over at `now_ms`; never where the run has no deadline.
     pub fn overdue(&self, now_ms: i64) -> bool {
         let deadline = self.round.planned.plan.close.deadline_ms;
         deadline.is_some_and(|deadline| now_ms >= self.opened_ms.saturating_add_unsigned(deadline))
+    }
+
+    /// When it opened, in Unix milliseconds of the log.
+    pub fn opened_ms(&self) -> i64 {
+        self.opened_ms
+    }
+
+    /// When its round began, as far as the closed phases tell.
+    pub fn round_opened_ms(&self) -> i64 {
+        self.round.began_ms().unwrap_or(self.opened_ms).min(self.opened_ms)
     }
 
     /// Who has answered the last step so far, and of how many.
@@ -150,7 +175,7 @@ impl OpenPhase {
         let mut members = BTreeMap::new();
         let mut missing = BTreeMap::new();
         for (subject, member) in &self.members {
-            if member.done.len() == steps {
+            if member.done.len() == steps && !self.is_decided_out(*subject) {
                 members.insert(*subject, member.done.clone());
             } else {
                 let failed = member.failed.clone();

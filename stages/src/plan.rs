@@ -12,9 +12,11 @@ use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::rewind::rewind;
 use crate::rounds::{Planned, Round};
+use crate::telemetry::Processing;
 use crate::trigger::{self, Asked};
 use fedstill_log::{Consumer, Polled, Record};
 use fedstill_schemas::digest::Digest;
+use fedstill_schemas::envelope::Trace;
 use fedstill_schemas::events::{Decision, Ending, Missing, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::On;
@@ -142,6 +144,7 @@ impl Planner {
     }
 
     fn serve(&mut self, record: &Record) -> Result<(), StageError> {
+        let began = self.context.telemetry.now();
         self.decisions.refresh()?;
         let trigger = match trigger::read(&self.context, &self.decisions, &record.value)? {
             Asked::Start(trigger) => *trigger,
@@ -165,7 +168,18 @@ impl Planner {
                     self.context.log.append(&[self.context.decision(&ended)?])?;
                     Ok(())
                 }
-                started => started,
+                started => {
+                    started?;
+                    let processing = Processing {
+                        record,
+                        at: &trigger.at,
+                        group: GROUP,
+                        tries: 0,
+                        began,
+                    };
+                    self.context.telemetry.processed(&processing, Vec::new(), None);
+                    Ok(())
+                }
             },
         }
     }
@@ -325,11 +339,17 @@ pub(crate) fn open(context: &Context, round: &Round, at: impl Fn(Opening)) -> Re
         at: planned.at().clone(),
         phase,
     };
-    context.log.append(&[context.decision(&opened)?])?;
+    let opened = [context.decision(&opened)?];
+    let began = context.telemetry.now();
+    context.log.append(&opened)?;
     at(Opening::Opened);
     let tasks: Vec<_> = cohort.into_values().collect();
-    context.log.append(&context.tasks(planned, &tasks)?)?;
+    let messages = context.tasks(planned, &tasks)?;
+    context.log.append(&messages)?;
     at(Opening::Tasks);
+    let span = Trace::of_phase(planned.at(), phase);
+    context.telemetry.sent(span, &opened, began);
+    context.telemetry.sent(span, &messages, began);
     context.observer.opened(round, tasks.len());
     Ok(())
 }

@@ -29,6 +29,8 @@ pub struct Job {
 pub struct Finished {
     /// The worker's number for it.
     pub id: u64,
+    /// When it was begun, by the telemetry's clock.
+    pub began: Duration,
     /// What came of it.
     pub outcome: Result<Executed, StageError>,
 }
@@ -44,13 +46,19 @@ pub trait Pool: Send + Debug {
 
 /// Runs a job, telling the observer.
 pub fn run(context: &Context, job: &Job) -> Finished {
+    let began = context.telemetry.now();
     let outcome = execute(context, &job.task, job.queued_ms);
     context.observer.finished(&job.task, outcome.as_ref().err());
-    Finished { id: job.id, outcome }
+    Finished {
+        id: job.id,
+        began,
+        outcome,
+    }
 }
 
 /// Runs a job whose panic, if any, is its failure: the thread, and everyone else's tasks, go on.
 fn run_caught(context: &Context, job: &Job) -> Finished {
+    let began = context.telemetry.now();
     catch_unwind(AssertUnwindSafe(|| run(context, job))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -61,6 +69,7 @@ fn run_caught(context: &Context, job: &Job) -> Finished {
         context.observer.finished(&job.task, Some(&error));
         Finished {
             id: job.id,
+            began,
             outcome: Err(error),
         }
     })

@@ -114,6 +114,12 @@ pub struct Round {
 }
 
 impl Round {
+    /// When the first of its tasks that are done was written, in Unix milliseconds of the log; `None` before any is.
+    pub fn began_ms(&self) -> Option<i64> {
+        let members = self.closed.iter().flat_map(|closed| closed.members.values());
+        members.flatten().map(|done| done.usage.queued_ms).min()
+    }
+
     /// The phase that is open.
     pub fn phase(&self) -> u32 {
         self.closed.len() as u32

@@ -14,6 +14,7 @@ use fedstill_log::Clock;
 use fedstill_schemas::pipeline::Stage;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +120,8 @@ impl Service {
         let failed = AtomicBool::new(false);
         let ends = || asked() || failed.load(Ordering::Relaxed);
         let guarded = |work: &(dyn Fn() -> Result<(), StageError> + Sync)| {
-            let ended = work();
+            let ended = catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|_| Err(StageError::Stop("a thread panicked; its message is above".to_owned())));
             // One thread that cannot go on ends the process: whoever started it will see why.
             if ended.is_err() {
                 failed.store(true, Ordering::Relaxed);

@@ -6,6 +6,9 @@
 
 mod backend;
 
+#[cfg(feature = "cloud")]
+pub use self::backend::provide_tls;
+
 use self::backend::Backend;
 use bytes::Bytes;
 use fedstill_schemas::digest::Digest;

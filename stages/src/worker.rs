@@ -9,7 +9,9 @@ use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::pool::{Finished, Job, Pool};
 use crate::rewind::rewind;
+use crate::telemetry::Processing;
 use fedstill_log::{Consumer, Message, Offset, Polled, Record, TopicPartition};
+use fedstill_schemas::envelope::Trace;
 use fedstill_schemas::events::{Answer, Outcome};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
@@ -31,6 +33,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// A worker of some stages.
 pub struct Worker {
     context: Arc<Context>,
+    group: String,
     consumer: Box<dyn Consumer>,
     decisions: Decisions,
     pool: Box<dyn Pool>,
@@ -72,7 +75,7 @@ impl Worker {
     pub fn new(context: Arc<Context>, stages: &[Stage], pool: Box<dyn Pool>) -> Result<Self, StageError> {
         let topics: Vec<&str> = stages.iter().map(|stage| names::stage_topic(*stage)).collect();
         let consumer = context.log.subscribe(GROUP, &topics)?;
-        Self::over(context, consumer, pool)
+        Self::over(context, GROUP.to_owned(), consumer, pool)
     }
 
     /// Works for the party that the context is of, alone: on the partition of its id of each topic for parties, from its
@@ -89,14 +92,21 @@ impl Worker {
                 Ok(TopicPartition::new(topic, names::partition(&own.id, partitions)))
             })
             .collect::<Result<Vec<_>, StageError>>()?;
-        let consumer = context.log.assign(&names::party_group(&own.id), &partitions)?;
-        Self::over(context, consumer, pool)
+        let group = names::party_group(&own.id);
+        let consumer = context.log.assign(&group, &partitions)?;
+        Self::over(context, group, consumer, pool)
     }
 
-    fn over(context: Arc<Context>, consumer: Box<dyn Consumer>, pool: Box<dyn Pool>) -> Result<Self, StageError> {
+    fn over(
+        context: Arc<Context>,
+        group: String,
+        consumer: Box<dyn Consumer>,
+        pool: Box<dyn Pool>,
+    ) -> Result<Self, StageError> {
         let decisions = Decisions::read(Arc::clone(&context.log))?;
         Ok(Self {
             context,
+            group,
             consumer,
             decisions,
             pool,
@@ -153,6 +163,7 @@ impl Worker {
         }
         let progressed = arrived || !finished.is_empty();
         self.finish(finished, monotonic)?;
+        self.context.telemetry.in_flight(self.jobs.len());
         self.commit()?;
         Ok(progressed)
     }
@@ -292,6 +303,7 @@ impl Worker {
         if let Some(running) = self.jobs.get_mut(&id) {
             let pause = PAUSES.0.saturating_mul(1 << running.tries.min(20)).min(PAUSES.1);
             tracing::warn!(task = %running.task.step, subject = %running.task.subject, reason, ?pause, "will be tried again");
+            self.context.telemetry.retried(running.task.stage);
             running.tries += 1;
             running.again = Some(monotonic + pause);
         }
@@ -301,8 +313,9 @@ impl Worker {
         let mut messages = Vec::new();
         let mut answers = Vec::new();
         let mut done = Vec::new();
-        for Finished { id, outcome } in finished {
+        for Finished { id, began, outcome } in finished {
             let Some(running) = self.jobs.get(&id) else { continue };
+            let published = messages.len();
             let outcome = match outcome {
                 Ok(executed) => {
                     messages.extend(executed.messages);
@@ -312,6 +325,7 @@ impl Worker {
                     }
                 }
                 Err(StageError::Retry(reason)) => {
+                    self.told(running, began, Some(&reason));
                     self.put_off(id, &reason, monotonic);
                     continue;
                 }
@@ -330,14 +344,37 @@ impl Worker {
                 subject: running.task.subject,
                 outcome,
             })?);
-            done.push(id);
+            done.push((id, began, published..messages.len()));
         }
+        let sent = self.context.telemetry.now();
         self.publish(&messages, "task:after-publish")?;
         self.publish(&answers, "task:after-answer")?;
-        for id in done {
+        for ((id, began, published), answer) in done.into_iter().zip(&answers) {
+            if let Some(running) = self.jobs.get(&id) {
+                let span = self.told(running, began, None);
+                self.context.telemetry.sent(span, &messages[published], sent);
+                self.context.telemetry.sent(span, std::slice::from_ref(answer), sent);
+                if running.task.stage == Stage::Archive
+                    && let Ok(round) = self.context.round(&running.task.at, running.task.phase)
+                {
+                    self.context.telemetry.archived(&round, running.record.timestamp_ms);
+                }
+            }
             self.forget(id);
         }
         Ok(())
+    }
+
+    /// Tells of a task that was begun then and has ended now.
+    fn told(&self, running: &Running, began: Duration, error: Option<&str>) -> Trace {
+        let processing = Processing {
+            record: &running.record,
+            at: &running.task.at,
+            group: &self.group,
+            tries: running.tries,
+            began,
+        };
+        self.context.telemetry.task(&processing, &running.task, error)
     }
 
     fn publish(&self, messages: &[Message], point: &'static str) -> Result<(), StageError> {

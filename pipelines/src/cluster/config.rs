@@ -82,6 +82,14 @@ impl Config {
         Ok(store)
     }
 
+    /// The store, to read from.
+    ///
+    /// # Errors
+    /// No URL, or a store that does not answer.
+    pub(crate) fn store_to_read(&self) -> Result<Store, StageError> {
+        Ok(Store::deployed(self.url()?, &self.environment)?)
+    }
+
     /// The stores of a party: the shared one, and its own.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `fedstill party`: the worker of one party, with its own data, its own store and its key.
 
-use super::Config;
 use super::worker::{Options, serve_as};
+use super::{Config, Exporters};
 use crate::run_file_report;
 use fedstill_learner::{Dataset, Registry};
 use fedstill_schemas::run_file::PartyFile;
@@ -52,7 +52,12 @@ pub(crate) fn init(folder: &Path, id: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// What is wrong with its file, key or data, and what a person must change.
-pub(crate) fn serve(file: &Path, options: Options, asked: &(dyn Fn() -> bool + Sync)) -> Result<(), StageError> {
+pub(crate) fn serve(
+    file: &Path,
+    options: Options,
+    exporters: Option<&Exporters>,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<(), StageError> {
     let stop = |reason: String| StageError::Stop(reason);
     let text = std::fs::read_to_string(file).map_err(|error| {
         stop(format!(
@@ -84,5 +89,5 @@ pub(crate) fn serve(file: &Path, options: Options, asked: &(dyn Fn() -> bool + S
         allow: party.allow,
     };
     let store = || config.store_of_party(&party.store);
-    serve_as(Some(own), &config, options, learner, &store, asked)
+    serve_as(Some(own), &config, options, learner, &store, exporters, asked)
 }

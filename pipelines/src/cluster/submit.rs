@@ -5,6 +5,7 @@ use crate::resolve::{Job, Resolved};
 use fedstill_learner::Registry;
 use fedstill_log::SystemClock;
 use fedstill_schemas::data::DataSet;
+use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
 use fedstill_stages::context::Context;
 use fedstill_stages::decisions::Decisions;
@@ -35,9 +36,27 @@ pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Resul
     let context = Context::new(log, store, Arc::new(Tensors::new(Registry::default(), [])));
     let mut said = String::new();
     for job in &resolved.jobs {
+        if context.store.get(&names::pruned_object(&job.id))?.is_some() {
+            return Err(StageError::Stop(format!(
+                "'{}' was pruned: choose another name",
+                job.id
+            )));
+        }
         let first = resolved.first_trigger(job);
         let line = match next_trigger(&context, &decisions, &first, |_| Ok(()))? {
             None => format!("{} is finished\n", job.id),
+            Some(trigger)
+                if decisions
+                    .ended(&job.id)
+                    .is_some_and(|(through, _)| *through >= trigger.at.at()) =>
+            {
+                let reason = format!(
+                    "{}: its log says that round {} has ended, and the store has no manifest of it: restore the store, or \
+                     choose another name",
+                    job.id, trigger.at.round
+                );
+                return Err(StageError::Stop(reason));
+            }
             Some(trigger) => {
                 context.log.append(&[trigger_message(&context, &trigger)?])?;
                 let at = &trigger.at;

@@ -13,8 +13,8 @@ pub(crate) fn create(config: &Config) -> Result<String, StageError> {
     make_topics(&*log, config.deployment.log.partitions)?;
     let lines = names::topics().into_iter().map(|topic| {
         let partitions = log.partitions(topic)?;
-        Ok(format!("{topic:<20} {partitions:>4}\n"))
+        Ok(format!("{topic:<24} {partitions:>4}\n"))
     });
     let lines = lines.collect::<Result<String, StageError>>()?;
-    Ok(format!("{:<20} partitions\n{lines}", "topic"))
+    Ok(format!("{:<24} partitions\n{lines}", "topic"))
 }

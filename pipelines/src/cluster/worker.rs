@@ -1,11 +1,12 @@
 //! `fedstill worker`: stages of a deployment, until it is asked to stop.
 
-use super::{Config, health, patiently};
+use super::{Config, Exporters, health, patiently};
 use crate::run::faults;
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Own};
 use fedstill_stages::service::{Health, Role, Service};
+use fedstill_stages::telemetry::Telemetry;
 use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{StageError, Store};
 use std::sync::Arc;
@@ -25,9 +26,14 @@ pub(crate) struct Options {
 }
 
 /// Works until `asked` says to stop.
-pub(crate) fn serve(config: &Config, options: Options, asked: &(dyn Fn() -> bool + Sync)) -> Result<(), StageError> {
+pub(crate) fn serve(
+    config: &Config,
+    options: Options,
+    exporters: Option<&Exporters>,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<(), StageError> {
     let learner = Tensors::new(Registry::default(), []);
-    serve_as(None, config, options, learner, &|| config.store(), asked)
+    serve_as(None, config, options, learner, &|| config.store(), exporters, asked)
 }
 
 /// The same for a party, with its stores and what it learns from; for nobody in particular where `own` is `None`.
@@ -37,6 +43,7 @@ pub(super) fn serve_as(
     options: Options,
     learner: Tensors,
     store: &dyn Fn() -> Result<Store, StageError>,
+    exporters: Option<&Exporters>,
     asked: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), StageError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -49,7 +56,8 @@ pub(super) fn serve_as(
         return Ok(());
     };
     let learner = learner.with_store(store.clone());
-    let mut context = Context::new(log, store, Arc::new(learner));
+    let telemetry = exporters.map_or_else(Telemetry::default, |exporters| exporters.telemetry(Arc::clone(&clock)));
+    let mut context = Context::new(log, store, Arc::new(learner)).with_telemetry(telemetry);
     context.faults = faults();
     if let Some(own) = &own {
         tracing::info!(party = own.id, key = %own.key.public(), threads = options.threads, "working");

@@ -54,6 +54,14 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
             &format!("{} workers", workers.len()),
         );
         assert!(good(&deployment.does(&["submit", file])).contains("tiny-fedmd-0 is finished"));
+        let replays = own.path().join("replays");
+        let replay = ["replay", "tiny-fedmd-0", "--out", replays.to_str().unwrap()];
+        let replayed = good(&deployment.does(&replay));
+        assert!(
+            replayed.starts_with("3 rounds of tiny-fedmd-0 are the same"),
+            "{replayed}"
+        );
+        assert_same(&expected, &bits(&replays, "tiny-fedmd-0"), "the replay");
     }
 }
 
@@ -157,7 +165,9 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
     let left = files(&deployment.path().join("store").join(RUN));
     assert_eq!(left.keys().collect::<Vec<_>>(), ["pruned.json", "run.json"]);
     assert_eq!(tables(&deployment.path().join("results")).len(), 3, "results stay");
-    does(&deployment, &["submit", file]);
+    let refused = deployment.does(&["submit", file]);
+    assert!(said(&refused).contains("was pruned"), "{}", said(&refused));
+    write(&serde_json::from_str(printed.lines().next().unwrap()).unwrap());
     let refused = (0..100).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
         (0..4).any(|partition| {

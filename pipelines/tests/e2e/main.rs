@@ -13,3 +13,5 @@ mod malformed;
 mod parties;
 mod privacy;
 mod rights;
+#[cfg(feature = "cloud")]
+mod telemetry;

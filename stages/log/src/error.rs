@@ -58,7 +58,7 @@ impl From<Cause> for LogError {
 /// What happened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cause {
-    #[error("no topic {0:?} in the log: create it first (`Log::ensure_topic`)")]
+    #[error("there is no topic {0:?} in the log: `fedstill topics create` makes it")]
     UnknownTopic(String),
     #[error("topic {topic:?} has {partitions} partitions, there is no partition {partition}")]
     UnknownPartition {

@@ -2,13 +2,17 @@
 
 use super::learner::{Bad, Synthetic};
 use super::objects::Objects;
+use super::random::Random;
 use super::scenario::{RUN, Scenario};
+use super::with_stack;
+use super::world::World;
 use crate::context::Context;
 use crate::error::StageError;
 use crate::federation::{Federation, Progress, make_topics};
 use crate::plan::Planner;
+use crate::replay::{Replayed, replay};
 use fedstill_log::{Clock, Embedded, ManualClock};
-use fedstill_schemas::events::{Ending, Trigger};
+use fedstill_schemas::events::{Close, Ending, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::plan::Manifest;
 use fedstill_schemas::task::Subject;
@@ -33,24 +37,22 @@ impl Local {
         }
     }
 
-    fn context(&self) -> Arc<Context> {
+    fn context(&self) -> Context {
         let learner = Synthetic {
             bad: self.scenario.bad.clone(),
         };
-        Arc::new(Context::new(
-            Arc::new(self.log.clone()),
-            self.objects.plain(),
-            Arc::new(learner),
-        ))
+        let log = Arc::new(self.log.clone());
+        Context::new(log, self.objects.plain(), Arc::new(learner))
     }
 
     fn run(&self, trigger: &Trigger) -> Result<Progress, StageError> {
-        Federation::start(self.context(), 2)?.run(trigger, &*self.clock, &|| false)
+        make_topics(&self.log, crate::federation::PARTITIONS)?;
+        Federation::start(Arc::new(self.context()), 2)?.run(trigger, &*self.clock, &|| false)
     }
 
     /// Has a trigger planned, and no more.
     fn plan(&self, trigger: &Trigger) {
-        let context = self.context();
+        let context = Arc::new(self.context());
         let message = crate::trigger_message(&context, trigger).unwrap();
         context.log.append(&[message]).unwrap();
         let mut planner = Planner::new(context).unwrap();
@@ -127,4 +129,72 @@ fn a_task_that_panics_fails_its_round_by_name_and_three_times_are_enough() {
         Err(StageError::Reject(reason)) => assert!(reason.contains("3 times at most"), "{reason}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// The run of a world, done again in a folder of its own.
+fn again(world: &World) -> Replayed {
+    let mut scenario = world.scenario.clone();
+    // What was bad then is not: who is in is what it was all the same.
+    scenario.bad.clear();
+    let copy = Local::new(scenario);
+    let turns = std::cell::Cell::new(0);
+    let hangs = || turns.replace(turns.get() + 1) > 1000;
+    let replayed = replay(copy.context(), &world.store, RUN, 1, &*copy.clock, &hangs).unwrap();
+    assert!(!replayed.interrupted, "it hangs");
+    replayed
+}
+
+#[test]
+fn a_run_whose_phases_closed_without_everyone_is_done_again_with_the_same_bits() {
+    let (mut rounds, mut without) = (0, 0);
+    with_stack(|| {
+        for seed in 0..150 {
+            let mut random = Random::new(seed);
+            let mut scenario = Scenario::seeded(&mut random);
+            if scenario.lying.is_some() || scenario.bad.values().any(|bad| matches!(bad, Bad::Nan | Bad::ShortRow)) {
+                continue;
+            }
+            scenario.close = Close {
+                quorum: 0.3,
+                deadline_ms: Some(2_000),
+            };
+            let world = World::new(scenario, random);
+            world.run();
+            let Some(last) = (0..99).take_while(|round| world.manifest(*round).is_some()).last() else {
+                continue;
+            };
+            let replayed = again(&world);
+            assert_eq!(replayed.differences, Vec::<String>::new(), "seed {seed}");
+            assert_eq!(replayed.rounds, last + 1, "seed {seed}");
+            rounds += replayed.rounds;
+            let ats = (0..=last).map(|round| world.manifest(round).unwrap().at);
+            let closed = ats.flat_map(|at| world.closed_phases(&at).unwrap());
+            without += closed.filter(|closed| !closed.missing.is_empty()).count();
+        }
+    });
+    assert!(
+        rounds > 100 && without > 20,
+        "{rounds} rounds, {without} phases without everyone"
+    );
+}
+
+#[test]
+fn a_replay_names_what_differs() {
+    let world = World::new(Scenario::calm(true), Random::new(0));
+    world.run();
+    let replayed = again(&world);
+    assert_eq!((replayed.differences.len(), replayed.rounds), (0, 3));
+    // As if party 1 had had other private rows in round 1: its fit fails here.
+    let mut scenario = world.scenario.clone();
+    let bad = (1, "revisit".to_owned(), Subject::Party(1));
+    scenario.bad.insert(bad, Bad::Fails);
+    scenario.close.quorum = 0.5;
+    let copy = Local::new(scenario);
+    let replayed = replay(copy.context(), &world.store, RUN, 1, &*copy.clock, &|| false).unwrap();
+    assert_eq!(replayed.rounds, 1);
+    assert!(
+        replayed.differences[0].contains("party-1"),
+        "{:?}",
+        replayed.differences
+    );
 }

@@ -162,6 +162,12 @@ impl Backend {
     }
 }
 
+/// Gives this process the TLS that its clients use: one provider a process, whoever is first.
+#[cfg(feature = "cloud")]
+pub fn provide_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 #[cfg(feature = "cloud")]
 mod cloud {
     use super::Runtime;
@@ -191,8 +197,7 @@ mod cloud {
             retry_timeout: PATIENCE,
             ..RetryConfig::default()
         };
-        // One provider a process; who was first does not matter.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        super::provide_tls();
         let built = match scheme {
             ObjectStoreScheme::AmazonS3 => of(environment, "AWS_")
                 .fold(AmazonS3Builder::new(), |builder, (key, value)| {

@@ -5,6 +5,7 @@
 //! as skipped by [`skip`].
 
 pub mod kafka;
+pub mod otlp;
 mod process;
 pub mod s3;
 

@@ -1,189 +1,51 @@
 //! The `fedstill` command: what is asked for, and how it ends. Exit codes: 0 done, 1 failed, 2 a run file or arguments
 //! that cannot be used, 130 interrupted.
 
-use crate::cluster::{Config, Watched};
+mod arguments;
+
+use crate::cluster::{Config, Exporters, Watched};
 use crate::report::{self, Shown};
 use crate::resolve::{Resolved, Unresolved, resolve};
 use crate::run::{Ended, run};
 use crate::{check, cluster, folder, run_file_report};
-use clap::{Parser, Subcommand};
+use arguments::{Arguments, Command, OfDeployment, Party, Topics};
+use clap::Parser;
 use fedstill_learner::Registry;
 use fedstill_schemas::run_file::TEMPLATE;
 use fedstill_stages::StageError;
 use fedstill_stages::service::Role;
 use std::io::{IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const FAILED: u8 = 1;
 const UNUSABLE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
-/// Federated learning by knowledge distillation, as a dataflow on message queues.
-#[derive(Parser, Debug)]
-#[command(name = "fedstill", version, arg_required_else_help = true)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// Write a documented run file to start from
-    Init {
-        /// Where to write it
-        #[arg(default_value = "run.toml")]
-        file: PathBuf,
-    },
-    /// Say what a run file would do: steps, who runs them, what leaves whom, bytes, memory; start nothing
-    Check {
-        /// The run file
-        file: PathBuf,
-    },
-    /// Run a run file to its end; go on where it was interrupted; show it when finished
-    Run {
-        /// The run file
-        file: PathBuf,
-        /// Folder of runs and results
-        #[arg(long, default_value = "runs")]
-        out: PathBuf,
-        /// Compute threads [default: the processors that there are]
-        #[arg(long)]
-        threads: Option<NonZeroUsize>,
-    },
-    /// Show the results of a run file's runs
-    Report {
-        /// The run file
-        file: PathBuf,
-        /// Folder of runs and results
-        #[arg(long, default_value = "runs")]
-        out: PathBuf,
-    },
-    /// Make the topics of a deployment, or mend those that are there
-    #[command(subcommand)]
-    Topics(Topics),
-    /// Work on stages of a deployment until stopped
-    Worker {
-        #[command(flatten)]
-        deployment: OfDeployment,
-        /// Stages, with commas: plan, advance, pretrain, train, predict, aggregate, join, distill, evaluate, archive
-        #[arg(long, value_delimiter = ',', default_value = "all")]
-        stages: Vec<String>,
-        #[command(flatten)]
-        serving: Serving,
-    },
-    /// Take part in a deployment with data of one's own
-    #[command(subcommand)]
-    Party(Party),
-    /// Start the runs of a run file on a deployment, or take them up again
-    Submit {
-        /// The run file
-        file: PathBuf,
-        /// Only print the triggers, a line each, to be written to the topic fedstill.rounds with any Kafka tool
-        #[arg(long)]
-        print: bool,
-        #[command(flatten)]
-        deployment: OfDeployment,
-    },
-    /// Say what happens to a run of a deployment until it ends
-    Watch {
-        /// The run's id, as `fedstill submit` says it
-        run: String,
-        #[command(flatten)]
-        deployment: OfDeployment,
-    },
-    /// Delete what a run that has ended has put into the stores, but for its result tables
-    Prune {
-        /// The run's id
-        run: String,
-        #[command(flatten)]
-        deployment: OfDeployment,
-    },
-    /// End a run of a deployment
-    Stop {
-        /// The run's id
-        run: String,
-        #[command(flatten)]
-        deployment: OfDeployment,
-    },
-}
-
-/// What is done about topics.
-#[derive(Subcommand, Debug)]
-enum Topics {
-    /// Make what is not there, extend what has too few partitions, mend what is configured otherwise
-    Create {
-        #[command(flatten)]
-        deployment: OfDeployment,
-    },
-}
-
-/// What a party does.
-#[derive(Subcommand, Debug)]
-enum Party {
-    /// Make a key and a documented party.toml; print what the operator needs
-    Init {
-        /// The party's id
-        id: String,
-        /// Where to write both files
-        #[arg(default_value = ".")]
-        folder: PathBuf,
-    },
-    /// Work for a party until stopped
-    Run {
-        /// The party's file
-        #[arg(default_value = "party.toml")]
-        file: PathBuf,
-        #[command(flatten)]
-        serving: Serving,
-    },
-}
-
-/// How a process works until it is stopped.
-#[derive(clap::Args, Debug)]
-struct Serving {
-    /// Tasks at once [default: the processors that there are]
-    #[arg(long)]
-    jobs: Option<NonZeroUsize>,
-    /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
-    #[arg(long)]
-    health: Option<String>,
-    /// Seconds that tasks may go on after it was asked to stop
-    #[arg(long, default_value_t = 25)]
-    grace: u64,
-}
-
-impl Serving {
-    fn options(self, roles: Vec<Role>) -> cluster::Options {
-        cluster::Options {
-            roles,
-            threads: self.jobs.map_or_else(processors, NonZeroUsize::get),
-            health: self.health,
-            grace: Duration::from_secs(self.grace),
-        }
-    }
-}
-
-/// Where a deployment is.
-#[derive(clap::Args, Debug)]
-struct OfDeployment {
-    /// A file with [log] and [store]; FEDSTILL_LOG_BROKERS, FEDSTILL_STORE_URL and others replace what it says
-    #[arg(long)]
-    config: Option<PathBuf>,
-}
-
 /// Runs the command of this process's arguments.
 pub fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    log(matches!(
-        command,
-        Command::Worker { .. } | Command::Party(Party::Run { .. })
-    ));
+    let serves = match &command {
+        Command::Worker { stages, .. } => Some(stages.join(",")),
+        Command::Party(Party::Run { .. }) => Some("party".to_owned()),
+        _ => None,
+    };
+    let exporters = match &serves {
+        Some(stages) => Exporters::from_environment(stages),
+        None => Ok(None),
+    };
+    log(serves.is_some(), exporters.as_ref().ok().and_then(Option::as_ref));
+    let exporters = match exporters {
+        Ok(exporters) => exporters,
+        Err(why) => return unusable(&why),
+    };
     let registry = Registry::default();
     match command {
         Command::Init { file } => init(&file),
@@ -215,7 +77,9 @@ pub fn main() -> ExitCode {
             let options = serving.options(roles);
             with_config(&deployment, |config| {
                 let asked = asked_to_stop();
-                served(cluster::serve(config, options, &|| asked.load(Ordering::Relaxed)))
+                served(cluster::serve(config, options, exporters.as_ref(), &|| {
+                    asked.load(Ordering::Relaxed)
+                }))
             })
         }
         Command::Party(Party::Init { id, folder }) => match cluster::init_party(&folder, &id) {
@@ -228,7 +92,9 @@ pub fn main() -> ExitCode {
         Command::Party(Party::Run { file, serving }) => {
             let asked = asked_to_stop();
             let options = serving.options(Vec::new());
-            served(cluster::serve_party(&file, options, &|| asked.load(Ordering::Relaxed)))
+            served(cluster::serve_party(&file, options, exporters.as_ref(), &|| {
+                asked.load(Ordering::Relaxed)
+            }))
         }
         Command::Submit {
             file,
@@ -256,6 +122,26 @@ pub fn main() -> ExitCode {
                 Err(error) => failed(&error),
             }
         }),
+        Command::Replay {
+            run,
+            out,
+            threads,
+            deployment,
+        } => with_config(&deployment, |config| {
+            let asked = asked_to_stop();
+            let threads = threads.map_or_else(processors, NonZeroUsize::get);
+            match cluster::replay(config, &run, &out, threads, &|| asked.load(Ordering::Relaxed)) {
+                Ok(replayed) => {
+                    print(&cluster::replayed_text(&run, &replayed));
+                    match (replayed.interrupted, replayed.differences.is_empty()) {
+                        (true, _) => ExitCode::from(INTERRUPTED),
+                        (false, true) => ExitCode::SUCCESS,
+                        (false, false) => ExitCode::from(FAILED),
+                    }
+                }
+                Err(error) => failed(&error),
+            }
+        }),
         Command::Prune { run, deployment } => with_config(&deployment, |config| said(cluster::prune(config, &run))),
         Command::Stop { run, deployment } => with_config(&deployment, |config| said(cluster::stop(config, &run))),
     }
@@ -263,21 +149,22 @@ pub fn main() -> ExitCode {
 
 /// Lines about what goes wrong and is tried again: beside the progress of a command, all that a worker says, as JSON
 /// where no person reads it.
-fn log(worker: bool) {
-    let lines = tracing_subscriber::fmt()
+fn log(serves: bool, exporters: Option<&Exporters>) {
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);
-    if !worker {
-        lines.with_max_level(LevelFilter::WARN).without_time().init();
+    let (level, lines) = if !serves {
+        (LevelFilter::WARN, lines.without_time().boxed())
     } else if std::io::stderr().is_terminal() {
-        lines.with_max_level(LevelFilter::INFO).init();
+        (LevelFilter::INFO, lines.boxed())
     } else {
-        lines
-            .with_max_level(LevelFilter::INFO)
-            .json()
-            .flatten_event(true)
-            .init();
-    }
+        (LevelFilter::INFO, lines.json().flatten_event(true).boxed())
+    };
+    tracing_subscriber::registry()
+        .with(level)
+        .with(lines)
+        .with(exporters.map(Exporters::lines))
+        .init();
 }
 
 fn served(ended: Result<(), StageError>) -> ExitCode {

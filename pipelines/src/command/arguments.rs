@@ -1,0 +1,175 @@
+//! What the `fedstill` command can be asked for.
+
+use super::processors;
+use crate::cluster;
+use clap::{Parser, Subcommand};
+use fedstill_stages::service::Role;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Federated learning by knowledge distillation, as a dataflow on message queues.
+#[derive(Parser, Debug)]
+#[command(name = "fedstill", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Write a documented run file to start from
+    Init {
+        /// Where to write it
+        #[arg(default_value = "run.toml")]
+        file: PathBuf,
+    },
+    /// Say what a run file would do: steps, who runs them, what leaves whom, bytes, memory; start nothing
+    Check {
+        /// The run file
+        file: PathBuf,
+    },
+    /// Run a run file to its end; go on where it was interrupted; show it when finished
+    Run {
+        /// The run file
+        file: PathBuf,
+        /// Folder of runs and results
+        #[arg(long, default_value = "runs")]
+        out: PathBuf,
+        /// Compute threads [default: the processors that there are]
+        #[arg(long)]
+        threads: Option<NonZeroUsize>,
+    },
+    /// Show the results of a run file's runs
+    Report {
+        /// The run file
+        file: PathBuf,
+        /// Folder of runs and results
+        #[arg(long, default_value = "runs")]
+        out: PathBuf,
+    },
+    /// Make the topics of a deployment, or mend those that are there
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Work on stages of a deployment until stopped
+    Worker {
+        #[command(flatten)]
+        deployment: OfDeployment,
+        /// Stages, with commas: plan, advance, pretrain, train, predict, aggregate, join, distill, evaluate, archive
+        #[arg(long, value_delimiter = ',', default_value = "all")]
+        stages: Vec<String>,
+        #[command(flatten)]
+        serving: Serving,
+    },
+    /// Take part in a deployment with data of one's own
+    #[command(subcommand)]
+    Party(Party),
+    /// Start the runs of a run file on a deployment, or take them up again
+    Submit {
+        /// The run file
+        file: PathBuf,
+        /// Only print the triggers, a line each, to be written to the topic fedstill.rounds with any Kafka tool
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// Say what happens to a run of a deployment until it ends
+    Watch {
+        /// The run's id, as `fedstill submit` says it
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// Do a run of a deployment again on this machine, with the members that it had, and compare bit for bit
+    Replay {
+        /// The run's id
+        run: String,
+        /// Folder of the replay; what is there already is not done again
+        #[arg(long, default_value = "replays")]
+        out: PathBuf,
+        /// Compute threads [default: the processors that there are]
+        #[arg(long)]
+        threads: Option<NonZeroUsize>,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// Delete what a run that has ended has put into the stores, but for its result tables
+    Prune {
+        /// The run's id
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+    /// End a run of a deployment
+    Stop {
+        /// The run's id
+        run: String,
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+}
+
+/// What is done about topics.
+#[derive(Subcommand, Debug)]
+pub(super) enum Topics {
+    /// Make what is not there, extend what has too few partitions, mend what is configured otherwise
+    Create {
+        #[command(flatten)]
+        deployment: OfDeployment,
+    },
+}
+
+/// What a party does.
+#[derive(Subcommand, Debug)]
+pub(super) enum Party {
+    /// Make a key and a documented party.toml; print what the operator needs
+    Init {
+        /// The party's id
+        id: String,
+        /// Where to write both files
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Work for a party until stopped
+    Run {
+        /// The party's file
+        #[arg(default_value = "party.toml")]
+        file: PathBuf,
+        #[command(flatten)]
+        serving: Serving,
+    },
+}
+
+/// How a process works until it is stopped.
+#[derive(clap::Args, Debug)]
+pub(super) struct Serving {
+    /// Tasks at once [default: the processors that there are]
+    #[arg(long)]
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
+    #[arg(long)]
+    pub(super) health: Option<String>,
+    /// Seconds that tasks may go on after it was asked to stop
+    #[arg(long, default_value_t = 25)]
+    pub(super) grace: u64,
+}
+
+impl Serving {
+    pub(super) fn options(self, roles: Vec<Role>) -> cluster::Options {
+        cluster::Options {
+            roles,
+            threads: self.jobs.map_or_else(processors, NonZeroUsize::get),
+            health: self.health,
+            grace: Duration::from_secs(self.grace),
+        }
+    }
+}
+
+/// Where a deployment is.
+#[derive(clap::Args, Debug)]
+pub(super) struct OfDeployment {
+    /// A file with [log] and [store]; FEDSTILL_LOG_BROKERS, FEDSTILL_STORE_URL and others replace what it says
+    #[arg(long)]
+    pub(super) config: Option<PathBuf>,
+}

@@ -1,0 +1,120 @@
+//! What workers tell a collector.
+
+use crate::deployment::{DEADLINE, Deployment, good};
+use crate::federation::write;
+use crate::parties::RUN;
+use fedstill_test_servers::otlp::{Receiver, Span};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[DEADLINE]);
+    let Some(mut deployment) = Deployment::start("telemetry of workers", folder.path(), 1) else {
+        return;
+    };
+    let receiver = Receiver::start();
+    good(&deployment.does(&["topics", "create"]));
+    for stages in [
+        "plan",
+        "advance",
+        "pretrain,train,distill",
+        "predict,aggregate,join,evaluate,archive",
+    ] {
+        let mut command = deployment.command();
+        command
+            .args(["worker", "--jobs", "1", "--stages", stages])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
+            .stderr(Stdio::null());
+        deployment.workers.push(command.spawn().unwrap());
+    }
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    good(&deployment.does(&["watch", RUN]));
+    // Lag is looked at every ten seconds.
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    // What they hold is sent before they go.
+    for worker in &mut deployment.workers {
+        let asked = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
+        assert!(asked.unwrap().success());
+        assert!(worker.wait().unwrap().success());
+    }
+    let received = receiver.received();
+    let mut rounds = BTreeMap::<&str, Vec<&Span>>::new();
+    for span in &received.spans {
+        rounds.entry(&span.trace).or_default().push(span);
+    }
+    assert_eq!(rounds.len(), 3, "a trace a round: {:?}", rounds.keys());
+    let names: BTreeSet<String> = rounds.values().map(|spans| one_tree(spans)).collect();
+    assert_eq!(names, ["round 0", "round 1", "round 2"].map(str::to_owned).into());
+    for spans in rounds.values() {
+        let processes: BTreeSet<&str> = spans.iter().map(|span| span.instance.as_str()).collect();
+        assert_eq!(processes.len(), 4, "every process is in every round");
+    }
+    let round = rounds
+        .values()
+        .find(|spans| spans.iter().any(|span| span.name == "round 1"));
+    let of_round: BTreeSet<&str> = round.unwrap().iter().map(|span| span.name.as_str()).collect();
+    for name in [
+        "process fedstill.rounds",
+        "send fedstill.rounds",
+        "phase predict",
+        "send fedstill.predict",
+        "process fedstill.predict",
+        "send fedstill.logits",
+        "process fedstill.aggregate",
+        "process fedstill.join",
+        "process fedstill.distill",
+        "process fedstill.train",
+        "process fedstill.evaluate",
+        "process fedstill.archive",
+        "send fedstill.answers",
+    ] {
+        assert!(of_round.contains(name), "{name}: {of_round:?}");
+    }
+    for (name, attribute) in [
+        ("messaging.client.sent.messages", "messaging.destination.name"),
+        ("messaging.client.consumed.messages", "messaging.consumer.group.name"),
+        ("messaging.client.operation.duration", "messaging.operation.name"),
+        ("messaging.process.duration", "fedstill.stage"),
+        ("fedstill.log.io", "network.io.direction"),
+        ("fedstill.log.lag", "messaging.destination.partition.id"),
+        ("fedstill.task.wait", "fedstill.stage"),
+        ("fedstill.tasks.in_flight", ""),
+        ("fedstill.phases.open", ""),
+        ("fedstill.phase.duration", "fedstill.outcome"),
+        ("fedstill.phase.cohort", "fedstill.run"),
+        ("fedstill.phase.answered", "fedstill.step"),
+    ] {
+        let attributes = received.metrics.get(name);
+        let attributes = attributes.unwrap_or_else(|| panic!("{name}: {:?}", received.metrics.keys()));
+        assert!(
+            attribute.is_empty() || attributes.contains(attribute),
+            "{name}: {attributes:?}"
+        );
+    }
+    assert!(
+        received.logs.iter().any(|line| line == "working"),
+        "{:?}",
+        received.logs
+    );
+}
+
+/// Checks that spans of a trace are one tree; the name of its root.
+fn one_tree(spans: &[&Span]) -> String {
+    let ids: BTreeMap<&str, &Span> = spans.iter().map(|span| (span.id.as_str(), *span)).collect();
+    let roots: Vec<&Span> = ids.values().filter(|span| span.parent.is_empty()).copied().collect();
+    let names: BTreeSet<_> = spans.iter().map(|span| (&span.name, &span.parent)).collect();
+    assert_eq!(roots.len(), 1, "one root: {names:?}");
+    for span in spans {
+        let mut seen = BTreeSet::new();
+        let mut at = *span;
+        while !at.parent.is_empty() {
+            assert!(seen.insert(&at.id), "{} is its own ancestor", at.name);
+            let parent = ids.get(at.parent.as_str());
+            at = parent.unwrap_or_else(|| panic!("the parent of {} is there: {:?}", at.name, at.attributes));
+        }
+    }
+    roots[0].name.clone()
+}
