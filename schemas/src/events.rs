@@ -100,6 +100,9 @@ pub struct Usage {
     pub peak_memory: u64,
     /// The numerics class of the machine that did it.
     pub numerics: String,
+    /// The release that did it; empty from one that did not say.
+    #[serde(default)]
+    pub release: String,
 }
 
 /// What everyone must agree on. The record of a decision follows the create-once object that made it, where there is one.

@@ -2,6 +2,8 @@
 //! and objects, schemas of the results. No I/O, no tensors.
 
 pub mod architecture;
+#[cfg(test)]
+mod compatibility;
 pub mod data;
 pub mod digest;
 pub mod envelope;

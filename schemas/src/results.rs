@@ -15,7 +15,7 @@ pub const ROUNDS: &str = "rounds";
 
 /// Key of each file's metadata: the numerics classes of the machines that did the round's tasks.
 pub const NUMERICS: &str = "fedstill.numerics";
-/// Key of each file's metadata: the release that wrote it.
+/// Key of each file's metadata: the releases that took part in the round.
 pub const RELEASE: &str = "fedstill.release";
 
 /// All tables.

@@ -52,13 +52,22 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
 }
 
 fn write_tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<(), StageError> {
-    let classes: BTreeSet<&str> = done(round).map(|(_, done)| done.usage.numerics.as_str()).collect();
-    let classes = Vec::from_iter(classes).join("; ");
+    let all = |of: fn(&Done) -> &str| {
+        let all: BTreeSet<&str> = done(round)
+            .map(|(_, done)| of(done))
+            .filter(|text| !text.is_empty())
+            .collect();
+        Vec::from_iter(all).join("; ")
+    };
+    let origin = [
+        KeyValue::new(results::NUMERICS.to_owned(), all(|done| &done.usage.numerics)),
+        KeyValue::new(results::RELEASE.to_owned(), all(|done| &done.usage.release)),
+    ];
     for (table, columns) in tables(context, round, manifest)? {
         let file = names::result_file(table, &manifest.at.run, manifest.at.round);
         context
             .store
-            .put_result_file(&file, parquet(table, columns, &classes)?)?;
+            .put_result_file(&file, parquet(table, columns, &origin)?)?;
     }
     Ok(())
 }
@@ -340,17 +349,14 @@ fn real(values: impl IntoIterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-fn parquet(table: &str, columns: Columns, numerics: &str) -> Result<Bytes, StageError> {
+fn parquet(table: &str, columns: Columns, origin: &[KeyValue]) -> Result<Bytes, StageError> {
     let failed = |error: &dyn std::fmt::Display| StageError::Reject(format!("table {table}: {error}"));
     let schema = results::schema(table);
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| failed(&error))?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by("fedstill".to_owned())
-        .set_key_value_metadata(Some(vec![
-            KeyValue::new(results::NUMERICS.to_owned(), numerics.to_owned()),
-            KeyValue::new(results::RELEASE.to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ]))
+        .set_key_value_metadata(Some(origin.to_vec()))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| failed(&error))?;
     writer.write(&batch).map_err(|error| failed(&error))?;

@@ -161,6 +161,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
             bytes_in,
             bytes_out: put + published,
             numerics: context.learner.numerics().to_owned(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
             ..meter.stop(queued_ms, context.log.now_ms())
         },
         messages,

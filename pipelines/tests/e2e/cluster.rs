@@ -182,6 +182,40 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
 }
 
 #[test]
+fn partitions_that_are_added_during_a_run_lose_nothing_and_its_replay_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[DEADLINE]);
+    let Some(mut deployment) = Deployment::start("partitions added to Apache Kafka", folder.path(), 1) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    // Consumers see new partitions when they ask again, every five minutes by default.
+    deployment.set("FEDSTILL_KAFKA_TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
+    for _ in 0..2 {
+        deployment.work(&["--jobs", "1"]);
+    }
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    let begun = deployment.path().join("store").join(RUN).join("0/manifest.json");
+    let begun = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        begun.is_file()
+    });
+    assert!(begun, "round 0 ends");
+    deployment.set("FEDSTILL_LOG_PARTITIONS", "7");
+    let said = good(&deployment.does(&["topics", "create"]));
+    assert!(said.contains('7'), "{said}");
+    // One that knows the new counts beside those that know the old ones.
+    deployment.work(&["--jobs", "1"]);
+    let watched = good(&deployment.does(&["watch", RUN]));
+    assert!(watched.contains("finished with round 2"), "{watched}");
+    assert!(!watched.contains("without"), "{watched}");
+    assert_eq!(deployment.lag(), Vec::<String>::new());
+    let out = folder.path().join("replays");
+    let replayed = good(&deployment.does(&["replay", RUN, "--out", out.to_str().unwrap()]));
+    assert!(replayed.starts_with("3 rounds"), "{replayed}");
+}
+
+#[test]
 fn a_worker_says_whether_it_is_well_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let Some(mut deployment) = Deployment::start("the health of workers", folder.path(), 1) else {

@@ -14,6 +14,8 @@ pub(crate) struct Deployment {
     store: PathBuf,
     pub(crate) s3: Option<S3>,
     pub(crate) workers: Vec<Child>,
+    /// More of the environment of commands.
+    environment: Vec<(&'static str, &'static str)>,
     /// Who commands are, where the cluster asks.
     user: Option<(&'static str, &'static str)>,
 }
@@ -51,6 +53,7 @@ impl Deployment {
                 store: folder.join("deployed"),
                 s3: None,
                 workers: Vec::new(),
+                environment: Vec::new(),
                 user: None,
             }),
             Err(missing) => {
@@ -69,7 +72,8 @@ impl Deployment {
             .env("FEDSTILL_STORE_URL", self.url())
             .envs(self.s3.iter().flat_map(S3::environment))
             .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
-            .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300");
+            .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300")
+            .envs(self.environment.iter().copied());
         if let Some((user, password)) = self.user {
             // SCRAM needs TLS' library: where it is not built in, PLAIN has to do.
             let mechanism = match user {
@@ -83,6 +87,11 @@ impl Deployment {
                 .env("FEDSTILL_KAFKA_SASL_PASSWORD", password);
         }
         command
+    }
+
+    /// Commands find that in their environment from here on.
+    pub(crate) fn set(&mut self, name: &'static str, value: &'static str) {
+        self.environment.push((name, value));
     }
 
     /// The folder of its stores.

@@ -5,6 +5,7 @@ use crate::federation::write;
 use crate::parties::RUN;
 use fedstill_test_servers::otlp::{Receiver, Span};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 #[test]
@@ -99,6 +100,38 @@ fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goe
         "{:?}",
         received.logs
     );
+}
+
+#[test]
+fn dashboards_and_alerts_ask_for_metrics_that_there_are() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
+    let source = include_str!("../../../stages/src/telemetry/instruments.rs");
+    let named = source
+        .split('"')
+        .filter(|text| text.starts_with("fedstill.") || text.starts_with("messaging."));
+    let known: BTreeSet<String> = named.map(|name| name.replace('.', "_")).collect();
+    let mut asked = 0;
+    for file in [
+        "grafana/dashboards/fedstill.json",
+        "grafana/dashboards/rounds.json",
+        "prometheus/alerts.yaml",
+    ] {
+        let text = read(file);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for word in words.filter(|word| word.starts_with("fedstill_") || word.starts_with("messaging_")) {
+            // As a collector names it for Prometheus: with its unit, and what of a histogram or counter it is.
+            let suffixes = ["_bucket", "_sum", "_count", "_total", "_seconds", "_bytes"];
+            let plain = suffixes
+                .iter()
+                .fold(word, |word, suffix| word.strip_suffix(suffix).unwrap_or(word));
+            // Whether a worker does advance is an attribute of its process.
+            let there = known.contains(plain) || plain == "fedstill_stages";
+            assert!(there, "{file} asks for {word}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 30, "{asked}");
 }
 
 /// Checks that spans of a trace are one tree; the name of its root.
