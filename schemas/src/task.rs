@@ -3,7 +3,6 @@
 
 use crate::digest::Digest;
 use crate::pipeline::Stage;
-use crate::resolved::VERSION;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -129,6 +128,10 @@ pub struct Task {
     pub subject: Subject,
     /// The results that it reads, by what they are to it (`model`, `consensus`, a member).
     pub reads: BTreeMap<String, Reference>,
+    /// What stands for the members' results, of a task that reads all of them: they are as many as there are parties, and
+    /// the closed phases name them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Digest>,
 }
 
 /// What of a task makes its identity.
@@ -141,6 +144,8 @@ struct Identity<'a> {
     step: &'a str,
     subject: Subject,
     reads: BTreeMap<&'a str, Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Digest>,
 }
 
 impl Task {
@@ -153,13 +158,14 @@ impl Task {
             .map(|(name, reference)| (name.as_str(), reference.sha256))
             .collect();
         Digest::of_json(&Identity {
-            version: VERSION,
+            version: self.version,
             resolved: self.resolved,
             round: self.at.round,
             attempt: self.at.attempt,
             step: &self.step,
             subject: self.subject,
             reads,
+            members: self.members,
         })
     }
 }
@@ -271,6 +277,7 @@ pub struct ChunkReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolved::VERSION;
 
     fn task() -> Task {
         Task {
@@ -295,6 +302,7 @@ mod tests {
                     sha256: Digest::of(b"result"),
                 },
             )]),
+            members: None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::context::{Context, pinned};
 use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::phase::{Folded, OpenPhase};
-use crate::plan::{Opening, log_ends, open};
+use crate::plan::{Opening, log_ends, open, some};
 use crate::rewind::rewind;
 use crate::rounds::Round;
 use crate::signed::{self, Said};
@@ -384,7 +384,7 @@ fn close(context: &Context, phase: &OpenPhase) -> Result<(), StageError> {
         let step = planned.phases[round.phase() as usize].steps.join(", ");
         let why = Ending::Failed {
             step,
-            missing: closed.missing.clone(),
+            missing: some(&closed.missing),
         };
         end = Some(why.clone());
         let ended = Decision::Ended { at: at.clone(), why };

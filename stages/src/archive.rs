@@ -118,19 +118,36 @@ pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>) -> Result<Vec<Mess
     Ok(vec![trigger_message(context, &trigger)?])
 }
 
-/// The record of a trigger.
+/// The record of a trigger. The resolved run of very many parties is put where `plan` would put it, and its URL said:
+/// brokers take no large records.
 ///
 /// # Errors
-/// A log that does not answer.
+/// A log or a store that does not answer; a store that has another run of that id.
 pub fn trigger_message(context: &Context, trigger: &Trigger) -> Result<Message, StageError> {
+    const LARGE: usize = 512 << 10;
     let at = &trigger.at;
+    let mut value = json(trigger);
+    if value.len() > LARGE {
+        let object = names::run_object(&at.run);
+        let (there, _) = context.store.create_json(&object, trigger.resolved.clone())?;
+        if there != trigger.resolved {
+            let reason = format!(
+                "run id taken: '{}' exists with other settings; choose another name",
+                at.run
+            );
+            return Err(StageError::Stop(reason));
+        }
+        let mut small = serde_json::to_value(trigger).map_err(|error| StageError::Stop(error.to_string()))?;
+        small["resolved"] = format!("{}{object}", context.store.url()).into();
+        value = json(&small);
+    }
     let id = format!("{}/{}/{}", at.run, at.round, at.attempt);
     Ok(Message {
         topic: names::ROUNDS.to_owned(),
         partition: names::partition(&at.run, context.partitions(names::ROUNDS)?),
         headers: envelope::headers(Kind::Trigger, at, &id, &at.run),
         key: at.run.clone().into(),
-        value: json(trigger),
+        value,
     })
 }
 

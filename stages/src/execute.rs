@@ -65,9 +65,7 @@ impl<'a> Inputs<'a> {
             own.may(&planned.run, task.subject)?;
         }
         let mut results = BTreeMap::new();
-        // What these two read they find by other ways: on the log, and through the closed phases.
-        let names_only = matches!(task.stage, Stage::Aggregate | Stage::Archive);
-        for (name, read) in task.reads.iter().filter(|_| !names_only) {
+        for (name, read) in &task.reads {
             results.insert(name.clone(), read_result(context, &task.at.run, read)?);
         }
         Ok(Self { task, planned, results })

@@ -306,6 +306,13 @@ pub(crate) fn log_ends(context: &Context, topic: &str, partitions: u32) -> Resul
         .collect()
 }
 
+/// Some of those who are missing: all are in what closed the phase, and a record stays small.
+pub(crate) fn some(missing: &BTreeMap<Subject, Missing>) -> BTreeMap<Subject, Missing> {
+    const NAMED: usize = 100;
+    let named = missing.iter().take(NAMED);
+    named.map(|(subject, why)| (*subject, why.clone())).collect()
+}
+
 /// How far opening a phase has come.
 pub(crate) enum Opening {
     /// `open` is acknowledged.
@@ -325,7 +332,7 @@ pub(crate) fn open(context: &Context, round: &Round, at: impl Fn(Opening)) -> Re
         let missing = round
             .closed
             .last()
-            .map(|closed| closed.missing.clone())
+            .map(|closed| some(&closed.missing))
             .unwrap_or_default();
         let why = Ending::Failed { step, missing };
         let ended = Decision::Ended {

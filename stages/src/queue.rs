@@ -76,6 +76,7 @@ mod tests {
             stage: Stage::Train,
             subject: Subject::Server,
             reads: BTreeMap::new(),
+            members: None,
         };
         Job {
             id,

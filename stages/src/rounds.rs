@@ -113,6 +113,12 @@ pub struct Round {
     pub closed: Vec<Arc<Closed>>,
 }
 
+/// What stands for results by their names.
+fn digest(results: BTreeMap<String, Reference>) -> Digest {
+    let results = results.into_iter().map(|(name, result)| (name, result.sha256));
+    Digest::of_json(&results.collect::<BTreeMap<String, Digest>>())
+}
+
 impl Round {
     /// When the first of its tasks that are done was written, in Unix milliseconds of the log; `None` before any is.
     pub fn began_ms(&self) -> Option<i64> {
@@ -141,6 +147,12 @@ impl Round {
         let phase = &self.planned.phases[self.closed.len()];
         let name = phase.steps.get(done.len())?;
         let stage = phase.stages[done.len()];
+        // As many as there are parties: a record stays small, and the closed phases name them.
+        let (reads, members) = match stage {
+            Stage::Aggregate => (BTreeMap::new(), Some(digest(self.of_stage(Stage::Predict)?))),
+            Stage::Archive => (BTreeMap::new(), Some(digest(self.everything()))),
+            _ => (self.reads(name, stage, subject, done)?, None),
+        };
         Some(Task {
             version: VERSION,
             at: self.planned.at().clone(),
@@ -149,39 +161,36 @@ impl Round {
             step: name.clone(),
             stage,
             subject,
-            reads: self.reads(name, stage, subject, done)?,
+            reads,
+            members,
         })
     }
 
     fn reads(&self, name: &str, stage: Stage, subject: Subject, done: &[Done]) -> Option<BTreeMap<String, Reference>> {
-        match stage {
-            Stage::Archive => Some(self.everything()),
-            Stage::Aggregate => self.of_stage(Stage::Predict),
-            Stage::Join => self.of_stage(Stage::Aggregate),
-            _ => {
-                let step = self.planned.step(name)?;
-                let mut reads = BTreeMap::new();
-                match &step.start {
-                    Start::Fresh => {}
-                    Start::Own => {
-                        reads.insert(MODEL.to_owned(), self.newest_model(subject, done)?);
-                    }
-                    Start::Step(made_by) => {
-                        let architecture = Subject::Architecture(self.planned.architecture(subject)?);
-                        let made = |done: &&Done| done.result.step == *made_by;
-                        // An architecture's own steps may be of this phase, and in no `closed` yet.
-                        let own = done.iter().rev().filter(|_| subject == architecture);
-                        let found = own.chain(self.done_by(architecture).rev()).find(made)?;
-                        reads.insert(MODEL.to_owned(), found.result.clone());
-                    }
-                }
-                if step.terms.iter().any(|term| term.target == Target::Consensus) {
-                    let joined = self.of_stage(Stage::Join)?;
-                    reads.insert(CONSENSUS.to_owned(), joined.into_values().next()?);
-                }
-                Some(reads)
+        if stage == Stage::Join {
+            return self.of_stage(Stage::Aggregate);
+        }
+        let step = self.planned.step(name)?;
+        let mut reads = BTreeMap::new();
+        match &step.start {
+            Start::Fresh => {}
+            Start::Own => {
+                reads.insert(MODEL.to_owned(), self.newest_model(subject, done)?);
+            }
+            Start::Step(made_by) => {
+                let architecture = Subject::Architecture(self.planned.architecture(subject)?);
+                let made = |done: &&Done| done.result.step == *made_by;
+                // An architecture's own steps may be of this phase, and in no `closed` yet.
+                let own = done.iter().rev().filter(|_| subject == architecture);
+                let found = own.chain(self.done_by(architecture).rev()).find(made)?;
+                reads.insert(MODEL.to_owned(), found.result.clone());
             }
         }
+        if step.terms.iter().any(|term| term.target == Target::Consensus) {
+            let joined = self.of_stage(Stage::Join)?;
+            reads.insert(CONSENSUS.to_owned(), joined.into_values().next()?);
+        }
+        Some(reads)
     }
 
     /// The subject's newest model: of this phase, of the phases before, of the rounds before.

@@ -1,9 +1,13 @@
-//! A deployment in trouble: processes die and hang, brokers die, and the run ends with the bits of one machine.
+//! A deployment in trouble: workers, parties and brokers die, workers hang, the store goes away, a party is cut off; and
+//! the run ends with the bits of one machine.
 //!
 //! The schedule follows from a seed. `tests/chaos` runs it in full; by default it is short.
 
 use crate::deployment::{DEADLINE, Deployment, good};
-use crate::federation::{assert_same, bits, finish, write};
+use crate::federation::{assert_same, files, finish, write};
+use crate::parties::{ALL, Party, RUN, divide, metrics, run_file};
+use fedstill_schemas::events::Closed;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -14,20 +18,27 @@ struct Chaos {
     brokers: usize,
     workers: usize,
     rounds: u32,
-    /// Kills of random workers.
+    /// Kills of random workers and parties.
     kills: u32,
-    /// Every so many kills of workers, a broker dies too.
+    /// Every so many kills, a broker dies too.
     broker_every: Option<u32>,
     /// Every so many kills, a worker sleeps past its session and wakes up again.
     sleep_every: Option<u32>,
+    /// Every so many kills, the store is away for seconds.
+    outage_every: u32,
+    /// Every so many kills, a party's way to the brokers is cut for seconds.
+    cut_every: u32,
 }
 
 /// What happened.
 #[derive(Debug, Default)]
 struct Happened {
     kills: u32,
+    parties: u32,
     brokers: u32,
     sleeps: u32,
+    outages: u32,
+    cuts: u32,
 }
 
 /// Whole numbers from a seed (SplitMix64, Steele et al. 2014).
@@ -49,36 +60,59 @@ fn signal(name: &str, process: u32) {
 }
 
 impl Chaos {
-    /// Lets it happen; fails where the run does not end with the bits of one machine, or a group keeps lag.
+    /// Lets it happen to a run whose parties are processes of their own; fails where it does not end with what simulated
+    /// parties come to on one machine, bit for bit, or where a member is missing, or a group keeps lag.
     fn run(&self, what: &str) -> Option<Happened> {
         let folder = tempfile::tempdir().unwrap();
         let rounds = format!("rounds = {}", self.rounds);
         let small = ("[\"mlp[32]\", \"cnn[4]\"]", "[\"mlp[8]\"]");
-        let file = write(folder.path(), &[DEADLINE, ("rounds = 2", &rounds), small]);
+        let simulated = write(folder.path(), &[DEADLINE, ("rounds = 2", &rounds), small]);
         let out = folder.path().join("runs");
-        finish(&file, &out, &[]);
-        let expected = bits(&out, "tiny-fedmd-0");
+        finish(&simulated, &out, &[]);
+        let rows = divide(&out, folder.path());
 
-        let mut deployment = Deployment::start(what, folder.path(), self.brokers)?;
+        let mut deployment = Deployment::with_wires(what, folder.path(), self.brokers)?;
         good(&deployment.does(&["topics", "create"]));
         for _ in 0..self.workers {
             deployment.work(&["--jobs", "1"]);
         }
+        let mut parties: Vec<Party> = (0..3)
+            .map(|slot| Party::new(&deployment, folder.path(), slot, &rows[slot], ALL))
+            .collect();
+        parties[0].second_way = true;
+        for party in &mut parties {
+            party.start(&deployment);
+        }
+        let file = run_file(folder.path(), &parties, "[close]\nquorum = 1.0\ndeadline = \"5m\"\n");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace("rounds = 2", &rounds);
+        let text = text.replace("mlp[32]", "mlp[8]").replace("cnn[4]", "mlp[8]");
+        std::fs::write(&file, text).unwrap();
         good(&deployment.does(&["submit", file.to_str().unwrap()]));
         let mut watch = deployment
             .command()
-            .args(["watch", "tiny-fedmd-0"])
+            .args(["watch", RUN])
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let happened = self.disturb(&mut deployment, &mut watch);
+        let happened = self.disturb(&mut deployment, &mut parties, &mut watch);
         let ended = watch.wait().unwrap();
-        assert!(ended.success(), "seed {}: {happened:?}", self.seed);
-        assert_same(
-            &expected,
-            &deployment.bits("tiny-fedmd-0"),
-            &format!("seed {}: {happened:?}", self.seed),
+        let case = format!("seed {}: {happened:?}", self.seed);
+        assert!(ended.success(), "{case}");
+        // Read back from the store: the scores of every round, and who was in every phase.
+        deployment.fetch();
+        let scores = metrics(&deployment.path().join("results"));
+        assert_eq!(scores.len(), self.rounds as usize + 1, "{case}");
+        assert_same(&metrics(&out.join("results")), &scores, &case);
+        let phases = closed_phases(&deployment.path().join("store").join(RUN));
+        assert!(
+            phases.len() > 4 * self.rounds as usize,
+            "{case}: {} phases",
+            phases.len()
         );
+        for (name, closed) in phases {
+            assert!(closed.missing.is_empty(), "{case}: {name}: {:?}", closed.missing);
+        }
         let lag = (0..60).find(|_| {
             sleep(Duration::from_secs(1));
             deployment.lag().is_empty()
@@ -87,24 +121,42 @@ impl Chaos {
         Some(happened)
     }
 
-    fn disturb(&self, deployment: &mut Deployment, watch: &mut std::process::Child) -> Happened {
+    fn disturb(&self, deployment: &mut Deployment, parties: &mut [Party], watch: &mut std::process::Child) -> Happened {
         let mut random = Random(self.seed);
         let mut happened = Happened::default();
         let mut down: Option<usize> = None;
-        let every = |period: Option<u32>, kills: u32| period.is_some_and(|period| kills % period == period - 1);
+        let every = |period: u32, kills: u32| kills % period == period - 1;
         while happened.kills < self.kills && watch.try_wait().unwrap().is_none() {
             sleep(Duration::from_millis(200 + random.below(2_500)));
             if let Some(broker) = down.take() {
                 deployment.cluster.start_broker(broker);
             }
-            if every(self.broker_every, happened.kills) {
+            if self.broker_every.is_some_and(|period| every(period, happened.kills)) {
                 let broker = random.below(self.brokers as u64) as usize;
                 deployment.cluster.kill(broker);
                 down = Some(broker);
                 happened.brokers += 1;
             }
-            let victim = random.below(self.workers as u64) as usize;
-            if every(self.sleep_every, happened.kills) {
+            if every(self.outage_every, happened.kills)
+                && let Some(wire) = &deployment.wire
+            {
+                wire.cut();
+                sleep(Duration::from_millis(500 + random.below(4_000)));
+                wire.mend();
+                happened.outages += 1;
+            }
+            if every(self.cut_every, happened.kills) {
+                deployment.cluster.cut_second_way(true);
+                sleep(Duration::from_millis(500 + random.below(6_000)));
+                deployment.cluster.cut_second_way(false);
+                happened.cuts += 1;
+            }
+            let victim = random.below((self.workers + parties.len()) as u64) as usize;
+            if let Some(party) = victim.checked_sub(self.workers) {
+                parties[party].kill();
+                parties[party].start(deployment);
+                happened.parties += 1;
+            } else if self.sleep_every.is_some_and(|period| every(period, happened.kills)) {
                 // Past its session: others take over, and it wakes up as a zombie.
                 let process = deployment.workers[victim].id();
                 signal("STOP", process);
@@ -126,6 +178,15 @@ impl Chaos {
     }
 }
 
+/// What closed each phase of a run, by the name of its object.
+fn closed_phases(store: &Path) -> Vec<(String, Closed)> {
+    let objects = files(store).into_iter();
+    let closed = objects.filter(|(name, _)| name.rsplit('/').next().is_some_and(|name| name.starts_with("closed-")));
+    closed
+        .map(|(name, bytes)| (name, serde_json::from_slice(&bytes).unwrap()))
+        .collect()
+}
+
 fn long() -> bool {
     std::env::var_os("FEDSTILL_LONG").is_some()
 }
@@ -143,6 +204,8 @@ fn a_run_whose_workers_die_and_hang_ends_with_the_bits_of_one_machine() {
         kills: 10,
         broker_every: None,
         sleep_every: Some(5),
+        outage_every: 4,
+        cut_every: 3,
     };
     if let Some(happened) = chaos.run("chaos on Apache Kafka") {
         assert!(
@@ -164,7 +227,9 @@ fn a_run_through_hundreds_of_deaths_of_workers_and_brokers_ends_with_the_bits_of
         rounds: 100,
         kills: 200,
         broker_every: Some(10),
-        sleep_every: Some(25),
+        sleep_every: Some(15),
+        outage_every: 20,
+        cut_every: 20,
     };
     if let Some(happened) = chaos.run("chaos on three brokers") {
         println!("{happened:?}");

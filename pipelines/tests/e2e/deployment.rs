@@ -2,6 +2,7 @@
 
 use crate::federation::{fedstill, files, said};
 use fedstill_test_servers::kafka::{Cluster, Options};
+use fedstill_test_servers::proxy::Proxy;
 use fedstill_test_servers::s3::S3;
 use fedstill_test_servers::skip;
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ pub(crate) struct Deployment {
     pub(crate) cluster: Cluster,
     store: PathBuf,
     pub(crate) s3: Option<S3>,
+    /// By which commands reach the S3 server, where there is one and it can be cut.
+    pub(crate) wire: Option<Proxy>,
     pub(crate) workers: Vec<Child>,
     /// More of the environment of commands.
     environment: Vec<(&'static str, &'static str)>,
@@ -25,9 +28,32 @@ impl Deployment {
     pub(crate) fn start(what: &str, folder: &Path, brokers: usize) -> Option<Self> {
         let options = Options {
             brokers,
-            secured: false,
+            ..Options::default()
         };
         Self::with(what, folder, options)
+    }
+
+    /// The same with a store on an S3 server, where that is built in, and wires that can be cut.
+    pub(crate) fn with_wires(what: &str, folder: &Path, brokers: usize) -> Option<Self> {
+        let options = Options {
+            brokers,
+            second_way: true,
+            ..Options::default()
+        };
+        let mut deployment = Self::with(what, folder, options)?;
+        if cfg!(feature = "cloud") {
+            match S3::start() {
+                Ok(server) => {
+                    deployment.wire = server.wire();
+                    deployment.s3 = Some(server);
+                }
+                Err(missing) => {
+                    skip(what, &missing);
+                    return None;
+                }
+            }
+        }
+        Some(deployment)
     }
 
     /// The same with authentication and rights; commands are that user's until another logs in.
@@ -35,6 +61,7 @@ impl Deployment {
         let options = Options {
             brokers: 1,
             secured: true,
+            ..Options::default()
         };
         let mut deployment = Self::with(what, folder, options)?;
         deployment.login(user);
@@ -52,6 +79,7 @@ impl Deployment {
                 cluster,
                 store: folder.join("deployed"),
                 s3: None,
+                wire: None,
                 workers: Vec::new(),
                 environment: Vec::new(),
                 user: None,
@@ -71,6 +99,11 @@ impl Deployment {
             .env("FEDSTILL_LOG_PARTITIONS", "4")
             .env("FEDSTILL_STORE_URL", self.url())
             .envs(self.s3.iter().flat_map(S3::environment))
+            .envs(
+                self.wire
+                    .iter()
+                    .map(|wire| ("AWS_ENDPOINT", format!("http://127.0.0.1:{}", wire.port()))),
+            )
             .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
             .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300")
             .envs(self.environment.iter().copied());
@@ -129,11 +162,16 @@ impl Deployment {
         behind.map(str::to_owned).collect()
     }
 
-    /// What a run left behind, under the names that a run on one machine has.
-    pub(crate) fn bits(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+    /// Copies what is on the S3 server, if there is one, to where it lies otherwise.
+    pub(crate) fn fetch(&self) {
         if let Some(server) = &self.s3 {
             server.download("deployed", &self.store);
         }
+    }
+
+    /// What a run left behind, under the names that a run on one machine has.
+    pub(crate) fn bits(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+        self.fetch();
         let mut bits = BTreeMap::new();
         let mut take = |folder: PathBuf, prefix: String| {
             for (name, bytes) in files(&folder) {

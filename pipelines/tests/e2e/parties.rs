@@ -58,6 +58,8 @@ pub(crate) fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
 pub(crate) struct Party {
     folder: PathBuf,
     table: String,
+    /// Whether it reaches the brokers by their second way.
+    pub(crate) second_way: bool,
     process: Option<Child>,
 }
 
@@ -80,6 +82,7 @@ impl Party {
         Self {
             folder,
             table,
+            second_way: false,
             process: None,
         }
     }
@@ -87,10 +90,13 @@ impl Party {
     pub(crate) fn start(&mut self, deployment: &Deployment) {
         let mut command = deployment.command();
         command.args(["party", "run"]).arg(self.folder.join("party.toml"));
+        if self.second_way {
+            command.env("FEDSTILL_LOG_BROKERS", deployment.cluster.second_way());
+        }
         self.process = Some(command.stderr(Stdio::null()).spawn().unwrap());
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -121,7 +127,7 @@ pub(crate) fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf
     write(folder, &[(simulated, &format!("{close}{tables}")), (&private, own)])
 }
 
-fn metrics(results: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn metrics(results: &Path) -> BTreeMap<String, Vec<u8>> {
     files(&results.join("metrics").join(format!("run={RUN}")))
 }
 
@@ -340,4 +346,44 @@ fn a_party_refuses_what_it_does_not_allow_and_the_operator_learns_why() {
         watched.contains("without party-2") && watched.contains("add \"predictions\""),
         "{watched}"
     );
+}
+
+#[test]
+fn a_party_that_was_away_for_two_rounds_comes_back_and_takes_part_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((mut deployment, _, rows)) = prepared("a party that is away", folder.path()) else {
+        return;
+    };
+    deployment.work(&["--jobs", "1"]);
+    let mut parties: Vec<Party> = (0..3)
+        .map(|slot| Party::new(&deployment, folder.path(), slot, &rows[slot], ALL))
+        .collect();
+    let file = run_file(folder.path(), &parties, "[close]\nquorum = 0.6\ndeadline = \"6s\"\n");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("rounds = 2", "rounds = 5")).unwrap();
+    for party in &mut parties {
+        party.start(&deployment);
+    }
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    let done = |deployment: &Deployment, round: u32| {
+        let manifest = deployment.path().join(format!("store/{RUN}/{round}/manifest.json"));
+        let done = (0..900).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            manifest.is_file()
+        });
+        assert!(done, "round {round} ends");
+    };
+    done(&deployment, 0);
+    parties[2].kill();
+    done(&deployment, 2);
+    parties[2].start(&deployment);
+    let watched = good(&deployment.does(&["watch", RUN]));
+    assert!(watched.contains("finished with round 5"), "{watched}");
+    assert!(watched.contains("round 2: predict by 2 of 3"), "{watched}");
+    assert!(
+        watched.contains("round 5: predict by 3 of 3")
+            && watched.contains("round 5: digest, revisit, evaluate by 3 of 3"),
+        "{watched}"
+    );
+    assert_eq!(deployment.lag(), Vec::<String>::new());
 }

@@ -62,13 +62,16 @@ fn every_stage_reads_what_was_made_for_it() {
     let of = |phase: usize, subject: Subject| round_one(phase, all).cohort().remove(&subject).unwrap();
     let party = Subject::Party(1);
     assert_eq!(read_steps(&of(0, party)), [("model", 0, "transfer")]);
-    assert_eq!(
-        read_steps(&of(1, Subject::Partition(0))),
-        [
-            ("party-0", 1, "predict"),
-            ("party-1", 1, "predict"),
-            ("party-2", 1, "predict")
-        ]
+    // What everybody predicted is found through the closed phase: a record does not grow with the parties.
+    let aggregate = of(1, Subject::Partition(0));
+    assert!(aggregate.reads.is_empty());
+    let without_one = round_one(1, |subject| subject != party)
+        .cohort()
+        .remove(&Subject::Partition(0));
+    assert_ne!(
+        aggregate.digest(),
+        without_one.unwrap().digest(),
+        "and yet it is another task"
     );
     assert_eq!(
         read_steps(&of(2, Subject::Server)),
@@ -80,7 +83,7 @@ fn every_stage_reads_what_was_made_for_it() {
         [("consensus", 1, "join"), ("model", 0, "transfer")]
     );
     let archive = of(4, Subject::Server);
-    assert_eq!(archive.reads.len(), 3 + 2 + 1 + 3 * 3);
+    assert!(archive.reads.is_empty() && archive.members.is_some());
 }
 
 #[test]

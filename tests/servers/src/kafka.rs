@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::process::{Process, free_port};
+use crate::proxy::Proxy;
 use crate::{Missing, cache};
 
 /// How long a broker may take to start.
@@ -18,12 +19,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const CLUSTER: &str = "ZmVkc3RpbGwtdGVzdC0wMQ";
 
 /// What a cluster is like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Brokers, each a controller too.
     pub brokers: usize,
     /// Whether clients must authenticate (user and password are in [`Cluster::USERS`]) and have rights.
     pub secured: bool,
+    /// Whether there is a second way to the brokers, which can be cut; of a cluster that is not secured.
+    pub second_way: bool,
 }
 
 /// A running cluster. Dropping it ends the brokers.
@@ -38,6 +41,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Broker {
     port: u16,
+    /// The second way to it.
+    wire: Option<Proxy>,
     process: Option<Process>,
 }
 
@@ -84,16 +89,23 @@ impl Cluster {
             secured: options.secured,
         };
         for (index, (port, controller)) in ports.iter().enumerate() {
-            let properties = properties(
+            let mut properties = properties(
                 index + 1,
                 options,
                 &voters.join(","),
                 (*port, *controller),
                 &cluster.folder.path().join(format!("data-{index}")),
             );
+            let wire = options.second_way.then(|| {
+                let inner = free_port();
+                let wire = Proxy::start(inner);
+                properties = with_second_way(&properties, inner, wire.port());
+                wire
+            });
             fs::write(cluster.properties(index), properties).expect("properties are written");
             cluster.brokers.push(Broker {
                 port: *port,
+                wire,
                 process: None,
             });
         }
@@ -123,7 +135,7 @@ impl Cluster {
         }
         let one = Options {
             brokers: 1,
-            secured: false,
+            ..Options::default()
         };
         let cluster = SHARED.get_or_init(|| Self::start(one)).as_ref();
         cluster.map(Self::bootstrap).map_err(Clone::clone)
@@ -133,6 +145,24 @@ impl Cluster {
     pub fn bootstrap(&self) -> String {
         let all: Vec<String> = self.brokers.iter().map(|b| format!("127.0.0.1:{}", b.port)).collect();
         all.join(",")
+    }
+
+    /// The addresses of the brokers by the second way.
+    pub fn second_way(&self) -> String {
+        let wires = self.brokers.iter().filter_map(|broker| broker.wire.as_ref());
+        let all: Vec<String> = wires.map(|wire| format!("127.0.0.1:{}", wire.port())).collect();
+        all.join(",")
+    }
+
+    /// Cuts the second way, or mends it.
+    pub fn cut_second_way(&self, cut: bool) {
+        for wire in self.brokers.iter().filter_map(|broker| broker.wire.as_ref()) {
+            if cut {
+                wire.cut();
+            } else {
+                wire.mend();
+            }
+        }
     }
 
     /// Kills a broker as a power cut would.
@@ -258,6 +288,17 @@ impl Cluster {
             );
         }
     }
+}
+
+/// A broker tells its clients to come back by the way that they came.
+fn with_second_way(properties: &str, inner: u16, wire: u16) -> String {
+    let add = |line: &str| match line.split_once('=') {
+        Some(("listeners", _)) => format!("{line},SECOND://127.0.0.1:{inner}"),
+        Some(("advertised.listeners", _)) => format!("{line},SECOND://127.0.0.1:{wire}"),
+        Some(("listener.security.protocol.map", _)) => format!("{line},SECOND:PLAINTEXT"),
+        _ => line.to_owned(),
+    };
+    properties.lines().map(|line| add(line) + "\n").collect()
 }
 
 fn properties(id: usize, options: Options, voters: &str, (port, controller): (u16, u16), data: &Path) -> String {

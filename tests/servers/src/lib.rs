@@ -7,6 +7,7 @@
 pub mod kafka;
 pub mod otlp;
 mod process;
+pub mod proxy;
 pub mod s3;
 
 pub use process::free_port;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::process::{Process, free_port};
+use crate::proxy::Proxy;
 use crate::{Missing, cache};
 
 const PATIENCE: u32 = 300;
@@ -94,6 +95,12 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=p
             .arg(folder)
             .status();
         assert!(status.expect("python runs").success(), "objects are copied");
+    }
+
+    /// A wire to it that can be cut; `None` of a server that is not on this machine.
+    pub fn wire(&self) -> Option<Proxy> {
+        let port = self.endpoint.strip_prefix("http://127.0.0.1:")?;
+        Some(Proxy::start(port.parse().ok()?))
     }
 
     /// The variables of the environment by which a client reaches it.

@@ -47,6 +47,7 @@ fn rights_and_passwords_that_are_missing_are_said_and_stop() {
     let secured = Options {
         brokers: 1,
         secured: true,
+        ..Options::default()
     };
     let cluster = match Cluster::start(secured) {
         Ok(cluster) => cluster,
@@ -104,7 +105,7 @@ fn an_outage_is_waited_for_and_nothing_acknowledged_is_lost() {
     }
     let three = Options {
         brokers: 3,
-        secured: false,
+        ..Options::default()
     };
     let mut cluster = match Cluster::start(three) {
         Ok(cluster) => cluster,

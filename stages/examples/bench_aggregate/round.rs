@@ -1,17 +1,7 @@
-//! How fast `aggregate` takes predictions from the log, against reading the same records and doing nothing.
-//!
-//! ```text
-//! cargo run --release -p fedstill-stages --example bench_aggregate [--quick] [folder]
-//! ```
-//!
-//! 1,000 parties have predicted 5,000 rows of 10 classes in float16; their records are in an embedded log on disk, their
-//! results in a store. `aggregate` is the time of the tasks of all partitions until their consensus is known: reading what
-//! a task names, reading and checking its records, summing, dividing. `whole task` is what a worker waits for: also
-//! putting the consensus, with fsync, and reading it back to publish it. All use one thread and read from the page cache,
-//! in turns.
+//! A round whose parties have all predicted, by arithmetic instead of models, and its aggregation.
 
 use fedstill_learner::Registry;
-use fedstill_log::{Clock, Embedded, Log, Message, SystemClock};
+use fedstill_log::{Clock, Log, Message};
 use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::envelope::{self, Kind};
@@ -33,75 +23,35 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 const RUN: &str = "bench-fedmd-0";
-const ROWS: u32 = 5000;
-const CLASSES: u32 = 10;
-/// What is read at once without summing; `aggregate` reads as much.
-const READ: usize = 1 << 20;
+pub(crate) const ROWS: u32 = 5000;
+pub(crate) const CLASSES: u32 = 10;
 /// Parties whose records are appended together.
-const TOGETHER: u32 = 40;
-const REPEATS: usize = 5;
+pub(crate) const TOGETHER: u32 = 40;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-fn main() -> Outcome<()> {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let folder = arguments.iter().find(|argument| *argument != "--quick");
-    let folder = tempfile::tempdir_in(folder.map_or_else(std::env::temp_dir, PathBuf::from))?;
-    let parties = if quick { 100 } else { 1000 };
-
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let bench = Bench::prepare(folder.path(), parties, clock)?;
-    println!(
-        "{parties} parties x {ROWS} rows x {CLASSES} classes in float16, {:.0} MB of records",
-        bench.bytes as f64 / 1e6
-    );
-    println!(
-        "{:>8} {:>12} {:>12} {:>12} {:>7} {:>7}",
-        "", "read", "aggregate", "whole task", "ratio", "whole"
-    );
-    let mut rows = Vec::new();
-    for repeat in 1..=REPEATS {
-        let read = bench.read()?;
-        let (computed, whole) = bench.aggregate()?;
-        let row = [read, computed, whole, computed / read, whole / read];
-        show(&repeat.to_string(), &row);
-        rows.push(row);
-    }
-    let median = std::array::from_fn(|column| {
-        let mut values: Vec<f64> = rows.iter().map(|row| row[column]).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    });
-    show("median", &median);
-    println!("the ratio of aggregate to read should be at least 0.33");
-    Ok(())
-}
-
-fn show(name: &str, [read, computed, whole, ratio, whole_ratio]: &[f64; 5]) {
-    println!("{name:>8} {read:>7.0} MB/s {computed:>7.0} MB/s {whole:>7.0} MB/s {ratio:>7.2} {whole_ratio:>7.2}");
-}
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// A round whose parties have all predicted.
-struct Bench {
+pub(crate) struct Bench {
     store_folder: PathBuf,
-    clock: Arc<dyn Clock>,
-    log: Arc<dyn Log>,
-    store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Store,
+    pub(crate) round: Round,
     /// One a partition.
-    tasks: Vec<Task>,
+    pub(crate) tasks: Vec<Task>,
     /// Of all values.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Bench {
-    fn prepare(folder: &Path, parties: u32, clock: Arc<dyn Clock>) -> Outcome<Self> {
-        let log: Arc<dyn Log> = Arc::new(Embedded::open(folder.join("log"), Arc::clone(&clock))?);
+    /// Has so many parties predict into a log; their results go to stores in a folder.
+    pub(crate) fn prepare(folder: &Path, log: Arc<dyn Log>, parties: u32, clock: Arc<dyn Clock>) -> Outcome<Self> {
         make_topics(&*log, PARTITIONS)?;
         // No task of this round touches a party's own store.
         let store = Store::local(folder, &folder.join("results"), 0)?;
@@ -146,6 +96,7 @@ impl Bench {
         Ok(Self {
             store_folder: folder.join("store"),
             tasks: round.cohort().into_values().collect(),
+            round,
             clock,
             log,
             store,
@@ -153,25 +104,9 @@ impl Bench {
         })
     }
 
-    /// Reads every record of every partition; MB/s.
-    fn read(&self) -> Outcome<f64> {
-        let start = self.clock.monotonic();
-        for partition in 0..PARTITIONS {
-            let end = self.log.offsets(names::LOGITS, partition)?.end;
-            let mut reader = self.log.read(names::LOGITS, partition, 0)?;
-            let mut position = 0;
-            while position < end {
-                let records = reader.next(READ)?;
-                position = records.last().map_or(end, |record| record.offset + 1);
-                black_box(&records);
-            }
-        }
-        Ok(self.rate(self.clock.monotonic().saturating_sub(start)))
-    }
-
     /// Does the tasks of all partitions, as a worker that has done nothing before; MB/s until the consensus is known,
     /// and in all.
-    fn aggregate(&self) -> Outcome<(f64, f64)> {
+    pub(crate) fn aggregate(&self) -> Outcome<(f64, f64)> {
         let learner = Arc::new(Tensors::new(Registry::default(), []));
         let mut context = Context::new(Arc::clone(&self.log), self.store.clone(), learner);
         let (computed, taken) = (Arc::new(Mutex::new(Duration::ZERO)), Mutex::new(Duration::ZERO));
@@ -193,6 +128,47 @@ impl Bench {
         Ok((computed, whole))
     }
 
+    /// Predictions of some parties, as they were appended.
+    #[allow(dead_code, reason = "not every benchmark appends again")]
+    pub(crate) fn messages(&self, slots: Range<u32>) -> Outcome<Vec<Message>> {
+        let planned = &self.round.planned;
+        let learner = Arc::new(Tensors::new(Registry::default(), []));
+        let context = Context::new(Arc::clone(&self.log), self.store.clone(), learner);
+        messages(planned, &*context.draws(planned)?, slots)
+    }
+
+    /// The task that joins what was aggregated, which is done.
+    #[allow(dead_code, reason = "not every benchmark joins")]
+    pub(crate) fn join(&self) -> Outcome<Task> {
+        let learner = Arc::new(Tensors::new(Registry::default(), []));
+        let context = Context::new(Arc::clone(&self.log), self.store.clone(), learner);
+        let mut members = BTreeMap::new();
+        for task in &self.tasks {
+            let executed = execute(&context, task, 0)?;
+            let done = Done {
+                result: executed.result,
+                usage: executed.usage,
+            };
+            members.insert(task.subject, vec![done]);
+        }
+        let closed = Closed {
+            phase: 1,
+            members,
+            ..(*self.round.closed[0]).clone()
+        };
+        let path = names::closed_object(&closed.at, 1);
+        let (closed, _) = self.store.create_json(&path, closed)?;
+        let mut round = self.round.clone();
+        round.closed.push(Arc::new(closed));
+        let task = round
+            .cohort()
+            .into_values()
+            .next()
+            .ok_or("there is something to join")?;
+        execute(&context, &task, 0)?;
+        Ok(task)
+    }
+
     /// Deletes what a task made, so that it is computed again.
     fn forget(&self, task: &Task) -> Outcome<()> {
         let path = names::result_of(task);
@@ -203,19 +179,29 @@ impl Bench {
         Ok(std::fs::remove_file(self.store_folder.join(path))?)
     }
 
-    fn rate(&self, took: Duration) -> f64 {
+    pub(crate) fn rate(&self, took: Duration) -> f64 {
         self.bytes as f64 / 1e6 / took.as_secs_f64()
     }
 }
 
 /// Appends every party's predictions, as a worker does; bytes of their messages.
 fn predict(log: &dyn Log, planned: &Planned, draws: &Draws) -> Outcome<u64> {
+    let mut bytes = 0;
+    let parties = planned.run.parties.len() as u32;
+    for first in (0..parties).step_by(TOGETHER as usize) {
+        let messages = messages(planned, draws, first..parties.min(first + TOGETHER))?;
+        bytes += messages.iter().map(|message| message.value.len() as u64).sum::<u64>();
+        log.append(&messages)?;
+    }
+    Ok(bytes)
+}
+
+/// Predictions of some parties.
+fn messages(planned: &Planned, draws: &Draws, slots: Range<u32>) -> Outcome<Vec<Message>> {
     let (at, run) = (planned.at(), &planned.run);
     let step = planned.phases[0].steps[0].as_str();
-    let mut bytes = 0;
     let mut messages = Vec::new();
-    let parties = run.parties.len() as u32;
-    for slot in 0..parties {
+    for slot in slots {
         for (chunk, slice) in (0..).zip(&planned.plan.chunks) {
             let values: Vec<f32> = (0..slice.rows * CLASSES)
                 .map(|index| logit(slot, slice.start * CLASSES + index))
@@ -226,14 +212,7 @@ fn predict(log: &dyn Log, planned: &Planned, draws: &Draws) -> Outcome<u64> {
                 chunk,
                 slot: Some(slot),
             };
-            let value = encode(
-                &identity,
-                &draws.alignment[slice.range()],
-                CLASSES,
-                &values,
-                run.precision,
-            )?;
-            bytes += value.len() as u64;
+            let rows = &draws.alignment[slice.range()];
             let key = names::chunk_key(at, step, chunk);
             let subject = Subject::Party(slot).to_string();
             messages.push(Message {
@@ -241,15 +220,11 @@ fn predict(log: &dyn Log, planned: &Planned, draws: &Draws) -> Outcome<u64> {
                 partition: slice.partition,
                 headers: envelope::headers(Kind::Predictions, at, &format!("{key}/{subject}"), &subject),
                 key: key.into(),
-                value,
+                value: encode(&identity, rows, CLASSES, &values, run.precision)?,
             });
         }
-        if (slot + 1) % TOGETHER == 0 || slot + 1 == parties {
-            log.append(&messages)?;
-            messages.clear();
-        }
     }
-    Ok(bytes)
+    Ok(messages)
 }
 
 /// A logit between -8 and 8 that a mean does not make trivial.
