@@ -19,7 +19,7 @@ use std::path::Path;
 pub(crate) fn render(path: &Path, text: &str, problems: &[Problem], colours: bool) -> String {
     let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
     let path = path.display().to_string();
-    let source = printable(text);
+    let source = printable(&without_secrets(text));
     let shown: Vec<String> = problems
         .iter()
         .map(|problem| {
@@ -47,6 +47,24 @@ pub(crate) fn colours() -> bool {
 /// Whether nobody has said no to colours (<https://no-color.org>).
 pub(crate) fn colours_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The text with the same places, and stars for what stands behind the name of a secret on its line.
+fn without_secrets(text: &str) -> String {
+    const SECRET: [&str; 5] = ["password", "secret", "token", "jaas", ".pem"];
+    let mask = |line: &str| {
+        // ASCII alone is folded: places stay what they are.
+        let names = line.to_ascii_lowercase();
+        let named = SECRET.iter().filter_map(|secret| names.find(secret)).min();
+        let behind = named.and_then(|at| Some(at + line[at..].find('=')? + 1));
+        let Some(behind) = behind else { return line.to_owned() };
+        let stars = line[behind..].chars().map(|c| match c {
+            '\n' | '\r' | ' ' | '\t' => c.to_string(),
+            c => "*".repeat(c.len_utf8()),
+        });
+        format!("{}{}", &line[..behind], stars.collect::<String>())
+    };
+    text.split_inclusive('\n').map(mask).collect()
 }
 
 /// The text with the same places and nothing in it that a terminal obeys.
@@ -132,6 +150,22 @@ mod tests {
         let shown = plain(text, &problem(text, "ronds"));
         assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown}");
         assert!(shown.contains(":1:"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        for text in [
+            "\"sasl.password\" = \"hunter2 !\" ronds",
+            "p = { \"SASL.Password\" = \"hunter2\", ronds = 6000 }",
+            "\"sasl.oauthbearer.client.secret\"=\"hunter2\" # ronds",
+        ] {
+            let shown = plain(text, &problem(text, "ronds"));
+            assert!(!shown.contains("hunter2") && shown.contains("***"), "{shown}");
+            let place = format!(":1:{}", problem(text, "ronds").column);
+            assert!(shown.contains(&place), "{place}: {shown}");
+        }
+        let text = "name = \"a\"\nronds = 5\n";
+        assert!(plain(text, &problem(text, "ronds")).contains("ronds = 5"));
     }
 
     #[test]

@@ -12,6 +12,23 @@ use serde::{Deserialize, Serialize};
 /// Version of the schemas of tasks, events, plans and results. A reader refuses a newer one.
 pub const VERSION: u32 = 1;
 
+/// Reads a record's body. A newer schema version is told as such: what it writes need not be readable.
+///
+/// # Errors
+/// Why it cannot be used; `what` names what it should be, with its article.
+pub fn read<T: serde::de::DeserializeOwned>(body: &[u8], what: &str) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Versioned { version }) if version > VERSION => Err(format!(
+            "it has schema version {version}, this release reads up to {VERSION}"
+        )),
+        _ => serde_json::from_slice(body).map_err(|error| format!("it is not {what}: {error}")),
+    }
+}
+
 /// One pipeline, one seed, defaults filled in, data by sha256. Without rounds, seeds, baselines, paths, log, store and
 /// deadlines, which change no result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

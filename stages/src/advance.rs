@@ -19,10 +19,10 @@ use crate::signed::{self, Said};
 use crate::telemetry::OpenPhaseLevel;
 use fedstill_log::{Consumer, Offset, Polled, Record, TopicPartition};
 use fedstill_schemas::envelope::Trace;
-use fedstill_schemas::events::{Answer, Closed, Decision, Ending};
+use fedstill_schemas::events::{Answer, Closed, Decision, Ending, Missing};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{Stage, Who};
-use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::resolved;
 use fedstill_schemas::task::{Attempt, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -156,16 +156,19 @@ impl Advance {
             .map(|(key, opened)| (key.clone(), opened.clone()))
             .collect();
         for (key, opened) in new {
-            let round = match self.context.round(&opened.at, opened.phase) {
+            let found = self.context.round(&opened.at, opened.phase).and_then(|round| {
+                let topic = answers_topic(&round);
+                let partitions = pinned(&round.planned.plan, topic)?;
+                Ok((round, topic, partitions))
+            });
+            let (round, topic, partitions) = match found {
                 Err(StageError::Reject(reason)) => {
                     tracing::warn!(phase = key, reason, "cannot be open, passed over");
                     self.impossible.insert(key);
                     continue;
                 }
-                round => round?,
+                found => found?,
             };
-            let topic = answers_topic(&round);
-            let partitions = pinned(&round.planned.plan, topic)?;
             let place = TopicPartition::new(topic, names::partition(&key, partitions));
             if let Some(owned) = self.partitions.get_mut(&place) {
                 let mut phase = OpenPhase::new(round, opened.opened_ms);
@@ -187,21 +190,10 @@ impl Advance {
     }
 
     fn fold(&mut self, record: &Record) -> Result<(), StageError> {
-        let answer: Answer = match serde_json::from_slice(&record.value) {
+        let answer: Answer = match resolved::read(&record.value, "an answer") {
             Ok(answer) => answer,
-            Err(error) => {
-                return self
-                    .context
-                    .dead_letter(record, &format!("it is not an answer: {error}"));
-            }
+            Err(reason) => return self.context.dead_letter(record, &reason),
         };
-        if answer.version > VERSION {
-            let reason = format!(
-                "it has schema version {}, this release reads up to {VERSION}",
-                answer.version
-            );
-            return self.context.dead_letter(record, &reason);
-        }
         let key = names::phase_key(&answer.at, answer.phase);
         let place = record.topic_partition();
         let known =
@@ -273,6 +265,12 @@ impl Advance {
             for key in keys {
                 match self.act_on(&partition, &key, now) {
                     Ok(something) => acted |= something,
+                    // Something that it rests on is gone or damaged: this attempt ends, the others go on.
+                    Err(StageError::Reject(reason)) => {
+                        tracing::error!(phase = key, reason, "the attempt ends");
+                        self.give_up(&partition, &key, reason)?;
+                        acted = true;
+                    }
                     // It stays open and is tried again; other phases go on.
                     Err(error) => failed = failed.or(Some(error)),
                 }
@@ -321,6 +319,26 @@ impl Advance {
         owned.open.remove(key);
         self.decisions.refresh()?;
         Ok(true)
+    }
+
+    /// Ends the attempt of a phase that cannot be decided.
+    fn give_up(&mut self, partition: &TopicPartition, key: &str, reason: String) -> Result<(), StageError> {
+        let Some(owned) = self.partitions.get_mut(partition) else {
+            return Ok(());
+        };
+        let Some(open) = owned.open.remove(key) else {
+            return Ok(());
+        };
+        let round = open.phase.round();
+        let why = Ending::Failed {
+            step: round.planned.phases[round.phase() as usize].steps.join(", "),
+            missing: BTreeMap::from([(Subject::Server, Missing::Failed { reason })]),
+        };
+        let at = round.planned.at().clone();
+        self.context
+            .log
+            .append(&[self.context.decision(&Decision::Ended { at, why })?])?;
+        self.decisions.refresh()
     }
 
     fn commit(&mut self, partition: TopicPartition, position: Offset) -> Result<(), StageError> {

@@ -163,8 +163,8 @@ fn take(
     let Some(Subject::Party(claimed)) = subject.and_then(|subject| subject.parse().ok()) else {
         return Err("its ce_subject names no party".to_owned());
     };
-    if !members.contains(&claimed) || sum.counted.contains(&claimed) {
-        // Late, or a repeat: passed over.
+    if !members.contains(&claimed) {
+        // Late: passed over.
         return Ok(());
     }
     let said = Said {
@@ -173,7 +173,12 @@ fn take(
         chunk: Some(sum.chunk),
         slot: claimed,
     };
-    let used = signed::check(&planned.run, record, said)
+    let checked = signed::check(&planned.run, record, said);
+    if sum.counted.contains(&claimed) {
+        // A repeat is passed over; what somebody else said in its name is not.
+        return checked;
+    }
+    let used = checked
         .and_then(|()| predictions::decode(&record.value).map_err(|error| error.to_string()))
         .and_then(|found| {
             let said = &found.identity;

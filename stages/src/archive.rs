@@ -24,7 +24,7 @@ use fedstill_schemas::pipeline::Stage;
 use fedstill_schemas::plan::Manifest;
 use fedstill_schemas::resolved::VERSION;
 use fedstill_schemas::results;
-use fedstill_schemas::task::{Attempt, Report, Subject};
+use fedstill_schemas::task::{Attempt, Reference, Report, Subject, TaskResult};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
@@ -162,12 +162,25 @@ fn tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<Vec<(
     ])
 }
 
+/// A result; `None` of one that a party with a worker of its own wrote and nobody can read: its row is missing, and the
+/// others are there.
+fn read_said(context: &Context, round: &Round, reference: &Reference) -> Result<Option<TaskResult>, StageError> {
+    let said = round.planned.run.identity(reference.subject);
+    match (read_result(context, &round.planned.at().run, reference), said) {
+        (Err(StageError::Reject(reason) | StageError::Stop(reason)), Some(party)) => {
+            tracing::warn!(party = party.id, reason, "its result cannot be read");
+            Ok(None)
+        }
+        (read, _) => read.map(Some),
+    }
+}
+
 fn metrics(context: &Context, round: &Round, manifest: &Manifest) -> Result<Columns, StageError> {
     let run = &round.planned.run;
     let mut rows = Vec::new();
     for (subject, reference) in &manifest.scores {
-        let result = read_result(context, &manifest.at.run, reference)?;
-        if let Report::Scores(scores) = result.report {
+        let result = read_said(context, round, reference)?;
+        if let Some(Report::Scores(scores)) = result.map(|result| result.report) {
             rows.push((*subject, reference.step.clone(), scores));
         }
     }
@@ -301,7 +314,9 @@ fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
             Some(Stage::Aggregate) => "consensus",
             _ => continue,
         };
-        let result = read_result(context, &round.planned.at().run, &done.result)?;
+        let Some(result) = read_said(context, round, &done.result)? else {
+            continue;
+        };
         *bytes.entry(kind).or_default() += result.parts.values().map(|part| part.bytes).sum::<u64>();
     }
     let of = |kind: &str| whole64([bytes.get(kind).copied().unwrap_or(0)]);

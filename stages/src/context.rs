@@ -7,6 +7,7 @@ use crate::rounds::{Planned, Round};
 use crate::signed::{self, Said};
 use crate::store::Store;
 use crate::telemetry::{Observed, Telemetry};
+use bytes::Bytes;
 use fedstill_log::{Log, Message, Record};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::envelope::{self, Kind};
@@ -290,27 +291,31 @@ impl Context {
         }
     }
 
-    /// The dead letter of a record that cannot be used: the record with the reason, or a reference to it when large.
+    /// The dead letter of a record that cannot be used: the record with the reason, or a reference to it when large. It
+    /// is small whatever the record was like: brokers must take it.
     ///
     /// # Errors
     /// A log that does not answer.
     pub fn dead_letter(&self, record: &Record, reason: &str) -> Result<(), StageError> {
         const INLINE: usize = 64 * 1024;
+        let reason = shortened(reason);
         let origin = format!("{}/{}/{}", record.topic, record.partition, record.offset);
-        let mut headers = record.headers.clone();
-        headers.push((envelope::REASON.to_owned(), reason.to_owned().into()));
-        headers.push(("fedstill_origin".to_owned(), origin.clone().into()));
-        let value = if record.value.len() <= INLINE {
-            record.value.clone()
+        let of = |(name, value): &(String, Bytes)| name.len() + value.len();
+        let size = record.key.len() + record.value.len() + record.headers.iter().map(of).sum::<usize>();
+        let (mut headers, key, value) = if size <= INLINE {
+            (record.headers.clone(), record.key.clone(), record.value.clone())
         } else {
-            json(&BTreeMap::from([("record", origin.clone())]))
+            let reference = json(&BTreeMap::from([("record", origin.clone())]));
+            (Vec::new(), Bytes::new(), reference)
         };
         tracing::warn!(record = origin, reason, "dead-lettered");
         self.telemetry.dead_lettered(&record.topic);
+        headers.push((envelope::REASON.to_owned(), reason.to_owned().into()));
+        headers.push(("fedstill_origin".to_owned(), origin.clone().into()));
         self.log.append(&[Message {
             topic: names::DEAD.to_owned(),
             partition: names::partition(&origin, self.partitions(names::DEAD)?),
-            key: record.key.clone(),
+            key,
             headers,
             value,
         }])?;
@@ -360,6 +365,15 @@ pub fn pinned(plan: &Plan, topic: &str) -> Result<u32, StageError> {
     count
         .copied()
         .ok_or_else(|| StageError::Reject(format!("the plan pins no partitions for {topic}")))
+}
+
+/// The beginning of a reason, which may quote what anybody wrote.
+pub(crate) fn shortened(reason: &str) -> &str {
+    const LONGEST: usize = 1024;
+    let end = (0..=LONGEST.min(reason.len()))
+        .rev()
+        .find(|end| reason.is_char_boundary(*end));
+    &reason[..end.unwrap_or(0)]
 }
 
 /// A body in canonical JSON.

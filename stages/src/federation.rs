@@ -10,7 +10,7 @@ use crate::plan::Planner;
 use crate::pool::{Pool, Threads};
 use crate::resume::next_trigger;
 use crate::worker::Worker;
-use fedstill_log::{Cleanup, Clock, Log};
+use fedstill_log::{Cleanup, Clock, ErrorKind, Log};
 use fedstill_schemas::events::{Ending, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
@@ -36,7 +36,12 @@ pub fn make_topics(log: &dyn Log, partitions: u32) -> Result<(), StageError> {
             names::DECISIONS => (1, Cleanup::Compact),
             // Parties find their partition by its number: it never changes.
             topic if names::party_topics().any(|party| party == topic) => {
-                (log.partitions(topic).unwrap_or(partitions), Cleanup::Delete)
+                let there = match log.partitions(topic) {
+                    // Only what surely is not there gets the count that is asked for.
+                    Err(error) if error.kind() == ErrorKind::Fatal => partitions,
+                    there => there?,
+                };
+                (there, Cleanup::Delete)
             }
             _ => (partitions, Cleanup::Delete),
         };

@@ -1,6 +1,7 @@
 //! An open phase, as `advance` sees it: answers are folded in, and what follows is decided. Pure: the same answers in
 //! the order of their partition give the same decisions.
 
+use crate::context::shortened;
 use crate::rounds::Round;
 use fedstill_schemas::events::{Answer, Closed, Done, Missing, Outcome};
 use fedstill_schemas::names;
@@ -101,7 +102,7 @@ impl OpenPhase {
         };
         match &answer.outcome {
             Outcome::Failed { reason } => {
-                member.failed = Some(format!("{}: {reason}", answer.step));
+                member.failed = Some(format!("{}: {}", answer.step, shortened(reason)));
                 member.next = None;
             }
             Outcome::Done { result, usage } => {

@@ -24,6 +24,7 @@ use fedstill_schemas::plan::{Chunk, Manifest, Plan, chunk_rows, chunks};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::task::{Attempt, Place, Subject};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,7 +130,12 @@ impl Planner {
             Polled::Assigned(_) | Polled::Revoked(_) => Ok(true),
             Polled::Records(records) => {
                 for (index, record) in records.iter().enumerate() {
-                    let served = self.serve(record).and_then(|()| {
+                    let served = match self.serve(record) {
+                        // A damaged object of that run: the others go on.
+                        Err(StageError::Reject(reason)) => self.context.dead_letter(record, &reason),
+                        served => served,
+                    };
+                    let served = served.and_then(|()| {
                         self.context.faults.hit("plan:before-commit");
                         Ok(self.consumer.commit(&[(record.topic_partition(), record.offset + 1)])?)
                     });
@@ -255,7 +261,14 @@ impl Planner {
         if let Some((plan, _)) = self.context.store.get_json(&path)? {
             return Ok(plan);
         }
-        let draws = self.context.learner.draws(&trigger.resolved, at.round)?;
+        // A trigger of another tool may describe data that they are not.
+        let draws = catch_unwind(AssertUnwindSafe(|| {
+            self.context.learner.draws(&trigger.resolved, at.round)
+        }));
+        let draws = draws.unwrap_or_else(|_| {
+            let reason = "its data are not as the resolved run says: take the run from `fedstill submit --print`";
+            Err(StageError::Reject(reason.to_owned()))
+        })?;
         let aligned = draws.alignment.len() as u32;
         let draws = self.context.store.put_part(&at.run, Place::Shared, json(&draws))?;
         self.context.faults.hit("plan:after-draws");

@@ -128,6 +128,14 @@ impl Service {
             }
             ended
         };
+        for role in &self.roles {
+            let thread = match role {
+                Role::Work(_) => "worker",
+                role => role.name(),
+            };
+            let starting = Some("it is starting".to_owned());
+            self.health.note(thread, clock.monotonic(), starting);
+        }
         std::thread::scope(|scope| {
             let mut others = Vec::new();
             if self.roles.contains(&Role::Plan) {
@@ -187,7 +195,12 @@ impl Service {
         let Some(mut worker) = self.patiently("worker", clock, ends, make)? else {
             return Ok(());
         };
-        self.drive("worker", clock, ends, |wait| worker.tick(clock.monotonic(), wait))?;
+        let driven = self.drive("worker", clock, ends, |wait| worker.tick(clock.monotonic(), wait));
+        if driven.is_err() {
+            // It cannot go on: what is being computed would be for nothing.
+            self.context.cancel();
+            return driven;
+        }
         worker.drain();
         let until = clock.monotonic() + self.grace;
         while !worker.is_idle() && clock.monotonic() < until {

@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// Name of the one test set that all slots are scored on.
 pub const GLOBAL_TEST: &str = "global";
 
+/// Data sets of a store that are kept in memory though no task uses them.
+const KEPT: usize = 8;
+
 /// Trains and predicts with Burn, on the data sets that it was given, or finds in a store.
 #[derive(Debug)]
 pub struct Tensors {
@@ -101,6 +104,10 @@ impl Tensors {
             )));
         }
         let read = Arc::new(read);
+        // A worker serves many runs in its life: what no task uses now can be read again.
+        if data.len() >= KEPT {
+            data.retain(|_, set| Arc::strong_count(set) > 1);
+        }
         data.insert(set.sha256, Arc::clone(&read));
         Ok(read)
     }

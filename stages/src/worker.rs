@@ -15,7 +15,7 @@ use fedstill_schemas::envelope::Trace;
 use fedstill_schemas::events::{Answer, Outcome};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
-use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::resolved::{self, VERSION};
 use fedstill_schemas::signature::PARTY;
 use fedstill_schemas::task::Task;
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,16 +217,9 @@ impl Worker {
             return Ok(());
         }
         let partition = record.topic_partition();
-        let task = match serde_json::from_slice::<Task>(&record.value) {
-            Ok(task) if task.version <= VERSION => task,
-            Ok(task) => {
-                let reason = format!(
-                    "it has schema version {}, this release reads up to {VERSION}",
-                    task.version
-                );
-                return self.context.dead_letter(record, &reason);
-            }
-            Err(error) => return self.context.dead_letter(record, &format!("it is not a task: {error}")),
+        let task: Task = match resolved::read(&record.value, "a task") {
+            Ok(task) => task,
+            Err(reason) => return self.context.dead_letter(record, &reason),
         };
         if self.is_needless(&task)? {
             return Ok(());

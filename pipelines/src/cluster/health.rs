@@ -2,14 +2,17 @@
 
 use fedstill_log::Clock;
 use fedstill_stages::service::Health;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long a question may take to arrive, and how long it may be.
 const PATIENCE: Duration = Duration::from_secs(2);
-const LONGEST: u64 = 8 << 10;
+const LONGEST: usize = 8 << 10;
+/// Questions that are answered at once.
+const AT_ONCE: usize = 16;
 
 /// Answers on an address for as long as the process lives.
 ///
@@ -18,10 +21,20 @@ const LONGEST: u64 = 8 << 10;
 pub(super) fn answer(address: &str, health: Arc<Health>, clock: Arc<dyn Clock>) -> Result<(), String> {
     let listener = TcpListener::bind(address)
         .map_err(|error| format!("cannot listen on {address} ({error}): choose another address with --health"))?;
+    let answering = Arc::new(AtomicUsize::new(0));
     let work = move || {
         for connection in listener.incoming().flatten() {
-            // Whoever asked and went away has no answer to get.
-            let _ = reply(connection, &health, &*clock);
+            // Slow ones keep nobody waiting, and many of them do no harm.
+            if answering.fetch_add(1, Ordering::Relaxed) >= AT_ONCE {
+                answering.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let (health, clock, answering) = (Arc::clone(&health), Arc::clone(&clock), Arc::clone(&answering));
+            std::thread::spawn(move || {
+                // Whoever asked and went away has no answer to get.
+                let _ = reply(connection, &health, &*clock);
+                answering.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     };
     std::thread::Builder::new()
@@ -32,13 +45,24 @@ pub(super) fn answer(address: &str, health: Arc<Health>, clock: Arc<dyn Clock>) 
 }
 
 fn reply(mut connection: TcpStream, health: &Health, clock: &dyn Clock) -> std::io::Result<()> {
-    connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    let mut lines = BufReader::new(connection.try_clone()?.take(LONGEST)).lines();
-    let asked = lines.next().transpose()?.unwrap_or_default();
-    // The headers, so that the connection is not cut off while they arrive.
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let (status, text) = match asked.split(' ').nth(1) {
+    let until = clock.monotonic() + PATIENCE;
+    let mut question = Vec::new();
+    // To the end of the headers, so that the connection is not cut off while they arrive.
+    while !question.ends_with(b"\r\n\r\n") && !question.ends_with(b"\n\n") {
+        let left = until.saturating_sub(clock.monotonic());
+        if left.is_zero() || question.len() >= LONGEST {
+            return Ok(());
+        }
+        connection.set_read_timeout(Some(left))?;
+        let mut bytes = [0; 512];
+        match connection.read(&mut bytes)? {
+            0 => break,
+            read => question.extend_from_slice(&bytes[..read]),
+        }
+    }
+    let question = String::from_utf8_lossy(&question);
+    let (status, text) = match question.split(' ').nth(1) {
         Some("/healthz") if health.is_alive(clock.monotonic()) => ("200 OK", "alive".to_owned()),
         Some("/healthz") => ("503 Service Unavailable", "a thread hangs".to_owned()),
         Some("/readyz") => match health.trouble() {

@@ -24,7 +24,7 @@ pub(crate) use config::Config;
 pub(crate) use party::{init as init_party, serve as serve_party};
 pub(crate) use prune::prune;
 pub(crate) use replay::{replay, text as replayed_text};
-pub(crate) use submit::{submit, triggers};
+pub(crate) use submit::{check_retention, submit, triggers};
 pub(crate) use telemetry::Exporters;
 pub(crate) use topics::create;
 pub(crate) use watch::{Watched, stop, watch};

@@ -7,6 +7,7 @@ use fedstill_log::SystemClock;
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::run_file::Deployment;
 use fedstill_stages::context::Context;
 use fedstill_stages::decisions::Decisions;
 use fedstill_stages::resume::next_trigger;
@@ -14,6 +15,7 @@ use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{StageError, Store, trigger_message};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Submits every run of a file; says what became of each.
 pub(crate) fn submit(config: &Config, file: &Path, resolved: &Resolved) -> Result<String, StageError> {
@@ -93,16 +95,24 @@ fn check_deadline(config: &Config, resolved: &Resolved) -> Result<(), StageError
                 .to_owned(),
         ));
     };
-    let retention = config.deployment.log.retention;
-    if deadline > retention / 2 {
-        return Err(StageError::Stop(format!(
+    check_retention(&config.deployment, Some(deadline)).map_err(StageError::Stop)
+}
+
+/// Records must not be gone before the phase that reads them ends.
+///
+/// # Errors
+/// A deadline over half of the topics' retention, for people.
+pub(crate) fn check_retention(deployment: &Deployment, deadline: Option<Duration>) -> Result<(), String> {
+    let retention = deployment.log.retention;
+    match deadline {
+        Some(deadline) if deadline > retention / 2 => Err(format!(
             "the deadline of {} s is over half of the topics' retention of {} s: records could be gone before a phase \
              ends; shorten [close] deadline or lengthen [log] retention",
             deadline.as_secs(),
             retention.as_secs()
-        )));
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn put(store: &Store, file: &Path, set: &DataSet, private: bool) -> Result<(), StageError> {

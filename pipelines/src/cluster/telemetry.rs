@@ -15,7 +15,7 @@ use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogger, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::trace::{IdGenerator, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, IdGenerator, SdkTracer, SdkTracerProvider};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -51,7 +51,8 @@ impl Exporters {
         getrandom::fill(&mut bytes).map_err(|error| wrong(&error))?;
         let instance = format!("{:016x}", u64::from_be_bytes(bytes));
         let mut resource = Resource::builder();
-        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        let named = std::env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|said| said.contains("service.name="));
+        if !named && std::env::var_os("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name("fedstill");
         }
         let resource = resource
@@ -65,7 +66,7 @@ impl Exporters {
             traces: SdkTracerProvider::builder()
                 .with_id_generator(Given)
                 .with_resource(resource.clone())
-                .with_batch_exporter(spans.map_err(|error| wrong(&error))?)
+                .with_span_processor(batches(spans.map_err(|error| wrong(&error))?))
                 .build(),
             metrics: SdkMeterProvider::builder()
                 .with_resource(resource.clone())
@@ -103,6 +104,17 @@ impl Drop for Exporters {
             tracing::warn!(%error, "the last of the telemetry was not sent");
         }
     }
+}
+
+/// Sends spans in batches. A phase of ten thousand parties is opened at once: a trace that lacks some of it is no tree.
+fn batches(exporter: opentelemetry_otlp::SpanExporter) -> BatchSpanProcessor {
+    const WAITING: usize = 1 << 16;
+    let mut config = BatchConfigBuilder::default();
+    if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
+        config = config.with_max_queue_size(WAITING);
+    }
+    let processor = BatchSpanProcessor::builder(exporter);
+    processor.with_batch_config(config.build()).build()
 }
 
 fn is_asked_for() -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Config, PAUSE, patiently};
 use fedstill_learner::Registry;
-use fedstill_log::{Reader, SystemClock};
+use fedstill_log::{Clock, Log, Reader, Record, SystemClock};
 use fedstill_schemas::events::{Closed, Decision, Ending};
 use fedstill_schemas::names;
 use fedstill_schemas::plan::{Plan, phases};
@@ -14,6 +14,7 @@ use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{StageError, Store};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How what was watched ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +27,16 @@ pub(crate) enum Watched {
     Interrupted,
 }
 
+/// How long a run that ended and was triggered again may take to open a phase; a trigger may have been refused.
+const PLANNING: Duration = Duration::from_secs(20);
+
 /// A run's decisions.
 struct Follower {
+    log: Arc<dyn Log>,
     readers: Vec<Box<dyn Reader>>,
     run: String,
     /// Read, and not handed out: a look that failed half way loses nothing.
-    found: Vec<Decision>,
+    found: Vec<(Decision, i64)>,
 }
 
 impl Follower {
@@ -39,24 +44,40 @@ impl Follower {
         let log = config.log(Arc::new(SystemClock::new()))?;
         Ok(Self {
             readers: decisions::readers(&*log)?,
+            log,
             run: run.to_owned(),
             found: Vec::new(),
         })
     }
 
-    /// What has been decided since the last look.
-    fn next(&mut self) -> Result<Vec<Decision>, StageError> {
+    /// Whether somebody has triggered the run since then, in Unix milliseconds of the log.
+    fn is_triggered_since(&self, then_ms: i64) -> Result<bool, StageError> {
+        let partition = names::partition(&self.run, self.log.partitions(names::ROUNDS)?);
+        let start = self.log.offsets(names::ROUNDS, partition)?.start;
+        let mut reader = self.log.read(names::ROUNDS, partition, start)?;
+        loop {
+            let records = reader.next(1 << 20)?;
+            let newer = |record: &Record| record.timestamp_ms > then_ms && record.key == self.run.as_bytes();
+            if records.is_empty() || records.iter().any(newer) {
+                return Ok(!records.is_empty());
+            }
+        }
+    }
+
+    /// What has been decided since the last look, and when.
+    fn next(&mut self) -> Result<Vec<(Decision, i64)>, StageError> {
         for reader in &mut self.readers {
             loop {
                 let records = reader.next(1 << 20)?;
                 if records.is_empty() {
                     break;
                 }
-                let decisions = records
-                    .iter()
-                    .filter_map(|record| serde_json::from_slice::<Decision>(&record.value).ok());
+                let decisions = records.iter().filter_map(|record| {
+                    let decision = serde_json::from_slice::<Decision>(&record.value).ok()?;
+                    Some((decision, record.timestamp_ms))
+                });
                 self.found
-                    .extend(decisions.filter(|decision| decision.at().run == self.run));
+                    .extend(decisions.filter(|(decision, _)| decision.at().run == self.run));
             }
         }
         Ok(std::mem::take(&mut self.found))
@@ -76,25 +97,38 @@ pub(crate) fn watch(
     if seen.is_empty() {
         say(&format!("{run}: nothing has been decided yet"));
     }
+    let clock = SystemClock::new();
     let mut last = None;
+    // Until when an end that was there before is waited out: `submit` has triggered the run again.
+    let mut until = None;
     loop {
-        for decision in seen {
+        for (decision, at_ms) in seen {
             if let Some(Some(line)) = patiently(interrupted, || line(&store, &decision))? {
                 say(&line);
             }
             // Only what comes last tells how it stands: a run that had ended may have been taken up again.
             last = match decision {
-                Decision::Ended { why, .. } => Some(why),
+                Decision::Ended { why, .. } => Some((why, at_ms)),
                 Decision::Open { .. } => None,
                 Decision::Closed { .. } => last,
             };
+            until = None;
         }
-        match last {
-            Some(Ending::Finished) => return Ok(Watched::Finished),
-            Some(_) => return Ok(Watched::Ended),
-            None if interrupted() => return Ok(Watched::Interrupted),
-            None => std::thread::sleep(PAUSE),
+        if interrupted() {
+            return Ok(Watched::Interrupted);
         }
+        if let Some((why, at_ms)) = &last {
+            let now = clock.monotonic();
+            if until.is_none() {
+                let again = patiently(interrupted, || follower.is_triggered_since(*at_ms))?;
+                until = Some(if again == Some(true) { now + PLANNING } else { now });
+            }
+            if until.is_some_and(|until| now >= until) {
+                let finished = *why == Ending::Finished;
+                return Ok(if finished { Watched::Finished } else { Watched::Ended });
+            }
+        }
+        std::thread::sleep(PAUSE);
         seen = patiently(interrupted, || follower.next())?.unwrap_or_default();
     }
 }
@@ -149,7 +183,7 @@ fn steps(store: &Store, at: &Attempt, phase: u32) -> Result<String, StageError> 
 /// The attempt that a run is in, and whether it has ended there; `None` where nothing was decided.
 pub(super) fn state(config: &Config, run: &str) -> Result<Option<(Attempt, bool)>, StageError> {
     let mut present: Option<(Attempt, bool)> = None;
-    for decision in Follower::new(config, run)?.next()? {
+    for (decision, _) in Follower::new(config, run)?.next()? {
         let at = decision.at();
         if present.as_ref().is_none_or(|(present, _)| present.at() <= at.at()) {
             present = Some((at.clone(), matches!(decision, Decision::Ended { .. })));

@@ -50,6 +50,9 @@ pub fn main() -> ExitCode {
     match command {
         Command::Init { file } => init(&file),
         Command::Check { file } => with_file(&file, &registry, |resolved| {
+            if let Err(why) = cluster::check_retention(&resolved.file.deployment, resolved.file.close.deadline) {
+                return unusable(&why);
+            }
             print(&check::plan(&resolved, &registry));
             ExitCode::SUCCESS
         }),
@@ -381,5 +384,7 @@ fn print(text: &str) {
 }
 
 fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "error: {message}");
+    // What points into a file says so itself.
+    let itself = message.starts_with("error") || message.starts_with('\u{1b}');
+    let _ = writeln!(std::io::stderr(), "{}{message}", if itself { "" } else { "error: " });
 }

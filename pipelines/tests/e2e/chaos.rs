@@ -104,6 +104,10 @@ impl Chaos {
         let scores = metrics(&deployment.path().join("results"));
         assert_eq!(scores.len(), self.rounds as usize + 1, "{case}");
         assert_same(&metrics(&out.join("results")), &scores, &case);
+        // Who counts in each chunk, and who does not.
+        let consensus = |results: &Path| files(&results.join("consensus").join(format!("run={RUN}")));
+        let counted = consensus(&deployment.path().join("results"));
+        assert_same(&consensus(&out.join("results")), &counted, &case);
         let phases = closed_phases(&deployment.path().join("store").join(RUN));
         assert!(
             phases.len() > 4 * self.rounds as usize,
@@ -125,9 +129,13 @@ impl Chaos {
         let mut random = Random(self.seed);
         let mut happened = Happened::default();
         let mut down: Option<usize> = None;
-        let every = |period: u32, kills: u32| kills % period == period - 1;
+        let mut slept = None;
+
         while happened.kills < self.kills && watch.try_wait().unwrap().is_none() {
             sleep(Duration::from_millis(200 + random.below(2_500)));
+            // Once for each number of kills.
+            let is_new = slept != Some(happened.kills);
+            let every = |period: u32, kills: u32| is_new && kills % period == period - 1;
             if let Some(broker) = down.take() {
                 deployment.cluster.start_broker(broker);
             }
@@ -156,13 +164,18 @@ impl Chaos {
                 parties[party].kill();
                 parties[party].start(deployment);
                 happened.parties += 1;
-            } else if self.sleep_every.is_some_and(|period| every(period, happened.kills)) {
+            } else if self.sleep_every.is_some_and(|period| every(period, happened.kills))
+                && slept != Some(happened.kills)
+            {
                 // Past its session: others take over, and it wakes up as a zombie.
                 let process = deployment.workers[victim].id();
                 signal("STOP", process);
                 sleep(Duration::from_secs(8));
                 signal("CONT", process);
                 happened.sleeps += 1;
+                // No death, and the next event is another one.
+                slept = Some(happened.kills);
+                continue;
             } else {
                 let mut dead = deployment.workers.swap_remove(victim);
                 dead.kill().unwrap();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
-fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
+fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_three_or_eight() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &[DEADLINE]);
     let out = folder.path().join("runs");
@@ -24,7 +24,10 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_or_three() {
     let expected = bits(&out, "tiny-fedmd-0");
     let one: &[&[&str]] = &[&["--jobs", "2"]];
     let three: &[&[&str]] = &[&["--jobs", "1"], &["--stages", "plan,advance,join"], &[]];
-    for (workers, on_s3) in [(one, false), (three, true)] {
+    let eight: &[&[&str]] = &[one[0]; 8];
+    let long = std::env::var_os("FEDSTILL_LONG").is_some();
+    let cases = [(one, false), (three, true), (eight, false)];
+    for (workers, on_s3) in cases.into_iter().take(if long { 3 } else { 2 }) {
         let own = tempfile::tempdir().unwrap();
         let Some(mut deployment) = Deployment::start("runs on Apache Kafka", own.path(), 1) else {
             return;
@@ -182,9 +185,9 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
 }
 
 #[test]
-fn partitions_that_are_added_during_a_run_lose_nothing_and_its_replay_is_the_same() {
+fn partitions_that_are_added_during_two_runs_lose_nothing_and_their_replays_are_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), &[DEADLINE]);
+    let file = write(folder.path(), &[DEADLINE, ("rounds = 2", "rounds = 2\nseeds = [0, 1]")]);
     let Some(mut deployment) = Deployment::start("partitions added to Apache Kafka", folder.path(), 1) else {
         return;
     };
@@ -206,13 +209,16 @@ fn partitions_that_are_added_during_a_run_lose_nothing_and_its_replay_is_the_sam
     assert!(said.contains('7'), "{said}");
     // One that knows the new counts beside those that know the old ones.
     deployment.work(&["--jobs", "1"]);
-    let watched = good(&deployment.does(&["watch", RUN]));
-    assert!(watched.contains("finished with round 2"), "{watched}");
-    assert!(!watched.contains("without"), "{watched}");
-    assert_eq!(deployment.lag(), Vec::<String>::new());
+    // Both runs go on at once, on the same topics.
     let out = folder.path().join("replays");
-    let replayed = good(&deployment.does(&["replay", RUN, "--out", out.to_str().unwrap()]));
-    assert!(replayed.starts_with("3 rounds"), "{replayed}");
+    for run in [RUN, "tiny-fedmd-1"] {
+        let watched = good(&deployment.does(&["watch", run]));
+        assert!(watched.contains("finished with round 2"), "{watched}");
+        assert!(!watched.contains("without"), "{watched}");
+        let replayed = good(&deployment.does(&["replay", run, "--out", out.to_str().unwrap()]));
+        assert!(replayed.starts_with("3 rounds"), "{replayed}");
+    }
+    assert_eq!(deployment.lag(), Vec::<String>::new());
 }
 
 #[test]

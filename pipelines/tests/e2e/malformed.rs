@@ -23,6 +23,23 @@ fn noise(random: &mut Random, longest: u64) -> Vec<u8> {
 fn malformed(random: &mut Random, topic: &str, partitions: u32, truth: &[Record]) -> Message {
     let mut key = Bytes::from(noise(random, 20));
     let mut headers = vec![("ce_subject".to_owned(), Bytes::from(noise(random, 30)))];
+    // As large as a broker takes: what is said about them must be smaller.
+    if random.below(200) == 0 {
+        match random.below(3) {
+            0 => key = vec![b'k'; 900_000].into(),
+            1 => headers.push(("x".to_owned(), vec![b'h'; 900_000].into())),
+            _ => {
+                let value = format!("{{\"version\":1,\"{}\":0}}", "f".repeat(900_000));
+                return Message {
+                    topic: topic.to_owned(),
+                    partition: random.below(partitions.into()) as u32,
+                    key,
+                    headers,
+                    value: value.into(),
+                };
+            }
+        }
+    }
     // One byte of a true decision or trigger can make another true one: only the operator may write those.
     let kinds = if [names::DECISIONS, names::ROUNDS].contains(&topic) {
         6

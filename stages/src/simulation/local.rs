@@ -8,10 +8,12 @@ use super::with_stack;
 use super::world::World;
 use crate::context::Context;
 use crate::error::StageError;
+use crate::faults::Faults;
 use crate::federation::{Federation, Progress, make_topics};
 use crate::plan::Planner;
 use crate::replay::{Replayed, replay};
-use fedstill_log::{Clock, Embedded, ManualClock};
+use crate::service::{Role, Service};
+use fedstill_log::{Clock, Embedded, ManualClock, SystemClock};
 use fedstill_schemas::events::{Close, Ending, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::plan::Manifest;
@@ -197,4 +199,24 @@ fn a_replay_names_what_differs() {
         "{:?}",
         replayed.differences
     );
+}
+
+#[test]
+fn a_process_whose_planner_panics_ends_with_a_reason() {
+    let local = Local::new(Scenario::calm(true));
+    make_topics(&local.log, crate::federation::PARTITIONS).unwrap();
+    let mut context = local.context();
+    let message = crate::trigger_message(&context, &local.scenario.trigger(0, 0, 0)).unwrap();
+    context.log.append(&[message]).unwrap();
+    context.faults = Faults::new(|point| assert_ne!(point, "plan:after-plan", "on purpose"));
+    let service = Service {
+        context: Arc::new(context),
+        roles: Role::all().collect(),
+        threads: 1,
+        grace: std::time::Duration::from_secs(1),
+        health: Arc::default(),
+    };
+    // Nobody asks it to stop.
+    let ended = service.run(&SystemClock::new(), &|| false);
+    assert!(ended.unwrap_err().to_string().contains("panicked"));
 }

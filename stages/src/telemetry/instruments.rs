@@ -1,5 +1,6 @@
 //! The metrics. Names and attributes are OpenTelemetry's for messaging where it has them, and ours below `fedstill.`.
 
+use fedstill_log::{ErrorKind, LogError};
 use fedstill_schemas::events::{Closed, Missing};
 use fedstill_schemas::pipeline::Stage;
 use opentelemetry::KeyValue;
@@ -81,26 +82,27 @@ impl Instruments {
     }
 
     /// Records appended, all at once: how many of which topic, with how many bytes.
-    pub(crate) fn sent(&self, topics: &BTreeMap<&str, (u64, u64)>, took: Duration, failed: bool) {
-        let error = failed.then(|| KeyValue::new("error.type", "retriable"));
+    pub(crate) fn sent(&self, topics: &BTreeMap<&str, (u64, u64)>, took: Duration, error: Option<&LogError>) {
+        let failed = error.is_some();
+        let kind = error.map(error_type);
         for (topic, (messages, bytes)) in topics {
             let mut attributes = on_topic(topic, "send");
-            attributes.extend(error.clone());
+            attributes.extend(kind.clone());
             self.sent.add(*messages, &attributes);
             if !failed {
                 self.io.add(*bytes, &moved(topic, "transmit"));
             }
         }
-        self.operation("send", took, failed);
+        self.operation("send", took, error);
     }
 
     /// A call to the log that took time.
-    pub(crate) fn operation(&self, name: &'static str, took: Duration, failed: bool) {
+    pub(crate) fn operation(&self, name: &'static str, took: Duration, error: Option<&LogError>) {
         let mut attributes = vec![
             KeyValue::new("messaging.system", "kafka"),
             KeyValue::new("messaging.operation.name", name),
         ];
-        attributes.extend(failed.then(|| KeyValue::new("error.type", "retriable")));
+        attributes.extend(error.map(error_type));
         self.operations.record(took.as_secs_f64(), &attributes);
     }
 
@@ -147,6 +149,14 @@ impl Instruments {
             self.missing.add(1, &attributes);
         }
     }
+}
+
+fn error_type(error: &LogError) -> KeyValue {
+    let kind = match error.kind() {
+        ErrorKind::Retry => "retriable",
+        ErrorKind::Fatal => "fatal",
+    };
+    KeyValue::new("error.type", kind)
 }
 
 fn on_topic(topic: &str, operation: &'static str) -> Vec<KeyValue> {

@@ -37,7 +37,7 @@ impl Log for Observed {
                 sum.1 += size(&message.key, &message.headers, &message.value);
             }
             let took = self.telemetry.now().saturating_sub(began);
-            instruments.sent(&topics, took, appended.is_err());
+            instruments.sent(&topics, took, appended.as_ref().err());
         }
         appended
     }
@@ -180,7 +180,7 @@ impl Consumer for ObservedConsumer {
         let committed = self.consumer.commit(offsets);
         if let Some(instruments) = self.telemetry.instruments() {
             let took = self.telemetry.now().saturating_sub(began);
-            instruments.operation("commit", took, committed.is_err());
+            instruments.operation("commit", took, committed.as_ref().err());
         }
         committed?;
         self.committed.extend(offsets.iter().cloned());

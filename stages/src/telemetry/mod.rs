@@ -194,6 +194,7 @@ impl Telemetry {
         ];
         attributes.extend(of_attempt(at));
         attributes.extend(more);
+        attributes.extend(error.map(|_| KeyValue::new("error.type", "task")));
         on.spans.ended(Span {
             at: own,
             parent: Some(sender.map_or(round.span, |sender| sender.span)),

@@ -147,6 +147,22 @@ impl Cluster {
         all.join(",")
     }
 
+    /// Bytes of a topic's records on the disk of the first broker.
+    ///
+    /// # Panics
+    /// Where its folder cannot be read.
+    pub fn bytes_of(&self, topic: &str) -> u64 {
+        let data = self.folder.path().join("data-0");
+        let folders = fs::read_dir(data).expect("a broker's data").flatten();
+        let own = folders.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.rsplit_once('-').is_some_and(|(of, _)| of == topic)
+        });
+        let files = own.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
+        let segments = files.filter(|entry| entry.path().extension().is_some_and(|end| end == "log"));
+        segments.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+    }
+
     /// The addresses of the brokers by the second way.
     pub fn second_way(&self) -> String {
         let wires = self.brokers.iter().filter_map(|broker| broker.wire.as_ref());

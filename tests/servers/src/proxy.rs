@@ -1,8 +1,9 @@
 //! A wire that can be cut: a port that passes bytes on to another one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -16,8 +17,9 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Wire {
     cut: AtomicBool,
-    /// Both ends of what is connected.
-    ends: Mutex<Vec<TcpStream>>,
+    /// Both ends of what is connected, by a number.
+    ends: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
+    connected: AtomicU64,
 }
 
 impl Proxy {
@@ -50,9 +52,7 @@ impl Proxy {
     /// Never in practice.
     pub fn cut(&self) {
         self.wire.cut.store(true, Ordering::SeqCst);
-        for end in self.wire.ends.lock().expect("nobody panics").drain(..) {
-            let _ = end.shutdown(Shutdown::Both);
-        }
+        self.wire.tear();
     }
 
     /// Mends the wire.
@@ -62,28 +62,36 @@ impl Proxy {
 }
 
 impl Wire {
-    fn connect(&self, near: TcpStream, to: u16) -> io::Result<()> {
+    fn connect(self: &Arc<Self>, near: TcpStream, to: u16) -> io::Result<()> {
         if self.cut.load(Ordering::SeqCst) {
             return near.shutdown(Shutdown::Both);
         }
         let far = TcpStream::connect(("127.0.0.1", to))?;
-        for end in [&near, &far] {
-            end.set_nodelay(true)?;
-            self.ends.lock().expect("nobody panics").push(end.try_clone()?);
-        }
+        near.set_nodelay(true)?;
+        far.set_nodelay(true)?;
+        let number = self.connected.fetch_add(1, Ordering::Relaxed);
+        let ends = [near.try_clone()?, far.try_clone()?];
+        self.ends.lock().expect("nobody panics").insert(number, ends);
         for (mut from, mut to) in [(near.try_clone()?, far.try_clone()?), (far, near)] {
+            let wire = Arc::clone(self);
             thread::spawn(move || {
                 let _ = io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
+                wire.ends.lock().expect("nobody panics").remove(&number);
             });
         }
         // It may have been cut meanwhile.
         if self.cut.load(Ordering::SeqCst) {
-            for end in self.ends.lock().expect("nobody panics").drain(..) {
-                let _ = end.shutdown(Shutdown::Both);
-            }
+            self.tear();
         }
         Ok(())
+    }
+
+    fn tear(&self) {
+        let ends = std::mem::take(&mut *self.ends.lock().expect("nobody panics"));
+        for end in ends.into_values().flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
     }
 }
 
