@@ -28,7 +28,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 plan advance pretrain train predict aggregate join distill evaluate archive
 {{- end }}
 
-{{/* The properties of librdkafka: what the values say, and where the mounted certificates are. */}}
+{{/* The properties of librdkafka: what the values say, and where the mounted certificates are. All are strings, as the
+schema asks: a number would come back from JSON as 2.097152e+06. */}}
 {{- define "fedstill.properties" -}}
 {{- $properties := deepCopy .Values.kafka.properties -}}
 {{- if .Values.kafka.tls.secret }}
@@ -52,7 +53,7 @@ retention   = {{ .Values.kafka.retention | toJson }}
 
 [log.properties]
 {{- range $name, $value := . }}
-{{ $name | toJson }} = {{ $value | toString | toJson }}
+{{ $name | toJson }} = {{ $value | toJson }}
 {{- end }}
 {{- end }}
 
@@ -98,7 +99,7 @@ FEDSTILL_KAFKA_PORT, which reads as a property of librdkafka. */}}
 {{- define "fedstill.env" -}}
 {{- range $name, $value := .Values.store.env }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ $value | quote }}
 {{- end }}
 {{- if .Values.telemetry.endpoint }}
 - name: POD_NAME
@@ -115,7 +116,7 @@ FEDSTILL_KAFKA_PORT, which reads as a property of librdkafka. */}}
   value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
 {{- range $name, $value := .Values.telemetry.env }}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ $value | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
