@@ -73,6 +73,14 @@ pub fn run_id(name: &str, pipeline: &str, seed: u64) -> String {
     format!("{name}-{pipeline}-{seed}")
 }
 
+/// Whether text can be a run's id: it ends in its seed, and stands for one folder of the store, none of whose names ends so.
+pub fn is_run_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let seed = text.rsplit_once('-').map(|(_, seed)| seed);
+    let has_seed = seed.is_some_and(|seed| !seed.is_empty() && seed.bytes().all(|byte| byte.is_ascii_digit()));
+    has_seed && text.len() <= 255 && text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)
+}
+
 /// The key of a phase.
 pub fn phase_key(at: &Attempt, phase: u32) -> String {
     format!("{}/{}/{}/{phase}", at.run, at.round, at.attempt)
@@ -150,6 +158,25 @@ pub fn result_file(table: &str, run: &str, round: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_id_names_a_run_and_nothing_else_of_the_store() {
+        for good in [&run_id("quick.start_1", "fedmd", 0)[..], "a-b-9223372036854775807"] {
+            assert!(is_run_id(good), "{good}");
+        }
+        for bad in [
+            "",
+            "data",
+            "-fedmd-0",
+            "../a-fedmd-0",
+            "a/b-fedmd-0",
+            "a-fedmd-",
+            "a-fedmd-0x",
+            ".a-fedmd-0",
+        ] {
+            assert!(!is_run_id(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_partition_is_the_crc_of_the_key() {

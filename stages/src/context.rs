@@ -154,13 +154,19 @@ impl Context {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// What is fixed for an attempt, if it is in memory.
+    pub fn known(&self, at: &Attempt) -> Option<Arc<Planned>> {
+        let planned = self.planned.lock();
+        planned.iter().find(|planned| planned.at() == at).map(Arc::clone)
+    }
+
     /// What is fixed for an attempt, from the store or from memory.
     ///
     /// # Errors
     /// A plan that is not there, or a store that does not answer.
     pub fn planned(&self, at: &Attempt) -> Result<Arc<Planned>, StageError> {
-        if let Some(found) = self.planned.lock().iter().find(|planned| planned.at() == at) {
-            return Ok(Arc::clone(found));
+        if let Some(found) = self.known(at) {
+            return Ok(found);
         }
         let (run, _) = self.store.need_json::<ResolvedRun>(&names::run_object(&at.run))?;
         let (plan, _) = self.store.need_json::<Plan>(&names::plan_object(at))?;

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::StageError;
 use crate::execute::{Executed, execute};
 use crate::queue::Queue;
-use fedstill_schemas::task::Task;
+use fedstill_schemas::task::{Attempt, Task};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub struct Threads {
     context: Arc<Context>,
     queue: Arc<Queue>,
     finished: Receiver<Finished>,
+    /// An attempt whose plan could not be read: the thread that talks to the log does not wait for it again.
+    unread: Option<Attempt>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -111,6 +113,7 @@ impl Threads {
             context: Arc::clone(context),
             queue,
             finished,
+            unread: None,
             handles: threads,
         })
     }
@@ -118,8 +121,18 @@ impl Threads {
 
 impl Pool for Threads {
     fn submit(&mut self, job: Job) {
-        // A plan that cannot be read now is the task's to report.
-        let planned = self.context.planned(&job.task.at);
+        let at = &job.task.at;
+        let known = self.context.known(at);
+        let planned = known.or_else(|| {
+            // A plan that cannot be read now is the task's to report.
+            let planned = (self.unread.as_ref() != Some(at))
+                .then(|| self.context.planned(at))?
+                .ok();
+            if planned.is_none() {
+                self.unread = Some(at.clone());
+            }
+            planned
+        });
         let effort = planned.map_or(0, |planned| self.context.learner.effort(&planned.run, job.task.subject));
         self.queue.push(job, effort);
     }

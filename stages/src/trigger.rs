@@ -8,6 +8,7 @@ use crate::decisions::Decisions;
 use crate::error::StageError;
 use crate::resume::next_trigger;
 use fedstill_schemas::events::Trigger;
+use fedstill_schemas::names;
 use fedstill_schemas::resolved::VERSION;
 use serde_json::{Map, Value, json};
 
@@ -60,6 +61,10 @@ pub(crate) fn read(context: &Context, decisions: &Decisions, body: &[u8]) -> Res
         Ok(trigger) => trigger,
         Err(error) => return Ok(Asked::Refuse(format!("it is not a trigger: {error}"))),
     };
+    if !names::is_run_id(&trigger.at.run) {
+        let reason = "its run is no run's id: <name>-<pipeline>-<seed>, of letters, digits, '-', '_' and '.'";
+        return Ok(Asked::Refuse(reason.to_owned()));
+    }
     if run.is_none() {
         return Ok(Asked::Start(Box::new(trigger)));
     }

@@ -56,7 +56,7 @@ pub(super) enum Command {
         #[command(flatten)]
         deployment: OfDeployment,
         /// Stages, with commas: plan, advance, pretrain, train, predict, aggregate, join, distill, evaluate, archive
-        #[arg(long, value_delimiter = ',', default_value = "all")]
+        #[arg(long, env = "FEDSTILL_WORKER_STAGES", value_delimiter = ',', default_value = "all")]
         stages: Vec<String>,
         #[command(flatten)]
         serving: Serving,
@@ -145,13 +145,13 @@ pub(super) enum Party {
 #[derive(clap::Args, Debug)]
 pub(super) struct Serving {
     /// Tasks at once [default: the processors that there are]
-    #[arg(long)]
+    #[arg(long, env = "FEDSTILL_WORKER_JOBS")]
     pub(super) jobs: Option<NonZeroUsize>,
     /// Answer /healthz and /readyz on this address, as 0.0.0.0:8080
-    #[arg(long)]
+    #[arg(long, env = "FEDSTILL_WORKER_HEALTH")]
     pub(super) health: Option<String>,
     /// Seconds that tasks may go on after it was asked to stop
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, env = "FEDSTILL_WORKER_GRACE", default_value_t = 25)]
     pub(super) grace: u64,
 }
 
@@ -170,6 +170,6 @@ impl Serving {
 #[derive(clap::Args, Debug)]
 pub(super) struct OfDeployment {
     /// A file with [log] and [store]; FEDSTILL_LOG_BROKERS, FEDSTILL_STORE_URL and others replace what it says
-    #[arg(long)]
+    #[arg(long, env = "FEDSTILL_CONFIG")]
     pub(super) config: Option<PathBuf>,
 }

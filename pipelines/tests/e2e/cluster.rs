@@ -69,6 +69,34 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_three_or_eight()
 }
 
 #[test]
+fn the_quickstart_on_kafka_gives_the_bits_of_one_machine() {
+    if std::env::var_os("FEDSTILL_LONG").is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let quickstart = std::fs::read_to_string(examples.join("quickstart.toml")).unwrap();
+    let quickstart = quickstart
+        .replace("\"data/", &format!("\"{}/data/", examples.display()))
+        .replace("baselines", "# baselines");
+    let file = folder.path().join("run.toml");
+    std::fs::write(&file, quickstart + "\n[close]\ndeadline = \"10m\"\n").unwrap();
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let Some(mut deployment) = Deployment::start("the quickstart on Apache Kafka", folder.path(), 1) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    for _ in 0..2 {
+        deployment.work(&["--jobs", "1"]);
+    }
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    good(&deployment.does(&["watch", "quickstart-fedmd-0"]));
+    let run = "quickstart-fedmd-0";
+    assert_same(&bits(&out, run), &deployment.bits(run), "the quickstart");
+}
+
+#[test]
 fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &[DEADLINE]);

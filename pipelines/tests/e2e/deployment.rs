@@ -183,9 +183,9 @@ impl Deployment {
             }
         };
         take(self.store.join("store").join(run), format!("store/{run}"));
-        for slot in 0..3 {
-            let own = self.store.join("parties").join(slot.to_string());
-            take(own, format!("parties/{slot}"));
+        let of_slot = |slot: u32| self.store.join("parties").join(slot.to_string());
+        for slot in (0..99).take_while(|slot| *slot < 3 || of_slot(*slot).is_dir()) {
+            take(of_slot(slot), format!("parties/{slot}"));
         }
         for table in ["metrics", "consensus"] {
             let of_run = self.store.join("results").join(table).join(format!("run={run}"));

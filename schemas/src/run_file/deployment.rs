@@ -1,7 +1,7 @@
 //! `[log]` and `[store]`: what a deployment runs on. They stand in a file of their own, or in a run file.
 //!
 //! Every value can be given, or replaced, by the environment: `FEDSTILL_LOG_BROKERS`, `FEDSTILL_LOG_PARTITIONS`,
-//! `FEDSTILL_LOG_REPLICATION`, `FEDSTILL_STORE_URL`, and each property of librdkafka as `FEDSTILL_KAFKA_` and its name in
+//! `FEDSTILL_LOG_REPLICATION`, `FEDSTILL_LOG_RETENTION`, `FEDSTILL_STORE_URL`, and each property of librdkafka as `FEDSTILL_KAFKA_` and its name in
 //! capitals with `_` for `.`: `FEDSTILL_KAFKA_SASL_PASSWORD` is `sasl.password`.
 
 use super::problem::Problem;
@@ -121,6 +121,12 @@ impl Deployment {
                 "FEDSTILL_LOG_BROKERS" => self.log.brokers = Some(value),
                 "FEDSTILL_LOG_PARTITIONS" => self.log.partitions = number()?,
                 "FEDSTILL_LOG_REPLICATION" => self.log.replication = Some(number()?),
+                "FEDSTILL_LOG_RETENTION" => {
+                    self.log.retention = super::duration::parse(&value).map_err(|_| BadVariable {
+                        name: name.clone(),
+                        problem: "is no duration like 14d".to_owned(),
+                    })?;
+                }
                 "FEDSTILL_STORE_URL" => self.store = Some(value),
                 name => {
                     if let Some(property) = name.strip_prefix("FEDSTILL_KAFKA_") {
@@ -216,6 +222,7 @@ mod tests {
             ("FEDSTILL_KAFKA_SASL_PASSWORD", "other"),
             ("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000"),
             ("FEDSTILL_LOG_PARTITIONS", "3"),
+            ("FEDSTILL_LOG_RETENTION", "3d"),
             ("HOME", "/"),
         ];
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
@@ -225,6 +232,7 @@ mod tests {
         assert_eq!(both.log.properties["sasl.password"], "other");
         assert_eq!(both.log.properties["session.timeout.ms"], "6000");
         assert_eq!(both.log.partitions, 3);
+        assert_eq!(both.log.retention, Duration::from_hours(72));
         let bad = [("FEDSTILL_LOG_PARTITIONS", "many")].into_iter().map(own);
         assert!(
             Deployment::default()
