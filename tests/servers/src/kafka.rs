@@ -15,6 +15,8 @@ use crate::{Missing, cache};
 /// How long a broker may take to start.
 const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Of the brokers' key store.
+const KEYS_PASSWORD: &str = "broker-secret";
 /// The cluster's id, 16 bytes in base64.
 const CLUSTER: &str = "ZmVkc3RpbGwtdGVzdC0wMQ";
 
@@ -27,6 +29,8 @@ pub struct Options {
     pub secured: bool,
     /// Whether there is a second way to the brokers, which can be cut; of a cluster that is not secured.
     pub second_way: bool,
+    /// Whether clients must encrypt; of a cluster that is not secured. Its certificate is [`Cluster::certificate`].
+    pub tls: bool,
 }
 
 /// A running cluster. Dropping it ends the brokers.
@@ -88,18 +92,31 @@ impl Cluster {
             jars,
             secured: options.secured,
         };
+        if options.tls {
+            cluster.make_certificate();
+        }
         for (index, (port, controller)) in ports.iter().enumerate() {
+            // Brokers talk to each other in the clear.
+            let inner = if options.tls { free_port() } else { *port };
             let mut properties = properties(
                 index + 1,
                 options,
                 &voters.join(","),
-                (*port, *controller),
+                (inner, *controller),
                 &cluster.folder.path().join(format!("data-{index}")),
             );
+            if options.tls {
+                let store = cluster.keys().display().to_string();
+                properties = with_listener(&properties, "SSL", "SSL", *port, *port);
+                let keys = format!(
+                    "ssl.keystore.type=PKCS12\nssl.keystore.location={store}\nssl.keystore.password={KEYS_PASSWORD}\n"
+                );
+                properties.push_str(&keys);
+            }
             let wire = options.second_way.then(|| {
                 let inner = free_port();
                 let wire = Proxy::start(inner);
-                properties = with_second_way(&properties, inner, wire.port());
+                properties = with_listener(&properties, "SECOND", "PLAINTEXT", inner, wire.port());
                 wire
             });
             fs::write(cluster.properties(index), properties).expect("properties are written");
@@ -243,6 +260,43 @@ impl Cluster {
         [("CLASSPATH".to_owned(), format!("{}/*", self.jars.display()))]
     }
 
+    /// The certificate that clients of a cluster with TLS are to trust, in PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("broker.pem")
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("broker.p12")
+    }
+
+    /// Makes a key and a certificate that it signs itself, by Java's own tool.
+    fn make_certificate(&self) {
+        let keytool = |arguments: &[&str]| {
+            let mut command = Command::new("keytool");
+            command.args(arguments).arg("-keystore").arg(self.keys());
+            let output = command
+                .args(["-storepass", KEYS_PASSWORD])
+                .output()
+                .expect("keytool runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        };
+        keytool(&[
+            "-genkeypair",
+            "-alias",
+            "broker",
+            "-keyalg",
+            "RSA",
+            "-storetype",
+            "PKCS12",
+            "-dname",
+            "CN=127.0.0.1",
+            "-ext",
+            "SAN=IP:127.0.0.1",
+        ]);
+        let file = self.certificate().display().to_string();
+        keytool(&["-exportcert", "-rfc", "-alias", "broker", "-file", &file]);
+    }
+
     fn java(&self) -> [String; 3] {
         let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2.yaml");
         [
@@ -306,12 +360,12 @@ impl Cluster {
     }
 }
 
-/// A broker tells its clients to come back by the way that they came.
-fn with_second_way(properties: &str, inner: u16, wire: u16) -> String {
+/// Adds a listener. A broker tells its clients to come back by the way that they came.
+fn with_listener(properties: &str, name: &str, protocol: &str, port: u16, advertised: u16) -> String {
     let add = |line: &str| match line.split_once('=') {
-        Some(("listeners", _)) => format!("{line},SECOND://127.0.0.1:{inner}"),
-        Some(("advertised.listeners", _)) => format!("{line},SECOND://127.0.0.1:{wire}"),
-        Some(("listener.security.protocol.map", _)) => format!("{line},SECOND:PLAINTEXT"),
+        Some(("listeners", _)) => format!("{line},{name}://127.0.0.1:{port}"),
+        Some(("advertised.listeners", _)) => format!("{line},{name}://127.0.0.1:{advertised}"),
+        Some(("listener.security.protocol.map", _)) => format!("{line},{name}:{protocol}"),
         _ => line.to_owned(),
     };
     properties.lines().map(|line| add(line) + "\n").collect()

@@ -1,6 +1,7 @@
 //! A log on Apache Kafka: rights, outages, settings of topics.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,44 @@ fn user(brokers: &str, mechanism: &str, (user, password): (&str, &str)) -> Setti
         settings.properties.insert(name.to_owned(), value.to_owned());
     }
     settings
+}
+
+#[test]
+fn with_tls_records_pass_and_a_certificate_that_nobody_trusts_stops() {
+    if !cfg!(feature = "tls") {
+        return;
+    }
+    let options = Options {
+        brokers: 1,
+        tls: true,
+        ..Options::default()
+    };
+    let cluster = match Cluster::start(options) {
+        Ok(cluster) => cluster,
+        Err(missing) => return skip("TLS to Apache Kafka", &missing),
+    };
+    let settings = |trusted: Option<&Path>| {
+        let mut settings = Settings::new(&cluster.bootstrap());
+        let mut set = |name: &str, value: String| settings.properties.insert(name.to_owned(), value);
+        set("security.protocol", "SSL".to_owned());
+        if let Some(file) = trusted {
+            set("ssl.ca.location", file.display().to_string());
+        }
+        settings
+    };
+    let certificate = cluster.certificate();
+    let log = open(settings(Some(&certificate)));
+    log.ensure_topic("t", 1, Cleanup::Delete).expect("a topic");
+    assert_eq!(log.append(&[message("t", "x")]).expect("an append"), [0]);
+    let read = log
+        .read("t", 0, 0)
+        .and_then(|mut reader| reader.next(1))
+        .expect("readable");
+    assert_eq!(read[0].value, "x");
+    let error = open(settings(None))
+        .partitions("t")
+        .expect_err("nobody vouches for the broker");
+    assert!(error.to_string().contains("certificate"), "{error}");
 }
 
 #[test]
