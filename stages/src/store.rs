@@ -84,6 +84,10 @@ pub enum StoreError {
     },
 }
 
+/// Bytes of the largest object that is no part: what closed a phase of a hundred thousand parties. Parties write some of
+/// them, and nobody is to read more than that into memory.
+const LARGEST: u64 = 256 << 20;
+
 /// What a person can do about a damaged object.
 const RESTORE: &str = "restore it from a copy, or start the run again under another name";
 
@@ -198,7 +202,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.shared.read(path)
+        self.shared.read_up_to(path, LARGEST)
     }
 
     /// Puts a create-once object: the first writer wins, and everyone learns what was written.

@@ -108,9 +108,24 @@ impl Backend {
     }
 
     pub(super) fn read(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        let read = async { (*self.objects).get(&self.at(path)).await?.bytes().await };
+        self.read_up_to(path, u64::MAX)
+    }
+
+    /// The same of an object of so many bytes at most: larger ones are refused unread.
+    pub(super) fn read_up_to(&self, path: &str, most: u64) -> Result<Option<Bytes>, StoreError> {
+        let read = async {
+            let found = (*self.objects).get(&self.at(path)).await?;
+            match found.meta.size {
+                size if size > most => Ok(Err(size)),
+                _ => found.bytes().await.map(Ok),
+            }
+        };
         match self.block_on(read) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(Ok(bytes)) => Ok(Some(bytes)),
+            Ok(Err(size)) => Err(StoreError::Damaged {
+                path: self.shown(path),
+                reason: format!("it has {size} bytes, and nothing of its kind has more than {most}"),
+            }),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(from_object_store(self.shown(path), &error)),
         }

@@ -174,3 +174,15 @@ fn a_bucket_that_is_away_is_named_and_tried_again() {
         "{error}"
     );
 }
+
+#[test]
+fn an_object_that_is_far_too_large_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::local(folder.path(), &folder.path().join("results"), 0).unwrap();
+    store.create("a/b.json", "{}".into()).unwrap();
+    let file = folder.path().join("store/a/huge.json");
+    std::fs::File::create(&file).unwrap().set_len(LARGEST + 1).unwrap();
+    assert!(store.get("a/b.json").unwrap().is_some());
+    let error = store.get("a/huge.json").unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
