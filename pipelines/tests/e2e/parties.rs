@@ -358,7 +358,7 @@ fn a_party_that_was_away_for_two_rounds_comes_back_and_takes_part_again() {
     let mut parties: Vec<Party> = (0..3)
         .map(|slot| Party::new(&deployment, folder.path(), slot, &rows[slot], ALL))
         .collect();
-    let file = run_file(folder.path(), &parties, "[close]\nquorum = 0.6\ndeadline = \"6s\"\n");
+    let file = run_file(folder.path(), &parties, "[close]\nquorum = 0.6\ndeadline = \"10s\"\n");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("rounds = 2", "rounds = 5")).unwrap();
     for party in &mut parties {
@@ -367,7 +367,7 @@ fn a_party_that_was_away_for_two_rounds_comes_back_and_takes_part_again() {
     good(&deployment.does(&["submit", file.to_str().unwrap()]));
     let done = |deployment: &Deployment, round: u32| {
         let manifest = deployment.path().join(format!("store/{RUN}/{round}/manifest.json"));
-        let done = (0..900).any(|_| {
+        let done = (0..1800).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             manifest.is_file()
         });

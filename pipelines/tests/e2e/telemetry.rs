@@ -17,21 +17,26 @@ fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goe
     };
     let receiver = Receiver::start();
     good(&deployment.does(&["topics", "create"]));
-    for stages in [
-        "plan",
-        "advance",
-        "pretrain,train,distill",
-        "predict,aggregate,join,evaluate,archive",
-    ] {
+    let start = |deployment: &mut Deployment, stages: &str| {
         let mut command = deployment.command();
         command
             .args(["worker", "--jobs", "1", "--stages", stages])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
-            .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "500")
             .stderr(Stdio::null());
         deployment.workers.push(command.spawn().unwrap());
+    };
+    for stages in ["plan", "advance", "pretrain,train,distill"] {
+        start(&mut deployment, stages);
     }
     good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    // Nobody evaluates yet: a phase stays open for longer than the metrics' interval.
+    let told = (0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        receiver.received().metrics.contains_key("fedstill.phase.cohort")
+    });
+    assert!(told, "an open phase is told");
+    start(&mut deployment, "predict,aggregate,join,evaluate,archive");
     good(&deployment.does(&["watch", RUN]));
     // Lag is looked at every ten seconds.
     std::thread::sleep(std::time::Duration::from_secs(12));
