@@ -12,21 +12,27 @@ use serde::{Deserialize, Serialize};
 /// Version of the schemas of tasks, events, plans and results. A reader refuses a newer one.
 pub const VERSION: u32 = 1;
 
-/// Reads a record's body. A newer schema version is told as such: what it writes need not be readable.
-///
-/// # Errors
-/// Why it cannot be used; `what` names what it should be, with its article.
-pub fn read<T: serde::de::DeserializeOwned>(body: &[u8], what: &str) -> Result<T, String> {
+/// The schema version of a record or an object that a newer release wrote: the rest of it need not be readable.
+pub fn newer(body: &[u8]) -> Option<u32> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
-    match serde_json::from_slice(body) {
-        Ok(Versioned { version }) if version > VERSION => Err(format!(
+    let Versioned { version } = serde_json::from_slice(body).ok()?;
+    (version > VERSION).then_some(version)
+}
+
+/// Reads a record's body.
+///
+/// # Errors
+/// Why it cannot be used; `what` names what it should be, with its article.
+pub fn read<T: serde::de::DeserializeOwned>(body: &[u8], what: &str) -> Result<T, String> {
+    if let Some(version) = newer(body) {
+        return Err(format!(
             "it has schema version {version}, this release reads up to {VERSION}"
-        )),
-        _ => serde_json::from_slice(body).map_err(|error| format!("it is not {what}: {error}")),
+        ));
     }
+    serde_json::from_slice(body).map_err(|error| format!("it is not {what}: {error}"))
 }
 
 /// One pipeline, one seed, defaults filled in, data by sha256. Without rounds, seeds, baselines, paths, log, store and

@@ -13,12 +13,12 @@ use self::backend::Backend;
 use bytes::Bytes;
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::names;
-use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::resolved::{self, VERSION};
 use fedstill_schemas::task::{Part, Place, Subject};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, PutMode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -393,19 +393,12 @@ fn place_of(place: Place) -> String {
     }
 }
 
-/// What every object says of itself.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
 fn parse<T: DeserializeOwned>(path: String, bytes: &[u8]) -> Result<T, StoreError> {
     let damaged = |error: serde_json::Error| StoreError::Damaged {
         path: path.clone(),
         reason: format!("{error}: {RESTORE}"),
     };
-    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if version > VERSION {
+    if let Some(version) = resolved::newer(bytes) {
         let reason = format!(
             "it was written by a newer release (schema version {version}, this one reads up to {VERSION}): use that release"
         );

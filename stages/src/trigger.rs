@@ -9,7 +9,7 @@ use crate::error::StageError;
 use crate::resume::next_trigger;
 use fedstill_schemas::events::Trigger;
 use fedstill_schemas::names;
-use fedstill_schemas::resolved::VERSION;
+use fedstill_schemas::resolved;
 use serde_json::{Map, Value, json};
 
 /// What a record asks for.
@@ -28,17 +28,10 @@ pub(crate) enum Asked {
 /// # Errors
 /// A log or a store that does not answer.
 pub(crate) fn read(context: &Context, decisions: &Decisions, body: &[u8]) -> Result<Asked, StageError> {
-    let mut fields = match serde_json::from_slice::<Map<String, Value>>(body) {
+    let mut fields: Map<String, Value> = match resolved::read(body, "a trigger") {
         Ok(fields) => fields,
-        Err(error) => return Ok(Asked::Refuse(format!("it is not a trigger: {error}"))),
+        Err(reason) => return Ok(Asked::Refuse(reason)),
     };
-    // Before the rest: what a newer release writes need not be readable.
-    if let Some(version) = fields.get("version").and_then(Value::as_u64)
-        && version > u64::from(VERSION)
-    {
-        let reason = format!("it has schema version {version}, this release reads up to {VERSION}");
-        return Ok(Asked::Refuse(reason));
-    }
     if let Some(Value::String(url)) = fields.get("resolved") {
         let Some(object) = context.store.get_url(url)? else {
             let reason = format!("there is no object {url} below {}", context.store.url());

@@ -43,8 +43,6 @@ pub(crate) struct Bench {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Store,
     pub(crate) round: Round,
-    /// One a partition.
-    pub(crate) tasks: Vec<Task>,
     /// Of all values.
     pub(crate) bytes: u64,
 }
@@ -95,13 +93,17 @@ impl Bench {
         };
         Ok(Self {
             store_folder: folder.join("store"),
-            tasks: round.cohort().into_values().collect(),
             round,
             clock,
             log,
             store,
             bytes,
         })
+    }
+
+    /// The tasks that aggregate: one a partition.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        self.round.cohort().into_values().collect()
     }
 
     /// Does the tasks of all partitions, as a worker that has done nothing before; MB/s until the consensus is known,
@@ -116,57 +118,17 @@ impl Bench {
             "task:computed" => *total.lock() += clock.monotonic().saturating_sub(*taken.lock()),
             _ => {}
         });
+        let tasks = self.tasks();
         let start = self.clock.monotonic();
-        for task in &self.tasks {
+        for task in &tasks {
             black_box(execute(&context, task, 0)?);
         }
         let whole = self.rate(self.clock.monotonic().saturating_sub(start));
-        for task in &self.tasks {
+        for task in &tasks {
             self.forget(task)?;
         }
         let computed = self.rate(*computed.lock());
         Ok((computed, whole))
-    }
-
-    /// Predictions of some parties, as they were appended.
-    #[allow(dead_code, reason = "not every benchmark appends again")]
-    pub(crate) fn messages(&self, slots: Range<u32>) -> Outcome<Vec<Message>> {
-        let planned = &self.round.planned;
-        let learner = Arc::new(Tensors::new(Registry::default(), []));
-        let context = Context::new(Arc::clone(&self.log), self.store.clone(), learner);
-        messages(planned, &*context.draws(planned)?, slots)
-    }
-
-    /// The task that joins what was aggregated, which is done.
-    #[allow(dead_code, reason = "not every benchmark joins")]
-    pub(crate) fn join(&self) -> Outcome<Task> {
-        let learner = Arc::new(Tensors::new(Registry::default(), []));
-        let context = Context::new(Arc::clone(&self.log), self.store.clone(), learner);
-        let mut members = BTreeMap::new();
-        for task in &self.tasks {
-            let executed = execute(&context, task, 0)?;
-            let done = Done {
-                result: executed.result,
-                usage: executed.usage,
-            };
-            members.insert(task.subject, vec![done]);
-        }
-        let closed = Closed {
-            phase: 1,
-            members,
-            ..(*self.round.closed[0]).clone()
-        };
-        let path = names::closed_object(&closed.at, 1);
-        let (closed, _) = self.store.create_json(&path, closed)?;
-        let mut round = self.round.clone();
-        round.closed.push(Arc::new(closed));
-        let task = round
-            .cohort()
-            .into_values()
-            .next()
-            .ok_or("there is something to join")?;
-        execute(&context, &task, 0)?;
-        Ok(task)
     }
 
     /// Deletes what a task made, so that it is computed again.
@@ -197,7 +159,7 @@ fn predict(log: &dyn Log, planned: &Planned, draws: &Draws) -> Outcome<u64> {
 }
 
 /// Predictions of some parties.
-fn messages(planned: &Planned, draws: &Draws, slots: Range<u32>) -> Outcome<Vec<Message>> {
+pub(crate) fn messages(planned: &Planned, draws: &Draws, slots: Range<u32>) -> Outcome<Vec<Message>> {
     let (at, run) = (planned.at(), &planned.run);
     let step = planned.phases[0].steps[0].as_str();
     let mut messages = Vec::new();

@@ -20,8 +20,11 @@ mod round;
 use fedstill_learner::Registry;
 use fedstill_log::kafka::Settings;
 use fedstill_log::{Cleanup, Clock, Kafka, Log, Message, SystemClock};
+use fedstill_schemas::events::{Closed, Done};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Stage;
+use fedstill_schemas::task::Task;
+use fedstill_stages::execute::execute;
 use fedstill_stages::federation::{PARTITIONS, make_topics};
 use fedstill_stages::pool::Threads;
 use fedstill_stages::tensors::Tensors;
@@ -33,7 +36,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
-use round::{Bench, Outcome, TOGETHER};
+use round::{Bench, Outcome, TOGETHER, messages};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +94,7 @@ fn compare(title: &str, unit: &str, measured: &mut [(&str, &mut dyn FnMut() -> O
 
 fn predictions(bench: &Bench, brokers: &str) -> Outcome<()> {
     // What a tenth of a second moves at least.
-    let messages: Vec<Message> = bench.messages(0..TOGETHER * 5)?;
+    let messages: Vec<Message> = predicted(bench)?;
     let bytes: usize = messages.iter().map(|message| message.value.len()).sum();
     let rate = |began: Duration| bytes as f64 / 1e6 / bench.clock.monotonic().saturating_sub(began).as_secs_f64();
     let a_party = messages.len() / (TOGETHER * 5) as usize;
@@ -125,6 +129,47 @@ fn predictions(bench: &Bench, brokers: &str) -> Outcome<()> {
             ("append, one party at a time", &mut || ours(1)),
         ],
     )
+}
+
+fn context(bench: &Bench) -> Context {
+    let learner = Arc::new(Tensors::new(Registry::default(), []));
+    Context::new(Arc::clone(&bench.log), bench.store.clone(), learner)
+}
+
+/// Predictions of some parties, as they were appended.
+fn predicted(bench: &Bench) -> Outcome<Vec<Message>> {
+    let planned = &bench.round.planned;
+    messages(planned, &*context(bench).draws(planned)?, 0..TOGETHER * 5)
+}
+
+/// The task that joins what was aggregated, which is done.
+fn join(bench: &Bench) -> Outcome<Task> {
+    let context = context(bench);
+    let mut members = BTreeMap::new();
+    for task in &bench.tasks() {
+        let executed = execute(&context, task, 0)?;
+        let done = Done {
+            result: executed.result,
+            usage: executed.usage,
+        };
+        members.insert(task.subject, vec![done]);
+    }
+    let closed = Closed {
+        phase: 1,
+        members,
+        ..(*bench.round.closed[0]).clone()
+    };
+    let path = names::closed_object(&closed.at, 1);
+    let (closed, _) = bench.store.create_json(&path, closed)?;
+    let mut round = bench.round.clone();
+    round.closed.push(Arc::new(closed));
+    let task = round
+        .cohort()
+        .into_values()
+        .next()
+        .ok_or("there is something to join")?;
+    execute(&context, &task, 0)?;
+    Ok(task)
 }
 
 fn to(topic: &str, message: Message) -> Message {
@@ -197,9 +242,8 @@ fn aggregation(bench: &Bench, brokers: &str) -> Outcome<()> {
 
 fn latency(bench: &Bench, brokers: &str, times: usize) -> Outcome<()> {
     // A join that is done: there is nothing to compute, and everything else to do.
-    let task = bench.join()?;
-    let learner = Arc::new(Tensors::new(Registry::default(), []));
-    let context = Arc::new(Context::new(Arc::clone(&bench.log), bench.store.clone(), learner));
+    let task = join(bench)?;
+    let context = Arc::new(context(bench));
     let [message] = &context.tasks(&bench.round.planned, &[task])?[..] else {
         return Err("one task is one message".into());
     };

@@ -1,4 +1,5 @@
 use super::*;
+use serde::Deserialize;
 
 /// A deployment's stores on an S3 server, where one can run.
 #[cfg(feature = "cloud")]
