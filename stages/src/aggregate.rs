@@ -4,7 +4,7 @@
 //! phase's. Out: one consensus a chunk, in the store and on `fedstill.consensus`. Each member's first valid record of
 //! each chunk counts, whatever lies between; sums are exact, so order changes no bit. A member without a usable record
 //! abstains; a chunk with fewer usable members than the quorum fails the attempt. Memory: the sums of the partition's
-//! chunks, and one read of the log.
+//! chunks, and two reads of the log.
 
 use crate::aggregation::{Accumulator, Summable};
 use crate::context::{Context, pinned};
@@ -22,6 +22,7 @@ use fedstill_schemas::predictions::{self, Identity};
 use fedstill_schemas::resolved::Precision;
 use fedstill_schemas::task::{ChunkReport, Place, Report, Subject, TaskResult};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 
 /// Bytes read from the log at a time.
 const READ: usize = 1 << 20;
@@ -88,8 +89,9 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
     }
     let mut reader = context.log.read(names::LOGITS, partition, start)?;
     let mut position = start;
-    while position < end {
-        let records = reader.next(READ)?;
+    let mut ahead = (position < end).then(|| reader.next(READ));
+    while let Some(records) = ahead {
+        let records = records?;
         if records.is_empty() {
             let reason = format!(
                 "{}-{partition} ends at {position}, before the closed phase's {end}",
@@ -97,21 +99,20 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
             );
             return Err(StageError::Retry(reason));
         }
-        for record in records.iter().take_while(|record| record.offset < end) {
-            // Other runs share the topic: what is not of these chunks is passed over by its key.
-            let Some(sum) = std::str::from_utf8(&record.key).ok().and_then(|key| sums.get_mut(key)) else {
-                continue;
-            };
-            if let Err(reason) = take(sum, record, planned, step, &members) {
-                context.dead_letter(record, &reason)?;
-            }
-        }
-        for sum in sums.values_mut() {
-            sum.accumulator.add(&sum.usable);
-            sum.votes.add(&sum.usable);
-            sum.usable.clear();
-        }
         position = records.last().map_or(end, |record| record.offset + 1);
+        // The next read runs beside the sums, which ask nothing of the log: what is asked of it keeps its order.
+        let unusable;
+        (unusable, ahead) = std::thread::scope(|scope| {
+            let reading = (position < end).then(|| scope.spawn(|| reader.next(READ)));
+            let unusable = add(&mut sums, &records[..], end, |sum, record| {
+                take(sum, record, planned, step, &members)
+            });
+            let read = reading.map(|reading| reading.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            (unusable, read)
+        });
+        for (record, reason) in unusable {
+            context.dead_letter(record, &reason)?;
+        }
     }
     let needed = planned.plan.close.needed(planned.run.parties.len());
     let mut parts = BTreeMap::new();
@@ -138,6 +139,31 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
         kept: BTreeMap::new(),
         report: Report::Consensus { chunks },
     })
+}
+
+/// Adds what `take` finds usable of records before `end` to the sums of their chunks; the others, with their reasons.
+fn add<'a>(
+    sums: &mut BTreeMap<String, Sum<'_>>,
+    records: &'a [Record],
+    end: u64,
+    take: impl Fn(&mut Sum<'_>, &Record) -> Result<(), String>,
+) -> Vec<(&'a Record, String)> {
+    let mut unusable = Vec::new();
+    for record in records.iter().take_while(|record| record.offset < end) {
+        // Other runs share the topic: what is not of these chunks is passed over by its key.
+        let Some(sum) = std::str::from_utf8(&record.key).ok().and_then(|key| sums.get_mut(key)) else {
+            continue;
+        };
+        if let Err(reason) = take(sum, record) {
+            unusable.push((record, reason));
+        }
+    }
+    for sum in sums.values_mut() {
+        sum.accumulator.add(&sum.usable);
+        sum.votes.add(&sum.usable);
+        sum.usable.clear();
+    }
+    unusable
 }
 
 fn members(closed: &Closed) -> BTreeSet<u32> {

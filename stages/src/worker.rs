@@ -309,6 +309,7 @@ impl Worker {
         for Finished { id, began, outcome } in finished {
             let Some(running) = self.jobs.get(&id) else { continue };
             let published = messages.len();
+            let mut refused = None;
             let outcome = match outcome {
                 Ok(executed) => {
                     messages.extend(executed.messages);
@@ -324,6 +325,7 @@ impl Worker {
                 }
                 Err(StageError::Reject(reason)) => {
                     self.context.dead_letter(&running.record, &reason)?;
+                    refused = Some(reason.clone());
                     Outcome::Failed { reason }
                 }
                 Err(StageError::Cancelled) => continue,
@@ -337,14 +339,14 @@ impl Worker {
                 subject: running.task.subject,
                 outcome,
             })?);
-            done.push((id, began, published..messages.len()));
+            done.push((id, began, refused, published..messages.len()));
         }
         let sent = self.context.telemetry.now();
         self.publish(&messages, "task:after-publish")?;
         self.publish(&answers, "task:after-answer")?;
-        for ((id, began, published), answer) in done.into_iter().zip(&answers) {
+        for ((id, began, refused, published), answer) in done.into_iter().zip(&answers) {
             if let Some(running) = self.jobs.get(&id) {
-                let span = self.told(running, began, None);
+                let span = self.told(running, began, refused.as_deref());
                 self.context.telemetry.sent(span, &messages[published], sent);
                 self.context.telemetry.sent(span, std::slice::from_ref(answer), sent);
                 if running.task.stage == Stage::Archive

@@ -7,8 +7,8 @@
 //! 1,000 parties have predicted 5,000 rows of 10 classes in float16; their records are in an embedded log on disk, their
 //! results in a store. `aggregate` is the time of the tasks of all partitions until their consensus is known: reading what
 //! a task names, reading and checking its records, summing, dividing. `whole task` is what a worker waits for: also
-//! putting the consensus, with fsync, and reading it back to publish it. All use one thread and read from the page cache,
-//! in turns.
+//! putting the consensus, with fsync, and reading it back to publish it. All read from the page cache, in turns; reading
+//! uses one thread, as it does inside `aggregate`, where another sums beside it.
 
 mod round;
 

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use crate::identity::{AUDIENCE, Identity};
 use crate::process::{Process, free_port};
 use crate::proxy::Proxy;
 use crate::{Missing, cache};
@@ -40,6 +41,7 @@ pub struct Cluster {
     brokers: Vec<Broker>,
     jars: PathBuf,
     secured: bool,
+    identity: Option<Identity>,
 }
 
 #[derive(Debug)]
@@ -51,8 +53,8 @@ struct Broker {
 }
 
 impl Cluster {
-    /// Users of a secured cluster with their passwords. The first may do everything, `worker` authenticates by SCRAM
-    /// too; the others have the rights that a test grants them.
+    /// Users of a secured cluster with their passwords, which are their secrets at [`Cluster::token_endpoint`] too. The
+    /// first may do everything, `worker` authenticates by SCRAM too; the others have the rights that a test grants them.
     pub const USERS: [(&str, &str); 4] = [
         ("admin", "admin-secret"),
         ("worker", "worker-secret"),
@@ -91,7 +93,11 @@ impl Cluster {
             brokers: Vec::new(),
             jars,
             secured: options.secured,
+            identity: options.secured.then(|| Identity::start(&Self::USERS)),
         };
+        if let Some(identity) = &cluster.identity {
+            fs::write(cluster.token_keys(), &identity.keys).expect("keys are written");
+        }
         if options.tls {
             cluster.make_certificate();
         }
@@ -105,6 +111,9 @@ impl Cluster {
                 (inner, *controller),
                 &cluster.folder.path().join(format!("data-{index}")),
             );
+            if options.secured {
+                properties.push_str(&secured(&cluster.token_keys()));
+            }
             if options.tls {
                 let store = cluster.keys().display().to_string();
                 properties = with_listener(&properties, "SSL", "SSL", *port, *port);
@@ -211,6 +220,13 @@ impl Cluster {
             .map(str::to_owned)
             .to_vec();
         command.extend(self.java());
+        if self.secured {
+            // A broker reads keys only where it is allowed to.
+            let allowed = "-Dorg.apache.kafka.sasl.oauthbearer.allowed";
+            let keys = self.token_keys();
+            command.push(format!("{allowed}.urls=file://{}", keys.display()));
+            command.push(format!("{allowed}.files={}", keys.display()));
+        }
         command.extend(["kafka.Kafka".to_owned(), self.properties(index).display().to_string()]);
         let process = Process::start(&command, &self.output(index)).expect("java starts");
         self.brokers[index].process = Some(process);
@@ -258,6 +274,16 @@ impl Cluster {
     /// The variables by which `java CLASS` finds Kafka's tools.
     pub fn tool_environment(&self) -> [(String, String); 1] {
         [("CLASSPATH".to_owned(), format!("{}/*", self.jars.display()))]
+    }
+
+    /// Where users of a secured cluster get tokens.
+    pub fn token_endpoint(&self) -> Option<&str> {
+        self.identity.as_ref().map(|identity| identity.endpoint.as_str())
+    }
+
+    /// The keys by which brokers check tokens.
+    fn token_keys(&self) -> PathBuf {
+        self.folder.path().join("token-keys.json")
     }
 
     /// The certificate that clients of a cluster with TLS are to trust, in PEM.
@@ -399,22 +425,30 @@ fn properties(id: usize, options: Options, voters: &str, (port, controller): (u1
     if options.brokers > 2 {
         text.push_str("min.insync.replicas=2\n");
     }
-    if options.secured {
-        let users = Cluster::USERS.map(|(user, password)| format!("user_{user}=\"{password}\""));
-        let users = users.join(" ");
-        let (admin, password) = Cluster::USERS[0];
-        let sasl = format!(
-            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
-             sasl.mechanism.inter.broker.protocol=PLAIN\n\
-             listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.\
-             PlainLoginModule required username=\"{admin}\" password=\"{password}\" {users};\n\
-             listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.\
-             ScramLoginModule required;\n\
-             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-             super.users=User:{admin};User:ANONYMOUS\n\
-             allow.everyone.if.no.acl.found=false\n"
-        );
-        text.push_str(&sasl);
-    }
     text
+}
+
+/// Properties of a broker whose clients authenticate, and have the rights that they are granted.
+fn secured(token_keys: &Path) -> String {
+    let users = Cluster::USERS.map(|(user, password)| format!("user_{user}=\"{password}\""));
+    let users = users.join(" ");
+    let (admin, password) = Cluster::USERS[0];
+    let keys = token_keys.display();
+    format!(
+        "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,OAUTHBEARER\n\
+         sasl.mechanism.inter.broker.protocol=PLAIN\n\
+         listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.\
+         PlainLoginModule required username=\"{admin}\" password=\"{password}\" {users};\n\
+         listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.\
+         ScramLoginModule required;\n\
+         listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.\
+         OAuthBearerLoginModule required;\n\
+         listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.\
+         oauthbearer.OAuthBearerValidatorCallbackHandler\n\
+         listener.name.sasl_plaintext.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=file://{keys}\n\
+         listener.name.sasl_plaintext.oauthbearer.sasl.oauthbearer.expected.audience={AUDIENCE}\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:{admin};User:ANONYMOUS\n\
+         allow.everyone.if.no.acl.found=false\n"
+    )
 }

@@ -4,6 +4,8 @@
 //! What they need is set up by `tests/run --setup`; where it is missing, starting one says what, and the test is named
 //! as skipped by [`skip`].
 
+mod http;
+mod identity;
 pub mod kafka;
 pub mod otlp;
 mod process;

@@ -1,5 +1,6 @@
 //! A receiver of OpenTelemetry's protocol over HTTP, which keeps what it is told for tests to look at.
 
+use crate::http::{self, Answer, Request};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -9,8 +10,6 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// A span, with the process that it comes from.
@@ -56,16 +55,9 @@ impl Receiver {
     /// # Panics
     /// Where the system gives no port or thread.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("its number"));
         let received = Arc::new(Mutex::new(Received::default()));
         let keep = Arc::clone(&received);
-        std::thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let keep = Arc::clone(&keep);
-                std::thread::spawn(move || serve(connection, &keep));
-            }
-        });
+        let endpoint = http::serve(move |request| take(request, &keep));
         Self { endpoint, received }
     }
 
@@ -83,37 +75,19 @@ impl Receiver {
     }
 }
 
-/// Reads requests of a connection until it ends.
-fn serve(connection: TcpStream, keep: &Mutex<Received>) -> Option<()> {
-    let mut reader = BufReader::new(connection.try_clone().ok()?);
-    let mut connection = connection;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
-        let path = line.split(' ').nth(1)?.to_owned();
-        let mut length = 0;
-        loop {
-            line.clear();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim_end().split_once(':') else {
-                break;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let mut received = keep.lock().expect("all could be read");
-        match path.as_str() {
-            "/v1/traces" => spans(&body, &mut received.spans),
-            "/v1/metrics" => metrics(&body, &mut received.metrics),
-            "/v1/logs" => logs(&body, &mut received.logs),
-            other => panic!("nobody sends to {other}"),
-        }
-        drop(received);
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
-        connection.write_all(answer).ok()?;
+/// Keeps what one request says.
+fn take(request: &Request, keep: &Mutex<Received>) -> Answer {
+    let mut received = keep.lock().expect("all could be read");
+    match request.path.as_str() {
+        "/v1/traces" => spans(&request.body, &mut received.spans),
+        "/v1/metrics" => metrics(&request.body, &mut received.metrics),
+        "/v1/logs" => logs(&request.body, &mut received.logs),
+        other => panic!("nobody sends to {other}"),
+    }
+    Answer {
+        status: 200,
+        content_type: "application/x-protobuf",
+        body: Vec::new(),
     }
 }
 

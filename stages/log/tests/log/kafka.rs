@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fedstill_log::kafka::Settings;
-use fedstill_log::{Cleanup, ErrorKind, Kafka, Log, Message, SystemClock};
+use fedstill_log::{Cleanup, ErrorKind, Kafka, Log, Message, Polled, SystemClock};
 use fedstill_test_servers::kafka::{Cluster, Options};
 use fedstill_test_servers::{free_port, skip};
 use futures::executor::block_on;
@@ -79,6 +79,64 @@ fn with_tls_records_pass_and_a_certificate_that_nobody_trusts_stops() {
         .partitions("t")
         .expect_err("nobody vouches for the broker");
     assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+/// Settings of a user who shows a token of the identity provider.
+fn bearer(cluster: &Cluster, (user, secret): (&str, &str)) -> Settings {
+    let mut settings = Settings::new(&cluster.bootstrap());
+    for (name, value) in [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.method", "oidc"),
+        (
+            "sasl.oauthbearer.token.endpoint.url",
+            cluster.token_endpoint().expect("a provider"),
+        ),
+        ("sasl.oauthbearer.client.id", user),
+        ("sasl.oauthbearer.client.secret", secret),
+    ] {
+        settings.properties.insert(name.to_owned(), value.to_owned());
+    }
+    settings
+}
+
+#[test]
+fn a_token_of_an_identity_provider_opens_and_a_wrong_secret_does_not() {
+    if !cfg!(feature = "tls") {
+        return;
+    }
+    let secured = Options {
+        brokers: 1,
+        secured: true,
+        ..Options::default()
+    };
+    let cluster = match Cluster::start(secured) {
+        Ok(cluster) => cluster,
+        Err(missing) => return skip("tokens for Apache Kafka", &missing),
+    };
+    let admin = open(bearer(&cluster, Cluster::USERS[0]));
+    admin.ensure_topic("t", 1, Cleanup::Delete).expect("a topic");
+    assert_eq!(admin.append(&[message("t", "x")]).expect("an append"), [0]);
+    let read = admin
+        .read("t", 0, 0)
+        .and_then(|mut reader| reader.next(1))
+        .expect("readable");
+    assert_eq!(read[0].value, "x");
+    let mut member = admin.subscribe("workers", &["t"]).expect("a client");
+    let polled = (0..100).find_map(|_| match member.poll(Duration::from_millis(100)) {
+        Ok(Polled::Records(records)) => Some(records),
+        other => other.map(|_| None).expect("no error"),
+    });
+    assert_eq!(polled.expect("the record").len(), 1);
+
+    let party = open(bearer(&cluster, Cluster::USERS[2]));
+    let error = party.partitions("t").expect_err("a token is no right");
+    assert_eq!(error.kind(), ErrorKind::Fatal, "{error}");
+    let error = open(bearer(&cluster, ("admin", "hunter2")))
+        .partitions("t")
+        .expect_err("no token");
+    let text = error.to_string();
+    assert!(text.contains("OAUTHBEARER") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
