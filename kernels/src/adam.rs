@@ -24,6 +24,33 @@ pub struct AdamStep {
     pub step: i64,
 }
 
+/// What values are multiplied by in a step.
+pub(crate) struct Factors {
+    pub(crate) rate: f32,
+    pub(crate) root: f32,
+    /// Of the moment so far, and of what is added to it.
+    pub(crate) beta_1: [f32; 2],
+    pub(crate) beta_2: [f32; 2],
+    pub(crate) epsilon: f32,
+    pub(crate) decay: f32,
+}
+
+impl AdamStep {
+    /// In float64, rounded once.
+    pub(crate) fn factors(&self) -> Factors {
+        let correction = |beta: f64| 1.0 - beta.powi(self.step.clamp(1, i64::from(i32::MAX)) as i32);
+        let [beta_1, beta_2] = [self.beta_1, self.beta_2].map(|beta| [beta as f32, (1.0 - beta) as f32]);
+        Factors {
+            rate: (self.lr / correction(self.beta_1)) as f32,
+            root: correction(self.beta_2).sqrt().recip() as f32,
+            beta_1,
+            beta_2,
+            epsilon: self.epsilon as f32,
+            decay: self.weight_decay as f32,
+        }
+    }
+}
+
 /// A parameter and its moments, all of one length.
 #[derive(Clone, Debug)]
 pub struct AdamState {
@@ -64,7 +91,7 @@ pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState 
     }
 }
 
-#[backend_extension(Flex)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
 trait AdamOps: Backend {
     /// Parameter, first and second moment after the step.
     fn adam(
@@ -86,11 +113,14 @@ impl AdamOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [mut parameter, mut first, mut second, gradient] =
             [parameter, first, second, gradient].map(|tensor| tensor.to_contiguous());
-        let correction = |beta: f64| 1.0 - beta.powi(step.step.clamp(1, i64::from(i32::MAX)) as i32);
-        let rate = (step.lr / correction(step.beta_1)) as f32;
-        let root = correction(step.beta_2).sqrt().recip() as f32;
-        let [beta_1, beta_2] = [step.beta_1, step.beta_2].map(|beta| [beta as f32, (1.0 - beta) as f32]);
-        let (epsilon, decay) = (step.epsilon as f32, step.weight_decay as f32);
+        let Factors {
+            rate,
+            root,
+            beta_1,
+            beta_2,
+            epsilon,
+            decay,
+        } = step.factors();
         let gradients = gradient.as_slice::<f32>().unwrap_or_default();
         let parameters = parameter.storage_mut::<f32>().iter_mut();
         let moments = first.storage_mut::<f32>().iter_mut().zip(second.storage_mut::<f32>());
@@ -101,6 +131,19 @@ impl AdamOps for Flex {
             *parameter -= rate * *first / (second.sqrt() * root + epsilon);
         }
         (parameter, first, second)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl AdamOps for burn_cubecl::CubeBackend {
+    fn adam(
+        parameter: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        crate::cube::adam(parameter, first, second, gradient, step)
     }
 }
 

@@ -1,30 +1,67 @@
-//! Cross entropy with labels.
+//! Cross entropy with labels, alone and beside the divergence from a teacher.
 
-use crate::ShapeError;
-use burn::tensor::activation::log_softmax;
+use crate::OperandError;
+use crate::kl::{Kl, Reduction};
+use crate::operands::{self, Operation};
+use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher, row_loss};
 use burn::tensor::{Int, Tensor};
 
 /// The mean over rows of `-log softmax(logits)[label]`, in nats.
 ///
-/// `logits` are `rows x classes`, `labels` hold one class a row; the caller has checked that they are below `classes`.
-/// PyTorch's `cross_entropy` with its defaults.
+/// `logits` are `rows x classes` in float32, `labels` hold one class a row; the caller has checked that they are below
+/// `classes`. PyTorch's `cross_entropy` with its defaults.
 ///
 /// # Errors
-/// [`ShapeError`] where rows and labels differ in number, or there are none.
-pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor<1>, ShapeError> {
-    let operation = "cross entropy";
-    let [rows, classes] = logits.dims();
-    let [count] = labels.dims();
-    if rows != count {
-        return Err(ShapeError::Labels {
-            operation,
-            rows,
-            labels: count,
-        });
+/// [`OperandError`] where rows and labels differ in number, there are none, or the type is another one.
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor<1>, OperandError> {
+    let operation = Operation("cross entropy");
+    let [rows, _] = operation.logits(&logits)?;
+    let labels = operation.labels(labels, rows)?;
+    let what = RowLoss::Softmax(SoftmaxLoss {
+        cross_entropy: 1.0,
+        kl: 0.0,
+        temperature: 1.0,
+        teacher: Teacher::Logits,
+        not_true: false,
+    });
+    let losses = row_loss(logits, None, Some(labels), what);
+    Ok(operands::reduce(losses, Reduction::BatchMean, None))
+}
+
+/// `weights[0]` times [`cross_entropy`] plus `weights[1]` times [`crate::softmax_kl`], in one pass over the student's logits:
+/// the loss of Hinton, Vinyals and Dean 2015 (arXiv:1503.02531, section 2). `not_true` leaves the label's class out of the
+/// divergence, as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
+///
+/// # Errors
+/// As theirs, and where a weight is not finite.
+pub fn cross_entropy_kl(
+    student: Tensor<2>,
+    labels: Tensor<1, Int>,
+    teacher: Tensor<2>,
+    kl: Kl,
+    weights: [f64; 2],
+    not_true: bool,
+) -> Result<Tensor<1>, OperandError> {
+    let operation = Operation("cross entropy and KL divergence");
+    let [rows, classes] = operation.logits(&student)?;
+    operation.teacher(&student, &teacher)?;
+    let temperature = operation.temperature(kl.temperature)?;
+    let labels = operation.labels(labels, rows)?;
+    if weights.iter().any(|weight| !weight.is_finite()) {
+        return Err(operation.bad_weights());
     }
-    if rows == 0 || classes == 0 {
-        return Err(ShapeError::Empty { operation });
-    }
-    let chosen = log_softmax(logits, 1).gather(1, labels.reshape([rows, 1]));
-    Ok(chosen.mean().neg())
+    // The divergence's own reduction is in its scale: the cross entropy is a mean over rows.
+    let what = RowLoss::Softmax(SoftmaxLoss {
+        cross_entropy: weights[0] as f32,
+        kl: (weights[1] * kl.scale(classes)) as f32,
+        temperature,
+        teacher: kl.teacher,
+        not_true,
+    });
+    let losses = row_loss(student, Some(teacher), Some(labels), what);
+    let reduction = match kl.reduction {
+        Reduction::BatchMean | Reduction::ElementMean => Reduction::BatchMean,
+        Reduction::None => Reduction::None,
+    };
+    Ok(operands::reduce(losses, reduction, None))
 }

@@ -2,32 +2,48 @@
 
 /// The operands of an operation do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ShapeError {
-    /// Logits and target must agree in rows and classes.
-    #[error("{operation}: logits are {logits:?} and the target is {target:?}; give both as rows x classes")]
-    Target {
+pub enum OperandError {
+    /// Student and teacher must agree in rows and classes.
+    #[error(
+        "{operation}: the student's logits are {student:?} and the teacher's {teacher:?}; give both as rows x classes"
+    )]
+    Teacher {
         /// The operation.
         operation: &'static str,
-        /// Rows and classes of the logits.
-        logits: [usize; 2],
-        /// Rows and classes of the target.
-        target: [usize; 2],
+        /// Rows and classes of the student.
+        student: [usize; 2],
+        /// Rows and classes of the teacher.
+        teacher: [usize; 2],
     },
-    /// There must be one label a row.
-    #[error("{operation}: logits have {rows} rows and there are {labels} labels; give one label a row")]
-    Labels {
+    /// There must be one value a row.
+    #[error("{operation}: there are {rows} rows and {found} {operand}; give one a row")]
+    Rows {
         /// The operation.
         operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
         /// Rows of the logits.
         rows: usize,
-        /// Labels.
-        labels: usize,
+        /// Values of the operand.
+        found: usize,
     },
     /// A mean over nothing has no value.
     #[error("{operation}: there are no values; give at least one row and one class")]
     Empty {
         /// The operation.
         operation: &'static str,
+    },
+    /// The kernels take some types, and a device may lack one of them.
+    #[error("{operation}: {operand} in {found} cannot be used here; give {must}")]
+    Type {
+        /// The operation.
+        operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
+        /// Its type.
+        found: String,
+        /// What it may be.
+        must: &'static str,
     },
     /// A temperature must be positive and finite.
     #[error("{operation}: the temperature must be positive and finite, not {temperature}")]
@@ -37,19 +53,10 @@ pub enum ShapeError {
         /// The temperature, as written.
         temperature: String,
     },
-}
-
-/// Checks that logits and target are both `rows x classes` and not empty.
-pub(crate) fn same_shape(operation: &'static str, logits: [usize; 2], target: [usize; 2]) -> Result<(), ShapeError> {
-    if logits != target {
-        return Err(ShapeError::Target {
-            operation,
-            logits,
-            target,
-        });
-    }
-    if logits.contains(&0) {
-        return Err(ShapeError::Empty { operation });
-    }
-    Ok(())
+    /// An average needs something to divide by.
+    #[error("{operation}: the weights must be finite, not negative, and not all zero")]
+    Weights {
+        /// The operation.
+        operation: &'static str,
+    },
 }

@@ -1,48 +1,92 @@
 //! The divergence from softened targets: knowledge distillation.
 
-use crate::ShapeError;
-use crate::error::same_shape;
-use burn::tensor::Tensor;
-use burn::tensor::activation::log_softmax;
-use fedstill_schemas::fit::Per;
+use crate::OperandError;
+use crate::operands::{self, Operation};
+use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher, row_loss};
+use burn::tensor::{Int, Tensor};
 
-/// `KL(softmax(target / t) || softmax(logits / t))`, summed over classes and rows and divided by what `per` names
-/// (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2), in nats.
-///
-/// Both tensors are `rows x classes`. `times_t2` multiplies by t squared, which keeps the size of the gradient
-/// `(softmax(logits / t) - softmax(target / t)) / t` while t varies (section 2.1 there). Computed from logarithms
-/// shifted by each row's maximum: no temperature makes it overflow.
-///
-/// # Errors
-/// [`ShapeError`] where the shapes differ, are empty, or `t` is not positive and finite.
-pub fn kl(logits: Tensor<2>, target: Tensor<2>, t: f64, times_t2: bool, per: Per) -> Result<Tensor<1>, ShapeError> {
-    let classes = logits.dims()[1];
-    let rows = kl_rows(logits, target, t)?;
-    let scale = if times_t2 { t * t } else { 1.0 };
-    let divisor = match per {
-        Per::Batch => 1.0,
-        Per::Element => classes as f64,
-    };
-    Ok(rows.mean().mul_scalar(scale / divisor))
+/// What a loss is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// The number of rows.
+    BatchMean,
+    /// The number of values.
+    ElementMean,
+    /// Nothing: a loss a row.
+    None,
 }
 
-/// The divergence of each row: `rows` values.
+/// How a divergence is taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Kl {
+    /// What logits are divided by.
+    pub temperature: f64,
+    /// Whether the loss is multiplied by the temperature's square, which keeps the size of the gradient while the
+    /// temperature varies (Hinton, Vinyals and Dean 2015, section 2.1).
+    pub times_t2: bool,
+    /// What the teacher's values are.
+    pub teacher: Teacher,
+    /// What the loss is divided by.
+    pub reduction: Reduction,
+}
+
+impl Default for Kl {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            times_t2: false,
+            teacher: Teacher::Logits,
+            reduction: Reduction::BatchMean,
+        }
+    }
+}
+
+impl Kl {
+    /// What a row's divergence is multiplied by.
+    pub(crate) fn scale(&self, classes: usize) -> f64 {
+        let scale = if self.times_t2 { self.temperature.powi(2) } else { 1.0 };
+        match self.reduction {
+            Reduction::ElementMean => scale / classes as f64,
+            Reduction::BatchMean | Reduction::None => scale,
+        }
+    }
+}
+
+/// `KL(softmax(teacher / t) || softmax(student / t))` in nats, reduced as `kl` says (Hinton, Vinyals and Dean 2015,
+/// arXiv:1503.02531, section 2): one value, or `rows` of them.
+///
+/// Both tensors are `rows x classes`, the student's in float32, the teacher's in float32 or float16; the gradient goes to
+/// the student: `(softmax(student / t) - softmax(teacher / t)) / t` times the scale. `weights` are one a row, and the mean
+/// is then over their sum. `not_true` are the rows' classes that are left out of both distributions: the not-true
+/// divergence of FedNTD (Lee et al. 2022, arXiv:2106.03097, equation 6).
+///
+/// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
+/// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
+/// nothing. Teachers in probabilities are taken as proportions: float16 rounds them.
 ///
 /// # Errors
-/// As [`kl`].
-pub fn kl_rows(logits: Tensor<2>, target: Tensor<2>, t: f64) -> Result<Tensor<1>, ShapeError> {
-    let operation = "KL divergence";
-    same_shape(operation, logits.dims(), target.dims())?;
-    if !(t.is_finite() && t > 0.0) {
-        return Err(ShapeError::Temperature {
-            operation,
-            temperature: t.to_string(),
-        });
-    }
-    let log_target = log_softmax(target.div_scalar(t), 1);
-    let log_model = log_softmax(logits.div_scalar(t), 1);
-    let rows = log_model.dims()[0];
-    Ok((log_target.clone().exp() * (log_target - log_model))
-        .sum_dim(1)
-        .reshape([rows]))
+/// [`OperandError`] where shapes or types do not fit, the temperature is not positive and finite, or weights are negative
+/// or sum to zero (which waits for them to be computed).
+pub fn softmax_kl(
+    student: Tensor<2>,
+    teacher: Tensor<2>,
+    kl: Kl,
+    weights: Option<Tensor<1>>,
+    not_true: Option<Tensor<1, Int>>,
+) -> Result<Tensor<1>, OperandError> {
+    let operation = Operation("KL divergence");
+    let [rows, classes] = operation.logits(&student)?;
+    operation.teacher(&student, &teacher)?;
+    let temperature = operation.temperature(kl.temperature)?;
+    let labels = not_true.map(|labels| operation.labels(labels, rows)).transpose()?;
+    let weights = weights.map(|weights| operation.weights(weights, rows)).transpose()?;
+    let what = RowLoss::Softmax(SoftmaxLoss {
+        cross_entropy: 0.0,
+        kl: kl.scale(classes) as f32,
+        temperature,
+        teacher: kl.teacher,
+        not_true: labels.is_some(),
+    });
+    let losses = row_loss(student, Some(teacher), labels, what);
+    Ok(operands::reduce(losses, kl.reduction, weights))
 }

@@ -26,7 +26,7 @@ pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool_2x2(input.into_dispatch()))
 }
 
-#[backend_extension(Autodiff, Flex)]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
 trait PoolOps: Backend {
     /// The pooled values.
     fn max_pool_2x2(input: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -125,6 +125,17 @@ impl PoolOps for Flex {
             }
         }
         FloatTensor::<Self>::from_data(TensorData::new(result, dims))
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl PoolOps for burn_cubecl::CubeBackend {
+    fn max_pool_2x2(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        crate::cube::max_pool::run(input)
+    }
+
+    fn max_pool_2x2_gradient(input: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        crate::cube::max_pool::gradient(input, gradient)
     }
 }
 

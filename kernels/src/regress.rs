@@ -1,30 +1,41 @@
 //! Distances between logits: what FedMD and others match consensus by.
 
-use crate::ShapeError;
-use crate::error::same_shape;
+use crate::OperandError;
+use crate::kl::Reduction;
+use crate::operands::{self, Operation};
+use crate::row_loss::{RowLoss, row_loss};
 use burn::tensor::Tensor;
 
 /// The mean over all elements of `|logits - target|`: the loss of FedMD's digest step as its authors' code has it
 /// (Li and Wang 2019, arXiv:1910.03581, section 3.2). The gradient where both are equal is 0.
 ///
-/// Both tensors are `rows x classes`.
+/// Both tensors are `rows x classes`, the logits in float32, the target in float32 or float16.
 ///
 /// # Errors
-/// [`ShapeError`] where the shapes differ or are empty.
-pub fn mae(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, ShapeError> {
-    same_shape("mean absolute error", logits.dims(), target.dims())?;
-    Ok((logits - target).abs().mean())
+/// [`OperandError`] where shapes or types do not fit.
+pub fn mae(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, OperandError> {
+    distance(Operation("mean absolute error"), RowLoss::Absolute, logits, target)
 }
 
 /// The mean over all elements of `(logits - target)^2`: matching logits (Ba and Caruana 2014, arXiv:1312.6184,
 /// equation 1).
 ///
-/// Both tensors are `rows x classes`.
+/// As [`mae`].
 ///
 /// # Errors
-/// [`ShapeError`] where the shapes differ or are empty.
-pub fn mse(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, ShapeError> {
-    same_shape("mean squared error", logits.dims(), target.dims())?;
-    let difference = logits - target;
-    Ok((difference.clone() * difference).mean())
+/// As [`mae`].
+pub fn mse(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, OperandError> {
+    distance(Operation("mean squared error"), RowLoss::Squared, logits, target)
+}
+
+fn distance(
+    operation: Operation,
+    what: RowLoss,
+    logits: Tensor<2>,
+    target: Tensor<2>,
+) -> Result<Tensor<1>, OperandError> {
+    operation.logits(&logits)?;
+    operation.teacher(&logits, &target)?;
+    let losses = row_loss(logits, Some(target), None, what);
+    Ok(operands::reduce(losses, Reduction::BatchMean, None))
 }

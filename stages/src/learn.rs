@@ -65,7 +65,7 @@ pub trait Learner: Send + Sync + Debug {
     }
 
     /// The numerics class of this machine: learners of one class give the same bits.
-    fn numerics(&self) -> &'static str {
+    fn numerics(&self) -> &str {
         ""
     }
 

@@ -3,7 +3,7 @@
 use super::worker::{Options, serve_as};
 use super::{Config, Exporters};
 use crate::run_file_report;
-use fedstill_learner::{Dataset, Registry};
+use fedstill_learner::Dataset;
 use fedstill_schemas::run_file::PartyFile;
 use fedstill_schemas::signature::PrivateKey;
 use fedstill_stages::StageError;
@@ -82,7 +82,7 @@ pub(crate) fn serve(
     let data = Dataset::open(&folder.join(&party.data)).map_err(|error| stop(error.to_string()))?;
     let config = Config::over(party.deployment).map_err(stop)?;
 
-    let learner = Tensors::new(Registry::default(), []).with_own(Arc::new(data));
+    let learner = Tensors::new(options.registry.clone(), []).with_own(Arc::new(data));
     let own = Own {
         id: party.id,
         key,

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) struct Options {
     /// What it does.
     pub(crate) roles: Vec<Role>,
+    /// The architectures, and what they are computed on.
+    pub(crate) registry: Registry,
     /// Compute threads.
     pub(crate) threads: usize,
     /// Where it answers for its health; nowhere if `None`.
@@ -32,7 +34,7 @@ pub(crate) fn serve(
     exporters: Option<&Exporters>,
     asked: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), StageError> {
-    let learner = Tensors::new(Registry::default(), []);
+    let learner = Tensors::new(options.registry.clone(), []);
     serve_as(None, config, options, learner, &|| config.store(), exporters, asked)
 }
 

@@ -3,6 +3,7 @@
 use super::processors;
 use crate::cluster;
 use clap::{Parser, Subcommand};
+use fedstill_learner::{Processor, Registry};
 use fedstill_stages::service::Role;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -39,7 +40,11 @@ pub(super) enum Command {
         /// Compute threads [default: the processors that there are]
         #[arg(long)]
         threads: Option<NonZeroUsize>,
+        #[command(flatten)]
+        on: On,
     },
+    /// List what can be trained and predicted on, by the names that --device takes
+    Devices,
     /// Show the results of a run file's runs
     Report {
         /// The run file
@@ -153,16 +158,37 @@ pub(super) struct Serving {
     /// Seconds that tasks may go on after it was asked to stop
     #[arg(long, env = "FEDSTILL_WORKER_GRACE", default_value_t = 25)]
     pub(super) grace: u64,
+    #[command(flatten)]
+    on: On,
 }
 
 impl Serving {
-    pub(super) fn options(self, roles: Vec<Role>) -> cluster::Options {
-        cluster::Options {
+    /// # Errors
+    /// Why it cannot work so.
+    pub(super) fn options(self, roles: Vec<Role>) -> Result<cluster::Options, String> {
+        Ok(cluster::Options {
             roles,
+            registry: self.on.registry()?,
             threads: self.jobs.map_or_else(processors, NonZeroUsize::get),
             health: self.health,
             grace: Duration::from_secs(self.grace),
-        }
+        })
+    }
+}
+
+/// What models are computed on.
+#[derive(clap::Args, Debug)]
+pub(super) struct On {
+    /// Train and predict on cpu, gpu, or gpu:1; the last two need a build with --features gpu, and promise no bits
+    #[arg(long, env = "FEDSTILL_DEVICE", default_value = "cpu")]
+    device: String,
+}
+
+impl On {
+    /// The architectures, on that device.
+    pub(super) fn registry(&self) -> Result<Registry, String> {
+        let processor = Processor::find(&self.device).map_err(|error| error.to_string())?;
+        Ok(Registry::default().on(processor))
     }
 }
 

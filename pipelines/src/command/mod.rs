@@ -10,7 +10,7 @@ use crate::run::{Ended, run};
 use crate::{check, cluster, folder, run_file_report};
 use arguments::{Arguments, Command, OfDeployment, Party, Topics};
 use clap::Parser;
-use fedstill_learner::Registry;
+use fedstill_learner::{Processor, Registry};
 use fedstill_schemas::run_file::TEMPLATE;
 use fedstill_stages::StageError;
 use fedstill_stages::service::Role;
@@ -56,10 +56,19 @@ pub fn main() -> ExitCode {
             print(&check::plan(&resolved, &registry));
             ExitCode::SUCCESS
         }),
-        Command::Run { file, out, threads } => with_file(&file, &registry, |resolved| {
+        Command::Run { file, out, threads, on } => with_file(&file, &registry, |resolved| {
             let threads = threads.map_or_else(processors, NonZeroUsize::get);
-            start(&resolved, &out, threads)
+            match on.registry() {
+                Ok(registry) => start(&resolved, registry, &out, threads),
+                Err(why) => unusable(&why),
+            }
         }),
+        Command::Devices => {
+            for (name, what) in Processor::all() {
+                print(&format!("{name:<8}{what}\n"));
+            }
+            ExitCode::SUCCESS
+        }
         Command::Report { file, out } => with_file(&file, &registry, |resolved| show(&resolved, &out)),
         Command::Topics(Topics::Create { deployment }) => {
             with_config(&deployment, |config| said(cluster::create(config)))
@@ -77,7 +86,10 @@ pub fn main() -> ExitCode {
                 Ok(roles) => roles,
                 Err(why) => return unusable(&why),
             };
-            let options = serving.options(roles);
+            let options = match serving.options(roles) {
+                Ok(options) => options,
+                Err(why) => return unusable(&why),
+            };
             with_config(&deployment, |config| {
                 let asked = asked_to_stop();
                 served(cluster::serve(config, options, exporters.as_ref(), &|| {
@@ -94,7 +106,10 @@ pub fn main() -> ExitCode {
         },
         Command::Party(Party::Run { file, serving }) => {
             let asked = asked_to_stop();
-            let options = serving.options(Vec::new());
+            let options = match serving.options(Vec::new()) {
+                Ok(options) => options,
+                Err(why) => return unusable(&why),
+            };
             served(cluster::serve_party(&file, options, exporters.as_ref(), &|| {
                 asked.load(Ordering::Relaxed)
             }))
@@ -269,7 +284,7 @@ fn asked_to_stop() -> Arc<AtomicBool> {
     interrupted
 }
 
-fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
+fn start(resolved: &Resolved, registry: Registry, out: &Path, threads: usize) -> ExitCode {
     if resolved.jobs.iter().any(|job| job.resolved.is_placed()) {
         return unusable(
             "the parties of this file run their own workers: `fedstill submit` starts it; a run on one machine has \
@@ -277,7 +292,7 @@ fn start(resolved: &Resolved, out: &Path, threads: usize) -> ExitCode {
         );
     }
     let interrupted = asked_to_stop();
-    match run(resolved, Registry::default(), out, threads, &|| {
+    match run(resolved, registry, out, threads, &|| {
         interrupted.load(Ordering::Relaxed)
     }) {
         Ok(Ended::Finished) => show(resolved, out),

@@ -1,6 +1,6 @@
 //! What can go wrong between a model, its weights and its data.
 
-use fedstill_kernels::ShapeError;
+use fedstill_kernels::OperandError;
 use fedstill_schemas::data::Shape;
 
 /// A job cannot be done as asked. The text says what to change.
@@ -130,7 +130,15 @@ pub enum LearnError {
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// A processor that is not there.
+    #[error("there is no device '{name}': {why}")]
+    Processor {
+        /// Its name.
+        name: String,
+        /// What to do.
+        why: String,
+    },
     /// Logits and target do not fit together.
     #[error(transparent)]
-    Shape(#[from] ShapeError),
+    Operand(#[from] OperandError),
 }

@@ -108,21 +108,21 @@ pub struct Fitted {
 pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> {
     let settings = job.settings;
     check_settings(settings)?;
-    let device = Device::flex();
+    let device = registry.processor().device();
     let network = registry.build(job.model.architecture, job.model.shape, job.model.classes)?;
     let parameters = network.parameters();
     let optimizer = match job.optimizer {
-        Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, &device)?,
+        Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, device)?,
         None => Optimizer::new(&settings.optimizer)?,
     };
     let start = if let Some(weights) = job.start {
-        Tensors::read(parameters, weights, &device)?
+        Tensors::read(parameters, weights, device)?
     } else {
         let stream = Stream::new(job.seed, 0, "init", &job.model.architecture.to_string());
-        Tensors::initial(parameters, &stream, &device)
+        Tensors::initial(parameters, &stream, device)
     };
 
-    let groups = groups(network.as_ref(), &start, job)?;
+    let groups = groups(network.as_ref(), &start, device, job)?;
     let stream = Stream::new(job.seed, job.round, job.step, job.subject);
     let mut orders = Vec::new();
     let mut held_out = Vec::new();
@@ -144,6 +144,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
 
     let mut training = Training {
         network: network.as_ref(),
+        device,
         groups: &groups,
         tensors: start.tracked(),
         optimizer,
@@ -211,6 +212,7 @@ fn hold_out(places: &mut Vec<u32>, stream: &Stream) -> Vec<u32> {
 /// A job on its way.
 struct Training<'a> {
     network: &'a dyn Network,
+    device: &'a Device,
     groups: &'a [Group<'a>],
     tensors: Tensors,
     optimizer: Optimizer,
@@ -253,7 +255,7 @@ impl Training<'_> {
     /// The loss of a group's batch, in training mode.
     fn forward(&mut self, group: usize, places: &[u32]) -> Result<Tensor<1>, LearnError> {
         let group = &self.groups[group];
-        let images = group.images(places, &Device::flex());
+        let images = group.images(places, self.device);
         let logits = self.network.forward(&self.tensors, images, &mut self.mode);
         self.mode.settle(&mut self.tensors);
         group.loss(&logits, places)
@@ -263,7 +265,7 @@ impl Training<'_> {
     fn update(&mut self, loss: Tensor<1>) {
         let mut gradients = loss.backward();
         drop(loss);
-        let nothing = Tensor::zeros([0], &Device::flex());
+        let nothing = Tensor::zeros([0], self.device);
         self.optimizer.begin_step();
         self.steps += 1;
         for (parameter, tensor) in self.tensors.trained() {
@@ -282,7 +284,7 @@ impl Training<'_> {
         let tensors = self.tensors.plain();
         let mut sum = 0.0;
         for batch in places.chunks(128) {
-            let images = self.groups[0].images(batch, &Device::flex());
+            let images = self.groups[0].images(batch, self.device);
             let logits = self.network.forward(&tensors, images, &mut Mode::evaluation());
             let loss = self.groups[0].loss(&logits, batch)?;
             sum += f64::from(values(loss)[0]) * batch.len() as f64;

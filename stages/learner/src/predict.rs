@@ -37,8 +37,9 @@ pub fn predict(
     rows: &[u32],
 ) -> Result<Vec<f32>, LearnError> {
     let network = registry.build(model.architecture, model.shape, model.classes)?;
-    let tensors = Tensors::read(network.parameters(), weights, &Device::flex())?;
-    logits(network.as_ref(), &tensors, model, data, rows, BATCH)
+    let device = registry.processor().device();
+    let tensors = Tensors::read(network.parameters(), weights, device)?;
+    logits(network.as_ref(), &tensors, device, model, data, rows, BATCH)
 }
 
 /// Scores on those rows of a data set, whose label `l` is class `l + offset` of the head.
@@ -91,6 +92,7 @@ pub(crate) fn rows_exist(data: &Dataset, rows: &[u32]) -> Result<(), LearnError>
 pub(crate) fn logits(
     network: &dyn Network,
     tensors: &Tensors,
+    device: &Device,
     model: &Model<'_>,
     data: &Dataset,
     rows: &[u32],
@@ -105,7 +107,7 @@ pub(crate) fn logits(
     rows_exist(data, rows)?;
     let mut logits = Vec::with_capacity(rows.len() * model.classes as usize);
     for batch in rows.chunks(batch) {
-        let images = data.images(batch.iter().copied(), &Device::flex());
+        let images = data.images(batch.iter().copied(), device);
         logits.extend(values(network.forward(tensors, images, &mut Mode::evaluation())));
     }
     Ok(logits)

@@ -5,6 +5,7 @@
 use crate::error::LearnError;
 use crate::mode::Mode;
 use crate::networks;
+use crate::processor::Processor;
 use crate::tensors::Tensors;
 use burn::tensor::Tensor;
 use fedstill_schemas::Architecture;
@@ -68,16 +69,19 @@ pub enum Init {
 /// Makes a network of a size, for images of a shape and a number of classes.
 type Constructor = dyn Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync;
 
-/// The families that a process knows. [`Registry::default`] has `lenet`, `cnn` and `mlp`.
+/// The families that a process knows, and what it computes them on. [`Registry::default`] has `lenet`, `cnn` and `mlp` on the
+/// CPU.
 #[derive(Clone)]
 pub struct Registry {
     families: BTreeMap<String, Arc<Constructor>>,
+    processor: Processor,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         Self {
             families: BTreeMap::new(),
+            processor: Processor::default(),
         }
         .with("lenet", networks::lenet)
         .with("cnn", networks::cnn)
@@ -92,6 +96,18 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
+    /// The same families on a processor.
+    #[must_use]
+    pub fn on(mut self, processor: Processor) -> Self {
+        self.processor = processor;
+        self
+    }
+
+    /// What models are computed on.
+    pub fn processor(&self) -> &Processor {
+        &self.processor
+    }
+
     /// The same registry with one more family, or another constructor for one that it has.
     #[must_use]
     pub fn with(

@@ -7,8 +7,8 @@ use crate::predict::{labels_fit, logits, rows_exist};
 use crate::registry::Network;
 use crate::tensors::Tensors;
 use burn::tensor::{Device, Tensor, TensorData};
-use fedstill_kernels::{cross_entropy, kl, mae, mse};
-use fedstill_schemas::fit::Loss;
+use fedstill_kernels::{Kl, Reduction, Teacher, cross_entropy, mae, mse, softmax_kl};
+use fedstill_schemas::fit::{Loss, Per};
 use std::borrow::Cow;
 
 /// Terms on the same rows: they share batches and forward passes.
@@ -32,6 +32,7 @@ enum Target<'a> {
 pub(super) fn groups<'a>(
     network: &dyn Network,
     start: &Tensors,
+    device: &Device,
     job: &FitJob<'a>,
 ) -> Result<Vec<Group<'a>>, LearnError> {
     let model = &job.model;
@@ -70,7 +71,9 @@ pub(super) fn groups<'a>(
                 Target::Logits(Cow::Borrowed(values))
             }
             // In batches like those of the fit: other sizes round otherwise, and the difference would count as a loss.
-            TargetData::Own => Target::Logits(Cow::Owned(logits(network, start, model, term.data, term.rows, batch)?)),
+            TargetData::Own => Target::Logits(Cow::Owned(logits(
+                network, start, device, model, term.data, term.rows, batch,
+            )?)),
         };
         match (&target, term.loss == Loss::CrossEntropy) {
             (Target::Labels { .. }, false) => {
@@ -136,7 +139,18 @@ impl Group<'_> {
                     let target = Tensor::from_data(TensorData::new(target, [rows, classes]), &device);
                     let logits = logits.clone();
                     match term.loss {
-                        Loss::Kl { t, times_t2, per } => kl(logits, target, t, times_t2, per)?,
+                        Loss::Kl { t, times_t2, per } => {
+                            let kl = Kl {
+                                temperature: t,
+                                times_t2,
+                                teacher: Teacher::Logits,
+                                reduction: match per {
+                                    Per::Batch => Reduction::BatchMean,
+                                    Per::Element => Reduction::ElementMean,
+                                },
+                            };
+                            softmax_kl(logits, target, kl, None, None)?
+                        }
                         Loss::Mae => mae(logits, target)?,
                         Loss::Mse => mse(logits, target)?,
                         Loss::CrossEntropy => return Err(cross_entropy_with_logits()),

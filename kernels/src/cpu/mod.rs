@@ -1,0 +1,12 @@
+//! The operations in plain Rust: what runs on a CPU.
+//!
+//! Loops go over lanes of fixed number, without fused multiplication, so that a machine's instructions change how fast they
+//! are and not one bit of what comes out. Rows are independent: threads change nothing either.
+
+pub(crate) mod ensemble;
+mod lanes;
+pub(crate) mod row_loss;
+mod rows;
+pub(crate) mod softmax;
+
+pub(crate) use rows::Values;

@@ -1,0 +1,71 @@
+//! How rows are shared among units, and what is the same in all kernels.
+
+use burn::backend::TensorMetadata;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Units of a cube.
+const UNITS: u32 = 256;
+/// Values of a row that a unit should have before another one helps it.
+const EACH: usize = 4;
+/// Cubes in a row of cubes, which no device refuses.
+const CUBES: u32 = 65_535;
+
+/// How many units share a row, known when a kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) units: u32,
+    /// Units of a row: a power of two.
+    pub(super) group: u32,
+}
+
+impl Shape {
+    /// For rows of so many classes on the device of a tensor.
+    pub(super) fn of(tensor: &CubeTensor, classes: usize) -> Self {
+        let hardware = &tensor.client.properties().hardware;
+        let most = hardware.max_units_per_cube.min(hardware.max_cube_dim.0);
+        let units = UNITS.min(1 << most.max(1).ilog2());
+        let group = classes.div_ceil(EACH).next_power_of_two().min(units as usize) as u32;
+        Self { units, group }
+    }
+
+    pub(super) fn cube_dim(self) -> CubeDim {
+        CubeDim::new_1d(self.units)
+    }
+
+    /// Cubes for so many rows, in two dimensions: one alone ends at 65,535.
+    pub(super) fn cubes(self, rows: usize) -> CubeCount {
+        let cubes = (rows as u64).div_ceil(u64::from(self.units / self.group)) as u32;
+        spread(cubes)
+    }
+}
+
+/// Cubes for so many values, one a unit.
+pub(super) fn elementwise(values: usize) -> (CubeCount, CubeDim) {
+    (spread(values.div_ceil(UNITS as usize) as u32), CubeDim::new_1d(UNITS))
+}
+
+fn spread(cubes: u32) -> CubeCount {
+    let wide = cubes.clamp(1, CUBES);
+    CubeCount::Static(wide, cubes.div_ceil(wide).max(1), 1)
+}
+
+/// The index of this unit among all of a launch.
+#[cube]
+pub(super) fn position() -> usize {
+    CUBE_POS * CUBE_DIM as usize + UNIT_POS as usize
+}
+
+/// Whether a value is minus infinity.
+#[cube]
+pub(super) fn is_masked(value: f32) -> bool {
+    u32::reinterpret(value) == 0xff80_0000u32
+}
+
+/// Below any logit divided by any temperature, and far enough from the end of float32 that differences stay finite.
+pub(super) const NOTHING: f32 = -1e30;
+
+/// Elements of a tensor.
+pub(super) fn elements(tensor: &CubeTensor) -> usize {
+    tensor.shape().num_elements()
+}

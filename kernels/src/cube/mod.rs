@@ -1,0 +1,40 @@
+//! The operations in cubecl: what runs on a GPU.
+//!
+//! A row is shared by a group of units of one cube, as many as its length pays for: short rows are packed several to a cube,
+//! long ones take a cube each. Units of a group read neighbouring values, keep what they saw in registers, and put it together in
+//! shared memory by a tree of fixed shape: the same bits on every launch, and nothing asked of planes, which not every device
+//! has. A row is read once for its statistics and, where its gradient is written, once more, from the cache as far as it fits.
+//!
+//! A class of minus infinity is found by its bits: a shading language may assume that there is no such number.
+
+mod adam;
+pub(crate) mod ensemble;
+mod group;
+pub(crate) mod max_pool;
+pub(crate) mod row_loss;
+pub(crate) mod softmax;
+
+pub(crate) use adam::run as adam;
+
+use burn::backend::TensorMetadata;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+
+/// A tensor of float32 on the device of another, not written yet.
+fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape.into(), DType::F32)
+}
+
+/// What stands for an operand that a kernel does not look at.
+fn unused(like: &CubeTensor) -> CubeTensor {
+    empty(like, [1])
+}
+
+/// Rows, each multiplied by a value.
+pub(crate) fn scale_rows(rows: CubeTensor, by: CubeTensor) -> CubeTensor {
+    let count = by.shape().num_elements();
+    CubeBackend::float_mul(rows, CubeBackend::float_reshape(by, Shape::new([count, 1])))
+}

@@ -1,0 +1,35 @@
+//! The devices that there are.
+
+use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use burn::tensor::{DType, DeviceType};
+
+/// A device that operations can run on.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it calls itself.
+    pub name: String,
+    /// Whether it reads float16.
+    pub float16: bool,
+    /// As Burn knows it.
+    pub device: Device,
+}
+
+/// The GPUs that wgpu finds, and its drivers in software after them; none where the build is without the feature `gpu`.
+/// Opens each of them.
+pub fn devices() -> Vec<Found> {
+    #[cfg(feature = "gpu")]
+    {
+        let found = Device::enumerate(DeviceType::Wgpu).into_iter().map(|device| {
+            let identity = device.identity();
+            Found {
+                name: identity.map_or_else(|| "unnamed".to_owned(), |identity| identity.name),
+                float16: device.supports_dtype(DType::F16),
+                device,
+            }
+        });
+        found.collect()
+    }
+    #[cfg(not(feature = "gpu"))]
+    Vec::new()
+}

@@ -1,0 +1,66 @@
+//! What holds for all operations, on every device that this build has and this machine offers.
+
+mod golden;
+mod operands;
+mod properties;
+mod reference;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use half::f16;
+
+/// The devices to test on, by name: the CPU, and with the feature `gpu` the best device that wgpu finds, which is a software
+/// one where `FEDSTILL_TEST_SKIP` names no other. Where there is none, that is said.
+fn devices() -> Vec<(&'static str, Device)> {
+    #[cfg_attr(not(feature = "gpu"), expect(unused_mut, reason = "there is the CPU alone"))]
+    let mut devices = vec![("cpu", Device::flex())];
+    #[cfg(feature = "gpu")]
+    match crate::devices().into_iter().next() {
+        Some(found) => devices.push(("gpu", found.device)),
+        None => skip("kernels on a GPU: no driver; apt-get install mesa-vulkan-drivers libvulkan1"),
+    }
+    devices
+}
+
+/// Names tests as skipped, in the file that `FEDSTILL_SKIPPED` names.
+#[cfg(feature = "gpu")]
+fn skip(what: &str) {
+    use std::io::Write;
+
+    eprintln!("skipped: {what}");
+    if let Ok(file) = std::env::var("FEDSTILL_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(file)
+            .unwrap();
+        writeln!(file, "{what}").unwrap();
+    }
+}
+
+fn vector<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_vec_as::<f32>().unwrap()
+}
+
+fn matrix(values: &[f32], dims: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), dims), device)
+}
+
+/// The same in float16, rounded.
+fn half_matrix(values: &[f32], dims: [usize; 2], device: &Device) -> Tensor<2> {
+    let values: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+    Tensor::from_data(TensorData::new(values, dims), (device, burn::tensor::DType::F16))
+}
+
+fn labels(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|label| *label as i64).collect();
+    let rows = values.len();
+    Tensor::from_data(TensorData::new(values, [rows]), device)
+}
+
+/// The value of a loss and its gradient with respect to the student's logits.
+fn both(student: Tensor<2>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> (Vec<f32>, Vec<f32>) {
+    let student = student.autodiff().require_grad();
+    let result = loss(student.clone());
+    let gradients = result.clone().sum().backward();
+    (vector(result.inner()), vector(student.grad(&gradients).unwrap()))
+}

@@ -1,0 +1,109 @@
+//! Operands that do not fit are refused on the host, each with an error that names it.
+
+use super::devices;
+use crate::{
+    Averaged, Ensemble, Kl, OperandError, Sharpening, Weights, cross_entropy, cross_entropy_kl, ensemble, mae, mse,
+    softmax, softmax_kl,
+};
+use burn::tensor::{DType, Tensor};
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    for (name, device) in devices() {
+        let zeros = |rows, classes| Tensor::<2>::zeros([rows, classes], &device);
+        let kl = |student, teacher| softmax_kl(student, teacher, Kl::default(), None, None);
+        assert!(
+            matches!(kl(zeros(2, 3), zeros(3, 2)), Err(OperandError::Teacher { .. })),
+            "{name}"
+        );
+        assert!(matches!(kl(zeros(0, 3), zeros(0, 3)), Err(OperandError::Empty { .. })));
+        assert!(matches!(kl(zeros(3, 0), zeros(3, 0)), Err(OperandError::Empty { .. })));
+        assert!(matches!(
+            mae(zeros(2, 3), zeros(2, 4)),
+            Err(OperandError::Teacher { .. })
+        ));
+        assert!(matches!(mse(zeros(0, 3), zeros(0, 3)), Err(OperandError::Empty { .. })));
+        for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60] {
+            let kl = Kl {
+                temperature,
+                ..Kl::default()
+            };
+            let error = softmax_kl(zeros(2, 3), zeros(2, 3), kl, None, None).unwrap_err();
+            assert!(
+                matches!(error, OperandError::Temperature { .. }),
+                "{temperature}: {error}"
+            );
+            assert!(softmax(zeros(2, 3), temperature).is_err());
+        }
+        let labels = |rows: usize| Tensor::zeros([rows], &device);
+        let error = cross_entropy(zeros(2, 3), labels(3)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                OperandError::Rows {
+                    operand: "labels",
+                    rows: 2,
+                    found: 3,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let both = cross_entropy_kl(
+            zeros(2, 3),
+            labels(2),
+            zeros(2, 3),
+            Kl::default(),
+            [f64::NAN, 1.0],
+            false,
+        );
+        assert!(matches!(both, Err(OperandError::Weights { .. })));
+        for weights in [[0.0, 0.0], [-1.0, 2.0], [f32::NAN, 1.0]] {
+            let weights = Tensor::from_data(weights, &device);
+            let error = softmax_kl(zeros(2, 3), zeros(2, 3), Kl::default(), Some(weights), None).unwrap_err();
+            assert!(matches!(error, OperandError::Weights { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_type_that_the_kernels_do_not_take_is_refused_before_anything_runs() {
+    // The CPU has float64; what a GPU lacks cannot even be put there.
+    let device = burn::tensor::Device::flex();
+    let wide = Tensor::<2>::zeros([2, 3], (&device, DType::F64));
+    let narrow = Tensor::<2>::zeros([2, 3], (&device, DType::F32));
+    let half = Tensor::<2>::zeros([2, 3], (&device, DType::F16));
+    let kl = |student: &Tensor<2>, teacher: &Tensor<2>| {
+        softmax_kl(student.clone(), teacher.clone(), Kl::default(), None, None)
+    };
+    let error = kl(&wide, &narrow).unwrap_err();
+    assert!(error.to_string().contains("the student in f64"), "{error}");
+    let error = kl(&narrow, &wide).unwrap_err();
+    assert!(error.to_string().contains("the teacher in f64"), "{error}");
+    assert!(kl(&half, &half).is_err(), "a student in float16");
+    assert!(kl(&narrow, &half).is_ok());
+    let three = Tensor::<3>::zeros([2, 3, 4], (&device, DType::F64));
+    assert!(ensemble(three, &Weights::Equal, Averaged::Values, Sharpening::None).is_err());
+}
+
+#[test]
+fn ensembles_of_nobody_and_weights_of_nothing_are_refused() {
+    for (_, device) in devices() {
+        assert!(Ensemble::new(0, 3, Averaged::Values, &device).is_err());
+        let nobody = Ensemble::new(2, 3, Averaged::Values, &device).unwrap();
+        assert!(matches!(
+            nobody.finish(Sharpening::None),
+            Err(OperandError::Weights { .. })
+        ));
+        let parties = Tensor::<3>::zeros([2, 2, 3], &device);
+        let sum = |weights: &Weights| ensemble(parties.clone(), weights, Averaged::Values, Sharpening::None);
+        let zero = Weights::Party(Tensor::zeros([2], &device));
+        assert!(matches!(sum(&zero), Err(OperandError::Weights { .. })));
+        let few = Weights::Party(Tensor::ones([3], &device));
+        assert!(matches!(sum(&few), Err(OperandError::Rows { .. })));
+        let other = Weights::PartyClass(Tensor::ones([2, 2], &device));
+        assert!(matches!(sum(&other), Err(OperandError::Rows { .. })));
+        let constant = ensemble(parties.clone(), &Weights::Equal, Averaged::Values, Sharpening::Era(0.0));
+        assert!(matches!(constant, Err(OperandError::Temperature { .. })));
+    }
+}

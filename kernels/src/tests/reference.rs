@@ -1,0 +1,74 @@
+//! The operations in float64, one value after the other, as their definitions say.
+
+use crate::row_loss::{SoftmaxLoss, Teacher};
+
+/// Softmax of `x`; all 0 where nothing has any probability.
+pub(super) fn softmax(x: &[f64]) -> Vec<f64> {
+    let peak = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if peak == f64::NEG_INFINITY {
+        return vec![0.0; x.len()];
+    }
+    let e: Vec<f64> = x.iter().map(|x| (x - peak).exp()).collect();
+    let total: f64 = e.iter().sum();
+    e.iter().map(|e| e / total).collect()
+}
+
+/// The natural logarithms of [`softmax`].
+pub(super) fn log_softmax(x: &[f64]) -> Vec<f64> {
+    let peak = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if peak == f64::NEG_INFINITY {
+        return vec![f64::NEG_INFINITY; x.len()];
+    }
+    let total: f64 = x.iter().map(|x| (x - peak).exp()).sum();
+    x.iter().map(|x| x - peak - total.ln()).collect()
+}
+
+pub(super) fn wide(row: &[f32]) -> Vec<f64> {
+    row.iter().map(|value| f64::from(*value)).collect()
+}
+
+/// The loss of a row and its gradient.
+pub(super) fn row_loss(student: &[f64], teacher: &[f64], label: usize, what: SoftmaxLoss) -> (f64, Vec<f64>) {
+    let mut loss = 0.0;
+    let mut gradient = vec![0.0; student.len()];
+    if what.cross_entropy != 0.0 {
+        let weight = f64::from(what.cross_entropy);
+        let p = softmax(student);
+        loss -= weight * log_softmax(student)[label];
+        for (class, (gradient, p)) in gradient.iter_mut().zip(&p).enumerate() {
+            *gradient += weight * (p - f64::from(u8::from(class == label)));
+        }
+    }
+    if what.kl != 0.0 {
+        let (weight, sharpness) = (f64::from(what.kl), 1.0 / f64::from(what.temperature));
+        let without = |values: &[f64], form: &dyn Fn(f64) -> f64| -> Vec<f64> {
+            let form = |(class, value): (usize, &f64)| {
+                if what.not_true && class == label {
+                    f64::NEG_INFINITY
+                } else {
+                    form(*value)
+                }
+            };
+            values.iter().enumerate().map(form).collect()
+        };
+        let s = without(student, &|x| x * sharpness);
+        let t = without(teacher, &|x| match what.teacher {
+            Teacher::Logits => x * sharpness,
+            Teacher::LogProbabilities => x,
+            Teacher::Probabilities => x.ln(),
+        });
+        let (p, q) = (softmax(&t), softmax(&s));
+        if p.iter().any(|p| *p > 0.0) && q.iter().any(|q| *q > 0.0) {
+            let (log_p, log_q) = (log_softmax(&t), log_softmax(&s));
+            for class in 0..student.len() {
+                if t[class] > f64::NEG_INFINITY && s[class] == f64::NEG_INFINITY {
+                    loss += f64::INFINITY;
+                } else if p[class] > 0.0 {
+                    loss += weight * p[class] * (log_p[class] - log_q[class]);
+                }
+                gradient[class] += weight * sharpness * (q[class] - p[class]);
+            }
+        }
+    }
+    (loss, gradient)
+}
