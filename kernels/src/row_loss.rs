@@ -169,7 +169,8 @@ impl RowLossOps for Flex {
 
     fn scale_rows(rows: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
         let classes = rows.shape()[1].max(1);
-        let (mut rows, by) = (rows.to_contiguous(), by.to_contiguous());
+        // Taken, so that nobody else holds the rows and they are changed where they are.
+        let [mut rows, by] = [rows, by].map(|tensor| tensor.to_contiguous());
         let by = by.as_slice::<f32>().unwrap_or_default();
         for (row, by) in rows.storage_mut::<f32>().chunks_exact_mut(classes).zip(by) {
             for value in row {

@@ -5,8 +5,8 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{exponentials, most, padded};
-use super::rows::{Values, for_each};
+use super::lanes::{below_peak, exponentials, sum};
+use super::rows::{Values, at_once, buffers, in_blocks};
 
 /// Predictions of several parties and their weights.
 pub(crate) struct Input<'a> {
@@ -24,59 +24,75 @@ pub(crate) struct Input<'a> {
 
 /// Adds them to `sums`, `rows x classes`, one party after the other: always in the same order.
 pub(crate) fn add(input: &Input<'_>, sums: &mut [f32]) {
-    let (classes, width) = (input.classes, padded(input.classes));
-    let rows = sums.len() / classes;
+    let rows = sums.len() / input.classes;
     let arch = pulp::Arch::new();
     let mut unused = vec![0.0; rows];
-    for_each(&mut unused, sums, classes, width, |row, _, sums, scratch| {
-        for party in 0..input.parties {
-            input.predictions.row(party * rows + row, classes, scratch);
-            scratch[classes..].fill(f32::NEG_INFINITY);
-            let weight_row = if input.weight_rows == 1 { 0 } else { row };
-            let first = (party * input.weight_rows + weight_row) * input.weight_classes;
-            arch.dispatch(Add {
-                row: scratch,
-                weights: &input.weights[first..first + input.weight_classes],
-                probabilities: input.probabilities,
-                sums,
-            });
-        }
+    in_blocks(&mut unused, sums, input.classes, |first, _, sums| {
+        arch.dispatch(Block {
+            input,
+            rows,
+            first,
+            sums,
+        });
     });
 }
 
-struct Add<'a> {
-    row: &'a mut [f32],
-    /// One, or one a class.
-    weights: &'a [f32],
-    probabilities: bool,
+/// Some rows of all parties.
+struct Block<'a> {
+    input: &'a Input<'a>,
+    /// Of a party.
+    rows: usize,
+    first: usize,
     sums: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Add<'_> {
+impl pulp::WithSimd for Block<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
-        let mut scale = 1.0;
-        if self.probabilities {
-            let peak = most(self.row);
-            if peak == f32::NEG_INFINITY {
-                // Nothing but masked classes: no probabilities, unless it is not numbers at all.
-                let unknown = self.row.iter().any(|value| value.is_nan());
-                self.row.fill(if unknown { f32::NAN } else { 0.0 });
-            } else {
-                scale = 1.0 / exponentials(self.row, peak, 1.0);
+        let input = self.input;
+        let classes = input.classes;
+        let [mut converted, mut e] = buffers(classes);
+        // All parties are added to some sums before the next ones: those stay in the first cache.
+        for (block, sums) in self.sums.chunks_mut(at_once(classes) * classes).enumerate() {
+            let count = sums.len();
+            let first_row = self.first + block * at_once(classes);
+            for party in 0..input.parties {
+                let first = (party * self.rows + first_row) * classes;
+                let mut values = input.predictions.range(first..first + count, &mut converted[..count]);
+                if input.probabilities {
+                    let e = &mut e[..count];
+                    for (e, row) in e.chunks_exact_mut(classes).zip(values.chunks_exact(classes)) {
+                        below_peak(row, 1.0, e);
+                    }
+                    exponentials(e);
+                    values = e;
+                }
+                for (i, (sums, row)) in sums.chunks_exact_mut(classes).zip(values.chunks_exact(classes)).enumerate() {
+                    let weight_row = if input.weight_rows == 1 { 0 } else { first_row + i };
+                    let first = (party * input.weight_rows + weight_row) * input.weight_classes;
+                    let weights = &input.weights[first..first + input.weight_classes];
+                    let total = if input.probabilities { sum(row) } else { 1.0 };
+                    // Of nothing but masked classes there are no probabilities.
+                    let scale = if total == 0.0 { 0.0 } else { 1.0 / total };
+                    add_row(sums, row, weights, scale);
+                }
             }
         }
-        if let [weight] = self.weights {
-            let weight = weight * scale;
-            for (sum, value) in self.sums.iter_mut().zip(&*self.row) {
-                *sum += value * weight;
-            }
-        } else {
-            for ((sum, value), weight) in self.sums.iter_mut().zip(&*self.row).zip(self.weights) {
-                *sum += value * (weight * scale);
-            }
+    }
+}
+
+#[inline(always)]
+fn add_row(sums: &mut [f32], row: &[f32], weights: &[f32], scale: f32) {
+    if let [weight] = weights {
+        let weight = weight * scale;
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += value * weight;
+        }
+    } else {
+        for ((sum, value), weight) in sums.iter_mut().zip(row).zip(weights) {
+            *sum += value * (weight * scale);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reductions and exponentials over rows that are padded to whole lanes.
+//! Reductions and exponentials of rows.
 
 #![expect(
     clippy::inline_always,
@@ -6,65 +6,67 @@
 )]
 
 /// Values that are treated at once.
-pub(super) const LANES: usize = 8;
-
-/// How long the buffer of a row of so many values is.
-pub(super) fn padded(len: usize) -> usize {
-    len.next_multiple_of(LANES)
-}
-
-/// The whole lanes of a padded row.
-#[inline(always)]
-pub(super) fn lanes(row: &[f32]) -> &[[f32; LANES]] {
-    row.as_chunks().0
-}
-
-/// [`lanes`], to change.
-#[inline(always)]
-pub(super) fn lanes_mut(row: &mut [f32]) -> &mut [[f32; LANES]] {
-    row.as_chunks_mut().0
-}
+const LANES: usize = 8;
 
 /// The largest value; NaN is passed over.
 #[inline(always)]
 pub(super) fn most(row: &[f32]) -> f32 {
+    let larger = |most: f32, value: f32| if value > most { value } else { most };
+    let (eights, rest) = row.as_chunks::<LANES>();
     let mut most = [f32::NEG_INFINITY; LANES];
-    for eight in lanes(row) {
+    for eight in eights {
         for (most, value) in most.iter_mut().zip(eight) {
-            *most = if *value > *most { *value } else { *most };
+            *most = larger(*most, *value);
         }
     }
-    most.iter().fold(
-        f32::NEG_INFINITY,
-        |most, value| if *value > most { *value } else { most },
-    )
+    let most = most.iter().chain(rest);
+    most.fold(f32::NEG_INFINITY, |most, value| larger(most, *value))
 }
 
-/// The sum of lanes, always in the same order.
+/// The sum of values, always in the same order: by lanes, then across them.
 #[inline(always)]
-pub(super) fn sum(lanes: [f32; LANES]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
+    let (eights, rest) = row.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for eight in eights {
+        for (sum, value) in lanes.iter_mut().zip(eight) {
+            *sum += *value;
+        }
+    }
+    for (sum, value) in lanes.iter_mut().zip(rest) {
+        *sum += *value;
+    }
     let four: [f32; 4] = std::array::from_fn(|i| lanes[i] + lanes[i + 4]);
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
-/// Replaces each value `x` by `exp((x - most) * scale)`, `most` being the largest and `scale` positive; their sum.
+/// Replaces each value by its exponential; none may be above 0.
 #[inline(always)]
-pub(super) fn exponentials(row: &mut [f32], most: f32, scale: f32) -> f32 {
-    let mut total = [0.0; LANES];
-    for eight in lanes_mut(row) {
-        for (total, value) in total.iter_mut().zip(eight) {
-            *value = exp((*value - most) * scale);
-            *total += *value;
-        }
+pub(super) fn exponentials(values: &mut [f32]) {
+    // A loop of its own: nothing goes from one value to the next, so that it vectorises.
+    for value in values {
+        *value = exp(*value);
     }
-    sum(total)
+}
+
+/// Writes `(x - peak) * scale` of each value, `peak` being the largest and `scale` positive, and returns the peak. A row that has
+/// nothing but minus infinity is all minus infinity again.
+#[inline(always)]
+pub(super) fn below_peak(row: &[f32], scale: f32, to: &mut [f32]) -> f32 {
+    let peak = most(row);
+    // Of an empty row anything is as good; NaN stays.
+    let shift = if peak == f32::NEG_INFINITY { 0.0 } else { peak };
+    for (to, value) in to.iter_mut().zip(row) {
+        *to = (*value - shift) * scale;
+    }
+    peak
 }
 
 /// `e^x` of values up to 0, within two units in the last place; below -87, where float32 has no normal number, 0. NaN stays.
 ///
 /// Cephes' polynomial: `x` is split into a multiple of ln 2, which is the exponent, and a rest of at most half of it.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+fn exp(x: f32) -> f32 {
     const LEAST: f32 = -87.0;
     // Adding it rounds to an integer, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
@@ -87,9 +89,9 @@ pub(super) fn exp(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { mantissa * power }
 }
 
-/// The natural logarithm of a sum of exponentials, from the same implementation on every machine.
-pub(super) fn ln(sum: f32) -> f32 {
-    libm::log(f64::from(sum)) as f32
+/// The natural logarithm, from the same implementation on every machine.
+pub(super) fn ln(x: f32) -> f32 {
+    libm::logf(x)
 }
 
 #[cfg(test)]
@@ -108,5 +110,16 @@ mod tests {
         assert_eq!(exp(-0.0), 1.0);
         assert_eq!([exp(-87.1), exp(-1e30), exp(f32::NEG_INFINITY)], [0.0; 3]);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn reductions_look_at_every_value_of_rows_of_any_length() {
+        for len in 0..40 {
+            let row: Vec<f32> = (0..len).map(|i| i as f32).collect();
+            assert_eq!(sum(&row), (0..len).sum::<i32>() as f32);
+            assert_eq!(most(&row), row.last().copied().unwrap_or(f32::NEG_INFINITY));
+            let turned: Vec<f32> = row.iter().rev().copied().collect();
+            assert_eq!(most(&turned), most(&row));
+        }
     }
 }

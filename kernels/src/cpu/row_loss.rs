@@ -1,12 +1,12 @@
-//! The loss of a row with its gradient: each value read once, each exponential taken once.
+//! The loss of a row with its gradient: each exponential taken once.
 
 #![expect(
     clippy::inline_always,
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{LANES, exponentials, lanes, ln, most, padded, sum};
-use super::rows::{Values, for_each};
+use super::lanes::{below_peak, exponentials, ln, sum};
+use super::rows::{Values, at_once, buffers, in_blocks};
 use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher};
 
 /// Operands, all of them checked.
@@ -21,197 +21,205 @@ pub(crate) struct Input<'a> {
 
 /// Losses of all rows, and their gradients where there is room for them.
 pub(crate) fn run(input: &Input<'_>, losses: &mut [f32], gradient: &mut [f32]) {
-    let width = padded(input.classes);
     let arch = pulp::Arch::new();
-    for_each(
-        losses,
-        gradient,
-        input.classes,
-        // Student and teacher, the student once more for the cross entropy, and the distances.
-        4 * width,
-        |row, loss, gradient, scratch| {
-            let (student, scratch) = scratch.split_at_mut(width);
-            let (teacher, scratch) = scratch.split_at_mut(width);
-            let (plain, distances) = scratch.split_at_mut(width);
-            input.student.row(row, input.classes, student);
-            student[input.classes..].fill(f32::NEG_INFINITY);
-            if let Some(values) = &input.teacher {
-                values.row(row, input.classes, teacher);
-                teacher[input.classes..].fill(f32::NEG_INFINITY);
-            }
-            *loss = match input.what {
-                RowLoss::Softmax(what) => arch.dispatch(Row {
-                    student,
-                    teacher,
-                    plain,
-                    distances,
-                    label: input.labels.map(|labels| labels[row]),
-                    what,
-                    gradient,
-                }),
-                RowLoss::Absolute | RowLoss::Squared => arch.dispatch(Distance {
-                    student: &mut student[..input.classes],
-                    teacher: &teacher[..input.classes],
-                    squared: input.what == RowLoss::Squared,
-                    gradient,
-                }),
-            };
-        },
-    );
+    in_blocks(losses, gradient, input.classes, |first, losses, gradient| {
+        arch.dispatch(Block {
+            input,
+            first,
+            losses,
+            gradient,
+        });
+    });
 }
 
-/// A row that is compared by its distance.
-struct Distance<'a> {
-    student: &'a mut [f32],
-    teacher: &'a [f32],
-    squared: bool,
+/// Some rows, one after the other.
+struct Block<'a> {
+    input: &'a Input<'a>,
+    first: usize,
+    losses: &'a mut [f32],
+    /// Nothing where no gradient is asked for.
     gradient: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Distance<'_> {
-    type Output = f32;
+impl pulp::WithSimd for Block<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
+    fn with_simd<S: pulp::Simd>(self, _: S) {
         let Self {
-            student: distances,
-            teacher,
-            squared,
+            input,
+            first,
+            losses,
             gradient,
         } = self;
-        let share = 1.0 / distances.len() as f32;
-        for (value, teacher) in distances.iter_mut().zip(teacher) {
-            *value -= teacher;
-        }
-        let measure = |distance: f32| if squared { distance * distance } else { distance.abs() };
-        let mut total = [0.0; LANES];
-        let (eights, rest) = distances.as_chunks::<LANES>();
-        for eight in eights {
-            for (total, distance) in total.iter_mut().zip(eight) {
-                *total += measure(*distance);
+        let classes = input.classes;
+        let [mut students, mut teachers, mut e, mut teachers_e, mut parts] = buffers(classes);
+        let width = if gradient.is_empty() { 0 } else { classes };
+        for (i, losses) in losses.chunks_mut(at_once(classes)).enumerate() {
+            let done = i * at_once(classes);
+            let row = first + done;
+            let count = losses.len() * classes;
+            let range = row * classes..row * classes + count;
+            let gradient = &mut gradient[done * width..][..losses.len() * width];
+            let student = input.student.range(range.clone(), &mut students[..count]);
+            let teacher = match &input.teacher {
+                Some(values) => values.range(range, &mut teachers[..count]),
+                None => &[],
+            };
+            let rows = Rows {
+                student,
+                teacher,
+                labels: input.labels.map(|labels| &labels[row..row + losses.len()]),
+                classes,
+                losses,
+                gradient,
+            };
+            let (e, teachers_e, parts) = (&mut e[..count], &mut teachers_e[..count], &mut parts[..count]);
+            match input.what {
+                RowLoss::Softmax(what) => rows.softmax_loss(what, e, teachers_e, parts),
+                RowLoss::Absolute => rows.distance(parts, f32::abs, |apart, share| {
+                    // Equal values pull nowhere; NaN stays.
+                    if apart == 0.0 { 0.0 } else { share.copysign(apart) + apart * 0.0 }
+                }),
+                RowLoss::Squared => {
+                    rows.distance(parts, |apart| apart * apart, |apart, share| 2.0 * share * apart);
+                }
             }
         }
-        for (total, distance) in total.iter_mut().zip(rest) {
-            *total += measure(*distance);
-        }
-        for (gradient, distance) in gradient.iter_mut().zip(&*distances) {
-            *gradient = if squared {
-                2.0 * share * distance
-            } else if *distance > 0.0 {
-                share
-            } else if *distance < 0.0 {
-                -share
-            } else {
-                // Equal values pull nowhere; NaN stays.
-                distance * 0.0
-            };
-        }
-        sum(total) * share
     }
 }
 
-/// A row, padded with minus infinity, which is a class that nobody gives any probability.
-struct Row<'a> {
-    student: &'a mut [f32],
-    teacher: &'a mut [f32],
-    plain: &'a mut [f32],
-    distances: &'a mut [f32],
-    label: Option<usize>,
-    what: SoftmaxLoss,
-    /// Zeros, or nothing where no gradient is asked for.
+/// Rows that are taken at once: loops over all of their values are long, however short the rows are.
+struct Rows<'a> {
+    student: &'a [f32],
+    /// Nothing where the loss has no teacher.
+    teacher: &'a [f32],
+    labels: Option<&'a [usize]>,
+    classes: usize,
+    losses: &'a mut [f32],
+    /// Nothing where no gradient is asked for.
     gradient: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Row<'_> {
-    type Output = f32;
-
+impl Rows<'_> {
+    /// The mean distance of each row, and its slope.
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
-        let what = self.what;
-        let mut loss = 0.0;
-        if let Some(label) = self.label
-            && what.cross_entropy != 0.0
-        {
-            self.plain.copy_from_slice(self.student);
-            let peak = most(self.plain);
-            // A row whose classes are all masked says nothing.
-            if peak > f32::NEG_INFINITY {
-                let chosen = self.student[label];
-                let total = exponentials(self.plain, peak, 1.0);
-                loss += what.cross_entropy * (ln(total) + (peak - chosen));
-                let scale = what.cross_entropy / total;
-                for (gradient, e) in self.gradient.iter_mut().zip(&*self.plain) {
-                    *gradient = e * scale;
-                }
-                if let Some(gradient) = self.gradient.get_mut(label) {
-                    *gradient -= what.cross_entropy;
-                }
-            } else if self.student.iter().any(|value| value.is_nan()) {
-                loss = f32::NAN;
-            }
+    fn distance(self, parts: &mut [f32], measure: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32) {
+        let share = 1.0 / self.classes as f32;
+        for ((gradient, student), teacher) in self.gradient.iter_mut().zip(self.student).zip(self.teacher) {
+            *gradient = slope(student - teacher, share);
+        }
+        for ((part, student), teacher) in parts.iter_mut().zip(self.student).zip(self.teacher) {
+            *part = measure(student - teacher);
+        }
+        for (loss, parts) in self.losses.iter_mut().zip(parts.chunks_exact(self.classes)) {
+            *loss = sum(parts) * share;
+        }
+    }
+
+    /// Cross entropy and divergence of each row; their gradients where there is room for them.
+    #[inline(always)]
+    fn softmax_loss(mut self, what: SoftmaxLoss, e: &mut [f32], teachers_e: &mut [f32], parts: &mut [f32]) {
+        self.losses.fill(0.0);
+        if what.cross_entropy != 0.0 {
+            self.cross_entropy(what.cross_entropy, e, parts);
         }
         if what.kl != 0.0 {
-            loss += self.divergence();
+            self.divergence(what, e, teachers_e, parts);
         }
-        loss
     }
-}
 
-impl Row<'_> {
-    /// The weighted divergence; adds its gradient.
     #[inline(always)]
-    fn divergence(self) -> f32 {
-        let what = self.what;
-        if let Some(label) = self.label
-            && what.not_true
-        {
-            self.student[label] = f32::NEG_INFINITY;
-            self.teacher[label] = f32::NEG_INFINITY;
+    fn cross_entropy(&mut self, weight: f32, e: &mut [f32], below: &mut [f32]) {
+        let classes = self.classes;
+        for (below, row) in below.chunks_exact_mut(classes).zip(self.student.chunks_exact(classes)) {
+            below_peak(row, 1.0, below);
         }
-        if what.teacher == Teacher::Probabilities {
-            for value in &mut *self.teacher {
-                // The padding stays; -0 is 0.
-                *value = if *value == f32::NEG_INFINITY {
-                    *value
-                } else {
-                    libm::logf(value.abs())
-                };
+        e.copy_from_slice(below);
+        exponentials(e);
+        let labels = self.labels.unwrap_or_default();
+        for (i, (loss, label)) in self.losses.iter_mut().zip(labels).enumerate() {
+            let row = i * classes..(i + 1) * classes;
+            let total = sum(&e[row.clone()]);
+            // A row whose classes are all masked says nothing.
+            let scale = if total == 0.0 { 0.0 } else { weight / total };
+            *loss += if total == 0.0 { 0.0 } else { weight * (ln(total) - below[row.start + label]) };
+            if let Some(gradient) = self.gradient.get_mut(row.clone()) {
+                for (gradient, e) in gradient.iter_mut().zip(&e[row]) {
+                    *gradient = e * scale;
+                }
+                gradient[*label] -= if total == 0.0 { 0.0 } else { weight };
             }
         }
+    }
+
+    /// Adds the weighted divergence of each row, and its gradient.
+    #[inline(always)]
+    fn divergence(&mut self, what: SoftmaxLoss, e: &mut [f32], teachers_e: &mut [f32], parts: &mut [f32]) {
+        let classes = self.classes;
         let sharpness = 1.0 / what.temperature;
-        let of_teacher = if what.teacher == Teacher::Logits {
-            sharpness
-        } else {
-            1.0
-        };
-        let (peak, teachers_peak) = (most(self.student), most(self.teacher));
-        if peak == f32::NEG_INFINITY || teachers_peak == f32::NEG_INFINITY {
-            let unknown = self.student.iter().chain(&*self.teacher).any(|value| value.is_nan());
-            return if unknown { f32::NAN } else { 0.0 };
+        let of_teacher = if what.teacher == Teacher::Logits { sharpness } else { 1.0 };
+        // What each says, as it goes into an exponential.
+        for i in 0..self.losses.len() {
+            let row = i * classes..(i + 1) * classes;
+            let [e, teachers_e, part] = [&mut *e, &mut *teachers_e, &mut *parts].map(|of| &mut of[row.clone()]);
+            let left_out = self.labels.filter(|_| what.not_true).map(|labels| labels[i]);
+            let prepared = |values: &[f32], scale: f32, logarithm: bool, part: &mut [f32], to: &mut [f32]| {
+                if !logarithm && left_out.is_none() {
+                    below_peak(values, scale, to);
+                    return;
+                }
+                for (part, value) in part.iter_mut().zip(values) {
+                    *part = if logarithm { ln(value.abs()) } else { *value };
+                }
+                if let Some(label) = left_out {
+                    part[label] = f32::NEG_INFINITY;
+                }
+                below_peak(part, scale, to);
+            };
+            let probabilities = what.teacher == Teacher::Probabilities;
+            prepared(&self.student[row.clone()], sharpness, false, part, e);
+            prepared(&self.teacher[row], of_teacher, probabilities, part, teachers_e);
         }
-        for ((distance, teacher), student) in self.distances.iter_mut().zip(&*self.teacher).zip(&*self.student) {
-            *distance = (teacher - teachers_peak) * of_teacher - (student - peak) * sharpness;
+        for ((part, teacher), student) in parts.iter_mut().zip(&*teachers_e).zip(&*e) {
+            *part = teacher - student;
         }
-        let total = exponentials(self.student, peak, sharpness);
-        let teachers_total = exponentials(self.teacher, teachers_peak, of_teacher);
-        let mut apart = [0.0; LANES];
-        for (distances, teacher) in lanes(self.distances).iter().zip(lanes(self.teacher)) {
-            for ((apart, distance), e) in apart.iter_mut().zip(distances).zip(teacher) {
-                // What the teacher gives no probability counts nothing, however far it is. Only what the student alone rules
-                // out is infinitely far.
-                *apart += if *distance == f32::INFINITY {
-                    f32::INFINITY
-                } else if *e == 0.0 {
-                    0.0
+        exponentials(e);
+        exponentials(teachers_e);
+        for (part, e) in parts.iter_mut().zip(&*teachers_e) {
+            // What the teacher gives no probability counts nothing, however far it is. Only what the student alone rules out is
+            // infinitely far.
+            let counted = if *e == 0.0 { 0.0 } else { e * *part };
+            *part = if *part == f32::INFINITY { f32::INFINITY } else { counted };
+        }
+        for (i, loss) in self.losses.iter_mut().enumerate() {
+            let row = i * classes..(i + 1) * classes;
+            let (total, teachers_total) = (sum(&e[row.clone()]), sum(&teachers_e[row.clone()]));
+            // A row in which either gives no class any probability says nothing.
+            if total == 0.0 || teachers_total == 0.0 {
+                if let Some(gradient) = self.gradient.get_mut(row)
+                    && what.cross_entropy == 0.0
+                {
+                    gradient.fill(0.0);
+                }
+                continue;
+            }
+            let apart = sum(&parts[row.clone()]) / teachers_total;
+            *loss += what.kl * (apart + (ln(total) - ln(teachers_total)));
+            let (by, by_teachers) = (sharpness * what.kl / total, sharpness * what.kl / teachers_total);
+            if let Some(gradient) = self.gradient.get_mut(row.clone()) {
+                let slopes = e[row.clone()].iter().zip(&teachers_e[row]);
+                let slopes = slopes.map(|(student, teacher)| student * by - teacher * by_teachers);
+                if what.cross_entropy == 0.0 {
+                    for (gradient, slope) in gradient.iter_mut().zip(slopes) {
+                        *gradient = slope;
+                    }
                 } else {
-                    e * distance
-                };
+                    for (gradient, slope) in gradient.iter_mut().zip(slopes) {
+                        *gradient += slope;
+                    }
+                }
             }
         }
-        let (by_total, by_teachers_total) = (sharpness * what.kl / total, sharpness * what.kl / teachers_total);
-        for ((gradient, student), teacher) in self.gradient.iter_mut().zip(&*self.student).zip(&*self.teacher) {
-            *gradient += student * by_total - teacher * by_teachers_total;
-        }
-        what.kl * (sum(apart) / teachers_total + (ln(total) - ln(teachers_total)))
     }
 }

@@ -4,6 +4,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::ParallelSliceMut;
+use std::ops::Range;
 
 /// Values from which sharing rows among threads pays.
 const SHARED: usize = 1 << 15;
@@ -15,46 +16,53 @@ pub(crate) enum Values<'a> {
     Float16(&'a [f16]),
 }
 
-impl Values<'_> {
-    /// Copies a row to the start of `to`.
-    pub(super) fn row(&self, row: usize, classes: usize, to: &mut [f32]) {
-        let range = row * classes..(row + 1) * classes;
+impl<'a> Values<'a> {
+    /// Values in float32: where they lie, or converted into `buffer`, which is as long.
+    pub(super) fn range<'b>(&self, range: Range<usize>, buffer: &'b mut [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
         match self {
-            Self::Float32(values) => to[..classes].copy_from_slice(&values[range]),
-            Self::Float16(values) => values[range].convert_to_f32_slice(&mut to[..classes]),
+            Self::Float32(values) => &values[range],
+            Self::Float16(values) => {
+                values[range].convert_to_f32_slice(buffer);
+                buffer
+            }
         }
     }
 }
 
-/// Runs `job` on each row of `one` (a value a row) and `many` (`width` values a row, or none at all), with a buffer of
-/// `scratch` values a thread.
-pub(super) fn for_each(
+/// How many rows are taken at once: short ones so many that loops over all of their values are long, and that what is kept of
+/// them stays in the first cache.
+pub(super) fn at_once(classes: usize) -> usize {
+    (1024 / classes).max(1)
+}
+
+/// So many buffers for the rows that are taken at once.
+pub(super) fn buffers<const N: usize>(classes: usize) -> [Vec<f32>; N] {
+    std::array::from_fn(|_| vec![0.0; at_once(classes) * classes])
+}
+
+/// Runs `job` on blocks of rows: it gets the index of the first one, their places in `one` (a value a row), and those in `many`
+/// (`width` values a row, or none at all).
+pub(super) fn in_blocks(
     one: &mut [f32],
     many: &mut [f32],
     width: usize,
-    scratch: usize,
-    job: impl Fn(usize, &mut f32, &mut [f32], &mut [f32]) + Sync,
+    job: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
     let rows = one.len();
-    let each = if many.is_empty() { 0 } else { width };
-    let run = |first: usize, one: &mut [f32], many: &mut [f32]| {
-        let mut scratch = vec![0.0; scratch];
-        for (i, one) in one.iter_mut().enumerate() {
-            job(first + i, one, &mut many[i * each..(i + 1) * each], &mut scratch);
-        }
-    };
     let threads = rayon::current_num_threads();
     if threads < 2 || rows * width < SHARED || rows < 2 {
-        return run(0, one, many);
+        return job(0, one, many);
     }
     let block = rows.div_ceil(threads * 4);
+    let blocks = one.par_chunks_mut(block).enumerate();
     if many.is_empty() {
-        let blocks = one.par_chunks_mut(block).enumerate();
-        blocks.for_each(|(i, one)| run(i * block, one, &mut []));
+        blocks.for_each(|(i, one)| job(i * block, one, &mut []));
     } else {
-        let blocks = one.par_chunks_mut(block).zip(many.par_chunks_mut(block * each));
         blocks
-            .enumerate()
-            .for_each(|(i, (one, many))| run(i * block, one, many));
+            .zip(many.par_chunks_mut(block * width))
+            .for_each(|((i, one), many)| job(i * block, one, many));
     }
 }

@@ -5,8 +5,8 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{LANES, exponentials, lanes, ln, most, padded, sum};
-use super::rows::{Values, for_each};
+use super::lanes::{below_peak, exponentials, ln, sum};
+use super::rows::{Values, at_once, buffers, in_blocks};
 
 /// What is made of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,80 +19,82 @@ pub(crate) enum Form {
 
 /// Softmax of each row of `logits / temperature`; a row of nothing but minus infinity has no probabilities: all are 0.
 pub(crate) fn run(logits: Values<'_>, classes: usize, temperature: f32, form: Form, out: &mut [f32]) {
-    let width = padded(classes);
     let arch = pulp::Arch::new();
-    let rows = out.len() / if form == Form::Entropy { 1 } else { classes };
-    let mut entropies = vec![0.0; rows];
-    let many: &mut [f32] = if form == Form::Entropy { &mut [] } else { &mut *out };
-    for_each(&mut entropies, many, classes, width, |row, entropy, out, scratch| {
-        logits.row(row, classes, scratch);
-        scratch[classes..].fill(f32::NEG_INFINITY);
-        *entropy = arch.dispatch(Row {
-            row: scratch,
+    let block = |first: usize, entropies: &mut [f32], out: &mut [f32]| {
+        arch.dispatch(Block {
+            logits,
+            classes,
             sharpness: 1.0 / temperature,
             form,
-            logits,
-            index: row,
+            first,
+            entropies,
             out,
         });
-    });
+    };
     if form == Form::Entropy {
-        out.copy_from_slice(&entropies);
+        in_blocks(out, &mut [], classes, block);
+    } else {
+        let mut unused = vec![0.0; out.len() / classes];
+        in_blocks(&mut unused, out, classes, block);
     }
 }
 
-struct Row<'a> {
-    row: &'a mut [f32],
+/// Some rows, one after the other.
+struct Block<'a> {
+    logits: Values<'a>,
+    classes: usize,
     sharpness: f32,
     form: Form,
-    logits: Values<'a>,
-    index: usize,
+    first: usize,
+    entropies: &'a mut [f32],
     out: &'a mut [f32],
 }
 
-impl pulp::WithSimd for Row<'_> {
-    type Output = f32;
+impl pulp::WithSimd for Block<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
-        let peak = most(self.row);
-        if peak == f32::NEG_INFINITY {
-            let nothing = if self.form == Form::Logarithms {
-                f32::NEG_INFINITY
-            } else {
-                0.0
-            };
-            for (out, value) in self.out.iter_mut().zip(&*self.row) {
-                *out = if value.is_nan() { f32::NAN } else { nothing };
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let classes = self.classes;
+        let [mut converted, mut below, mut e] = buffers(classes);
+        let width = if self.form == Form::Entropy { 0 } else { classes };
+        for (i, entropies) in self.entropies.chunks_mut(at_once(classes)).enumerate() {
+            let done = i * at_once(classes);
+            let count = entropies.len() * classes;
+            let first = (self.first + done) * classes;
+            let out = &mut self.out[done * width..][..entropies.len() * width];
+            let (below, e) = (&mut below[..count], &mut e[..count]);
+            let logits = self.logits.range(first..first + count, &mut converted[..count]);
+            for (below, row) in below.chunks_exact_mut(classes).zip(logits.chunks_exact(classes)) {
+                below_peak(row, self.sharpness, below);
             }
-            return 0.0;
-        }
-        let total = exponentials(self.row, peak, self.sharpness);
-        match self.form {
-            Form::Probabilities => {
-                for (out, e) in self.out.iter_mut().zip(&*self.row) {
-                    *out = e / total;
-                }
-                0.0
-            }
-            Form::Logarithms => {
-                // Once more from the logits: what exp takes to 0 has a logarithm.
-                self.logits.row(self.index, self.out.len(), self.out);
-                let shift = ln(total);
-                for out in self.out {
-                    *out = (*out - peak) * self.sharpness - shift;
-                }
-                0.0
-            }
-            Form::Entropy => {
-                let total_lanes = lanes(self.row).iter().fold([0.0; LANES], |mut sums, eight| {
-                    for (sum, e) in sums.iter_mut().zip(eight) {
-                        let p = e / total;
-                        *sum -= if p > 0.0 { p * libm::logf(p) } else { 0.0 * p };
+            e.copy_from_slice(below);
+            exponentials(e);
+            for (i, entropy) in entropies.iter_mut().enumerate() {
+                let row = i * classes..(i + 1) * classes;
+                let (below, e) = (&below[row.clone()], &mut e[row.clone()]);
+                let total = sum(e);
+                // A row of nothing but masked classes: all values stay as they are, 0 and minus infinity.
+                let (scale, shift) = if total == 0.0 { (1.0, 0.0) } else { (1.0 / total, ln(total)) };
+                match self.form {
+                    Form::Probabilities => {
+                        for (out, e) in out[row].iter_mut().zip(&*e) {
+                            *out = e * scale;
+                        }
                     }
-                    sums
-                });
-                sum(total_lanes)
+                    Form::Logarithms => {
+                        for (out, below) in out[row].iter_mut().zip(below) {
+                            *out = below - shift;
+                        }
+                    }
+                    Form::Entropy => {
+                        for (e, below) in e.iter_mut().zip(below) {
+                            // A class without probability counts nothing, though it is infinitely far.
+                            *e = if *e == 0.0 { 0.0 } else { *e * below };
+                        }
+                        *entropy = shift - sum(e) * scale;
+                    }
+                }
             }
         }
     }
