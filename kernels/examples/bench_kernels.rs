@@ -80,6 +80,7 @@ fn main() {
 
 impl Bench {
     /// The shortest time of a run, in seconds.
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the machine's clock")]
     fn time<T>(&self, mut run: impl FnMut() -> T) -> f64 {
         let mut once = |count: usize| {
             let start = Instant::now();

@@ -161,8 +161,12 @@ mod tests {
         step: 1,
     };
 
+    fn on(device: &Device, values: &[f32]) -> Tensor<1> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
+    }
+
     fn flat(values: &[f32]) -> Tensor<1> {
-        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &Device::flex())
+        on(&Device::flex(), values)
     }
 
     fn vector(tensor: Tensor<1>) -> Vec<f32> {
@@ -171,11 +175,17 @@ mod tests {
 
     #[test]
     fn steps_follow_the_algorithm_in_float64() {
+        for (_, device) in crate::tests::devices() {
+            steps_on(&device);
+        }
+    }
+
+    fn steps_on(device: &Device) {
         let start = [1.0_f32, -2.0, 0.0];
         let mut state = AdamState {
-            parameter: flat(&start),
-            first: flat(&[0.0; 3]),
-            second: flat(&[0.0; 3]),
+            parameter: on(device, &start),
+            first: on(device, &[0.0; 3]),
+            second: on(device, &[0.0; 3]),
         };
         let mut expected = start.map(|value| (f64::from(value), 0.0, 0.0));
         for (i, gradient) in [[0.5_f32, -1.0, 0.25], [1e-3, 2.0, 0.0], [-0.5, 0.1, 0.1]]
@@ -185,7 +195,7 @@ mod tests {
             let step = i as i32 + 1;
             state = adam(
                 state,
-                flat(gradient),
+                on(device, gradient),
                 AdamStep {
                     step: i64::from(step),
                     ..STEP

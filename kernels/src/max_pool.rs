@@ -188,13 +188,22 @@ mod tests {
 
     /// Pooled values, and the gradient of their sum weighted by 1, 2, 3, ...
     fn both(values: Vec<f32>, dims: [usize; 4], pool: impl Fn(Tensor<4>) -> Tensor<4>) -> (Vec<f32>, Vec<f32>) {
-        let input = Tensor::<4>::from_data(TensorData::new(values, dims), &Device::flex())
+        both_on(&Device::flex(), values, dims, pool)
+    }
+
+    fn both_on(
+        device: &Device,
+        values: Vec<f32>,
+        dims: [usize; 4],
+        pool: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let input = Tensor::<4>::from_data(TensorData::new(values, dims), device)
             .autodiff()
             .require_grad();
         let pooled = pool(input.clone());
         let shape = pooled.shape();
         let weights: Vec<f32> = (1..=shape.num_elements()).map(|weight| weight as f32).collect();
-        let weights = Tensor::<4>::from_data(TensorData::new(weights, shape), &Device::flex());
+        let weights = Tensor::<4>::from_data(TensorData::new(weights, shape), device);
         let gradients = (pooled.clone() * weights).sum().backward();
         (vector(pooled.inner()), vector(input.grad(&gradients).unwrap()))
     }
@@ -207,11 +216,11 @@ mod tests {
                 let len: usize = dims.iter().product();
                 let values: Vec<f32> = (0..len).map(|i| (i * 7919 % 104_729 % distinct) as f32 - 1.0).collect();
                 let own = |input| max_pool2d(input, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-                assert_eq!(
-                    both(values.clone(), dims, max_pool_2x2),
-                    both(values, dims, own),
-                    "{dims:?} {distinct}"
-                );
+                let expected = both(values.clone(), dims, own);
+                for (name, device) in crate::tests::devices() {
+                    let found = both_on(&device, values.clone(), dims, max_pool_2x2);
+                    assert_eq!(found, expected, "{dims:?} {distinct} on the {name}");
+                }
             }
         }
     }

@@ -158,7 +158,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
         usage: Usage {
             bytes_in,
             bytes_out: put + published,
-            numerics: context.learner.numerics().to_owned(),
+            numerics: context.learner.numerics(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
             ..meter.stop(queued_ms, context.log.now_ms())
         },

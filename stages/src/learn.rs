@@ -65,8 +65,8 @@ pub trait Learner: Send + Sync + Debug {
     }
 
     /// The numerics class of this machine: learners of one class give the same bits.
-    fn numerics(&self) -> &str {
-        ""
+    fn numerics(&self) -> String {
+        String::new()
     }
 
     /// Scores on the test set.

@@ -29,7 +29,6 @@ const KEPT: usize = 8;
 #[derive(Debug)]
 pub struct Tensors {
     registry: Registry,
-    numerics: String,
     data: Mutex<BTreeMap<Digest, Arc<Dataset>>>,
     store: Option<Store>,
     /// The rows of the party that this process is of.
@@ -40,7 +39,6 @@ impl Tensors {
     /// A learner that knows these data sets.
     pub fn new(registry: Registry, data: impl IntoIterator<Item = Arc<Dataset>>) -> Self {
         Self {
-            numerics: registry.processor().numerics(),
             registry,
             data: Mutex::new(data.into_iter().map(|set| (set.digest(), set)).collect()),
             store: None,
@@ -255,8 +253,8 @@ impl Learner for Tensors {
         cost.map_or(0, |multiply_adds| multiply_adds as u64)
     }
 
-    fn numerics(&self) -> &str {
-        &self.numerics
+    fn numerics(&self) -> String {
+        self.registry.processor().numerics()
     }
 
     fn evaluate(&self, run: &ResolvedRun, subject: Subject, weights: &[u8]) -> Result<Scores, StageError> {

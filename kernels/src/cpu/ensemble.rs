@@ -69,7 +69,11 @@ impl pulp::WithSimd for Block<'_> {
                     exponentials(e);
                     values = e;
                 }
-                for (i, (sums, row)) in sums.chunks_exact_mut(classes).zip(values.chunks_exact(classes)).enumerate() {
+                for (i, (sums, row)) in sums
+                    .chunks_exact_mut(classes)
+                    .zip(values.chunks_exact(classes))
+                    .enumerate()
+                {
                     let weight_row = if input.weight_rows == 1 { 0 } else { first_row + i };
                     let first = (party * input.weight_rows + weight_row) * input.weight_classes;
                     let weights = &input.weights[first..first + input.weight_classes];

@@ -79,7 +79,11 @@ impl pulp::WithSimd for Block<'_> {
                 RowLoss::Softmax(what) => rows.softmax_loss(what, e, teachers_e, parts),
                 RowLoss::Absolute => rows.distance(parts, f32::abs, |apart, share| {
                     // Equal values pull nowhere; NaN stays.
-                    if apart == 0.0 { 0.0 } else { share.copysign(apart) + apart * 0.0 }
+                    if apart == 0.0 {
+                        0.0
+                    } else {
+                        share.copysign(apart) + apart * 0.0
+                    }
                 }),
                 RowLoss::Squared => {
                     rows.distance(parts, |apart| apart * apart, |apart, share| 2.0 * share * apart);
@@ -143,7 +147,11 @@ impl Rows<'_> {
             let total = sum(&e[row.clone()]);
             // A row whose classes are all masked says nothing.
             let scale = if total == 0.0 { 0.0 } else { weight / total };
-            *loss += if total == 0.0 { 0.0 } else { weight * (ln(total) - below[row.start + label]) };
+            *loss += if total == 0.0 {
+                0.0
+            } else {
+                weight * (ln(total) - below[row.start + label])
+            };
             if let Some(gradient) = self.gradient.get_mut(row.clone()) {
                 for (gradient, e) in gradient.iter_mut().zip(&e[row]) {
                     *gradient = e * scale;
@@ -158,7 +166,11 @@ impl Rows<'_> {
     fn divergence(&mut self, what: SoftmaxLoss, e: &mut [f32], teachers_e: &mut [f32], parts: &mut [f32]) {
         let classes = self.classes;
         let sharpness = 1.0 / what.temperature;
-        let of_teacher = if what.teacher == Teacher::Logits { sharpness } else { 1.0 };
+        let of_teacher = if what.teacher == Teacher::Logits {
+            sharpness
+        } else {
+            1.0
+        };
         // What each says, as it goes into an exponential.
         for i in 0..self.losses.len() {
             let row = i * classes..(i + 1) * classes;

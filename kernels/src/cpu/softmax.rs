@@ -75,7 +75,11 @@ impl pulp::WithSimd for Block<'_> {
                 let (below, e) = (&below[row.clone()], &mut e[row.clone()]);
                 let total = sum(e);
                 // A row of nothing but masked classes: all values stay as they are, 0 and minus infinity.
-                let (scale, shift) = if total == 0.0 { (1.0, 0.0) } else { (1.0 / total, ln(total)) };
+                let (scale, shift) = if total == 0.0 {
+                    (1.0, 0.0)
+                } else {
+                    (1.0 / total, ln(total))
+                };
                 match self.form {
                     Form::Probabilities => {
                         for (out, e) in out[row].iter_mut().zip(&*e) {

@@ -65,7 +65,7 @@ fn add_values<T: Float>(
     classes: u32,
     #[comptime] weight_rows: bool,
     #[comptime] weight_classes: bool,
-    #[define(T)] _type: ElemType,
+    #[define(T)] _kind: ElemType,
 ) {
     let at = position();
     let row = at / classes as usize;
@@ -102,7 +102,7 @@ fn add_probabilities<T: Float>(
     #[comptime] weight_classes: bool,
     #[comptime] units: u32,
     #[comptime] group: u32,
-    #[define(T)] _type: ElemType,
+    #[define(T)] _kind: ElemType,
 ) {
     let units_each = comptime![group as usize];
     let rows_each = comptime![(units / group) as usize];

@@ -7,6 +7,11 @@
 //!
 //! A class of minus infinity is found by its bits: a shading language may assume that there is no such number.
 
+#![expect(
+    clippy::used_underscore_binding,
+    reason = "what defines a kernel's types is read by what the macro makes of it alone"
+)]
+
 mod adam;
 pub(crate) mod ensemble;
 mod group;

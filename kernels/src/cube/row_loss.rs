@@ -148,7 +148,7 @@ fn softmax_loss<T: Float, L: Int>(
     kl: f32,
     cross_entropy: f32,
     #[comptime] how: How,
-    #[define(T, L)] _types: [ElemType; 2],
+    #[define(T, L)] _kinds: [ElemType; 2],
 ) {
     let group = comptime![how.group as usize];
     let units = comptime![how.units as usize];
@@ -225,7 +225,7 @@ fn softmax_loss<T: Float, L: Int>(
                     if t > teachers_peak {
                         let shrink = (teachers_peak - t).exp();
                         apart = shrink * (apart + teachers_total * (teachers_peak - t));
-                        teachers_total = teachers_total * shrink;
+                        teachers_total *= shrink;
                         teachers_peak = t;
                     } else {
                         e = (t - teachers_peak).exp();
@@ -393,7 +393,7 @@ fn distance<T: Float>(
     classes: u32,
     #[comptime] squared: bool,
     #[comptime] how: How,
-    #[define(T)] _type: ElemType,
+    #[define(T)] _kind: ElemType,
 ) {
     let group = comptime![how.group as usize];
     let units = comptime![how.units as usize];

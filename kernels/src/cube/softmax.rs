@@ -82,7 +82,7 @@ fn softmax_rows<T: Float>(
     classes: u32,
     sharpness: f32,
     #[comptime] how: How,
-    #[define(T)] _type: ElemType,
+    #[define(T)] _kind: ElemType,
 ) {
     let group = comptime![how.group as usize];
     let units = comptime![how.units as usize];

@@ -7,6 +7,7 @@ mod chaos;
 mod cluster;
 mod crash;
 mod deployment;
+mod devices;
 mod federation;
 mod folders;
 mod malformed;

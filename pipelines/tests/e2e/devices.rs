@@ -1,0 +1,50 @@
+//! Runs on other devices than the CPU.
+
+use crate::federation::{fedstill, finish, run, said, write};
+
+#[test]
+fn a_device_that_is_not_there_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let output = run(&file, &folder.path().join("runs"), &["--device", "gpu:99"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("no device 'gpu:99'"), "{}", said(&output));
+    assert!(!folder.path().join("runs").exists(), "nothing was begun");
+    let listed = fedstill().arg("devices").output().unwrap();
+    assert!(
+        String::from_utf8_lossy(&listed.stdout).starts_with("cpu "),
+        "{}",
+        said(&listed)
+    );
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn a_federation_runs_on_a_gpu_and_its_results_name_it() {
+    if fedstill_learner::Processor::find("gpu").is_err() {
+        let missing = "no driver; apt-get install mesa-vulkan-drivers libvulkan1".to_owned();
+        return fedstill_test_servers::skip("a federation on a GPU", &fedstill_test_servers::Missing(missing));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let changes = [
+        ("rounds = 2", "rounds = 1"),
+        ("count = 3", "count = 2"),
+        ("rows = 90", "rows = 80"),
+        (
+            "architectures = [\"mlp[32]\", \"cnn[4]\"]",
+            "architectures = [\"lenet\", \"cnn[4]\"]",
+        ),
+    ];
+    let file = write(folder.path(), &changes);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &["--device", "gpu"]);
+    let shown = fedstill()
+        .arg("report")
+        .arg(&file)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    let text = said(&shown);
+    assert!(text.contains("numerics gpu "), "{text}");
+}
