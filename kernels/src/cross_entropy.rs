@@ -30,7 +30,7 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor
 
 /// `weights[0]` times [`cross_entropy`] plus `weights[1]` times [`crate::softmax_kl`], in one pass over the student's logits:
 /// the loss of Hinton, Vinyals and Dean 2015 (arXiv:1503.02531, section 2). `not_true` leaves the label's class out of the
-/// divergence, as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
+/// divergence (labels are below `classes`, as there), as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
 ///
 /// # Errors
 /// As theirs, and where a weight is not finite.
@@ -47,13 +47,10 @@ pub fn cross_entropy_kl(
     operation.teacher(&student, &teacher)?;
     let temperature = operation.temperature(kl.temperature)?;
     let labels = operation.labels(labels, rows)?;
-    if weights.iter().any(|weight| !weight.is_finite()) {
-        return Err(operation.bad_weights());
-    }
     // The divergence's own reduction is in its scale: the cross entropy is a mean over rows.
     let what = RowLoss::Softmax(SoftmaxLoss {
-        cross_entropy: weights[0] as f32,
-        kl: (weights[1] * kl.scale(classes)) as f32,
+        cross_entropy: operation.factor(weights[0])?,
+        kl: operation.factor(weights[1] * kl.scale(classes))?,
         temperature,
         teacher: kl.teacher,
         not_true,

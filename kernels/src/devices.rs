@@ -20,15 +20,22 @@ pub struct Found {
 pub fn devices() -> Vec<Found> {
     #[cfg(feature = "gpu")]
     {
-        let found = Device::enumerate(DeviceType::Wgpu).into_iter().map(|device| {
-            let identity = device.identity();
-            Found {
-                name: identity.map_or_else(|| "unnamed".to_owned(), |identity| identity.name),
-                float16: device.supports_dtype(DType::F16),
-                device,
-            }
-        });
-        found.collect()
+        let mut found: Vec<(bool, Found)> = Device::enumerate(DeviceType::Wgpu)
+            .into_iter()
+            .map(|device| {
+                let identity = device.identity();
+                let in_software = identity.as_ref().is_none_or(|identity| identity.physical.is_none());
+                let found = Found {
+                    name: identity.map_or_else(|| "unnamed".to_owned(), |identity| identity.name),
+                    float16: device.supports_dtype(DType::F16),
+                    device,
+                };
+                (in_software, found)
+            })
+            .collect();
+        // Stable: among the real ones the system's order stays.
+        found.sort_by_key(|(in_software, _)| *in_software);
+        found.into_iter().map(|(_, found)| found).collect()
     }
     #[cfg(not(feature = "gpu"))]
     Vec::new()

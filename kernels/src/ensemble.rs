@@ -79,35 +79,40 @@ impl Ensemble {
     /// [`OperandError`] where shapes or types do not fit.
     pub fn add(&mut self, predictions: Tensor<3>, weights: &Weights) -> Result<(), OperandError> {
         let [rows, classes] = self.sums.dims();
-        let [parties, found_rows, found_classes] = predictions.dims();
-        if [found_rows, found_classes] != [rows, classes] {
-            return Err(OperandError::Teacher {
-                operation: OPERATION.0,
-                student: [rows, classes],
-                teacher: [found_rows, found_classes],
-            });
-        }
+        let parties = predictions.dims()[0];
+        OPERATION.shape("a prediction", &[parties, rows, classes], &predictions.dims())?;
         OPERATION.float("a prediction", predictions.dtype())?;
         if parties == 0 {
             return Ok(());
         }
-        let device = self.sums.device();
-        let (weights, dims) = match weights {
-            Weights::Equal => (Tensor::ones([parties], (&device, DType::F32)), [parties, 1, 1]),
-            Weights::Party(weights) => (weights.clone(), [parties, 1, 1]),
-            Weights::PartyClass(weights) => (flat(weights), [parties, 1, classes]),
-            Weights::PartyRow(weights) => (flat(weights), [parties, rows, 1]),
+        // Constants: nobody learns through an ensemble.
+        let predictions = if predictions.is_autodiff() {
+            predictions.inner()
+        } else {
+            predictions
         };
-        let found = weights.dims()[0];
-        if found != dims.iter().product::<usize>() {
-            return Err(OperandError::Rows {
-                operation: OPERATION.0,
-                operand: "weights",
-                rows: dims.iter().product(),
-                found,
-            });
+        let device = self.sums.device();
+        let weights: Tensor<3> = match weights {
+            Weights::Equal => Tensor::ones([parties, 1, 1], (&device, DType::F32)),
+            Weights::Party(weights) => {
+                OPERATION.shape("a party's weight", &[parties], &weights.dims())?;
+                weights.clone().reshape([parties, 1, 1])
+            }
+            Weights::PartyClass(weights) => {
+                OPERATION.shape("a party's weight of each class", &[parties, classes], &weights.dims())?;
+                weights.clone().reshape([parties, 1, classes])
+            }
+            Weights::PartyRow(weights) => {
+                OPERATION.shape("a party's weight of each row", &[parties, rows], &weights.dims())?;
+                weights.clone().reshape([parties, rows, 1])
+            }
+        };
+        let weights = weights.cast(DType::F32);
+        OPERATION.sum(&weights)?;
+        let dims = weights.dims();
+        if let Some(before) = &self.weights {
+            OPERATION.shape("what all weights sum to", &before.dims(), &[dims[1], dims[2]])?;
         }
-        let weights: Tensor<3> = weights.cast(DType::F32).reshape(dims);
         let nothing = Tensor::zeros([0, 0], (&device, DType::F32));
         let sums = std::mem::replace(&mut self.sums, nothing);
         self.sums = Tensor::from_dispatch(<Dispatch as EnsembleOps>::add_predictions(
@@ -118,8 +123,7 @@ impl Ensemble {
         ));
         let added: Tensor<2> = weights.sum_dim(0).reshape([dims[1], dims[2]]);
         self.weights = Some(match self.weights.take() {
-            Some(before) if before.dims() == added.dims() => before + added,
-            Some(_) => return Err(OPERATION.bad_weights()),
+            Some(before) => before + added,
             None => added,
         });
         Ok(())
@@ -131,7 +135,7 @@ impl Ensemble {
     /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening has no positive
     /// constant.
     pub fn finish(self, sharpening: Sharpening) -> Result<Tensor<2>, OperandError> {
-        let weights = self.weights.ok_or_else(|| OPERATION.bad_weights())?;
+        let weights = self.weights.ok_or(OperandError::Nobody { operation: OPERATION.0 })?;
         let sums: Vec<f32> = weights.clone().try_into_vec_as().unwrap_or_default();
         if sums.iter().any(|sum| !(sum.is_finite() && *sum > 0.0)) {
             return Err(OPERATION.bad_weights());
@@ -147,11 +151,6 @@ impl Ensemble {
             Sharpening::Power(exponent) => softmax(average, exponent.recip()),
         }
     }
-}
-
-fn flat(weights: &Tensor<2>) -> Tensor<1> {
-    let values = weights.dims().iter().product::<usize>();
-    weights.clone().reshape([values])
 }
 
 /// The average of all parties at once.

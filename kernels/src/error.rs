@@ -3,17 +3,17 @@
 /// The operands of an operation do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperandError {
-    /// Student and teacher must agree in rows and classes.
-    #[error(
-        "{operation}: the student's logits are {student:?} and the teacher's {teacher:?}; give both as rows x classes"
-    )]
-    Teacher {
+    /// Operands must agree in rows and classes.
+    #[error("{operation}: {operand} has the shape {found:?}; the other operands ask for {expected:?}")]
+    Shape {
         /// The operation.
         operation: &'static str,
-        /// Rows and classes of the student.
-        student: [usize; 2],
-        /// Rows and classes of the teacher.
-        teacher: [usize; 2],
+        /// Which operand.
+        operand: &'static str,
+        /// What it should be.
+        expected: Vec<usize>,
+        /// What it is.
+        found: Vec<usize>,
     },
     /// There must be one value a row.
     #[error("{operation}: there are {rows} rows and {found} {operand}; give one a row")]
@@ -45,13 +45,27 @@ pub enum OperandError {
         /// What it may be.
         must: &'static str,
     },
-    /// A temperature must be positive and finite.
-    #[error("{operation}: the temperature must be positive and finite, not {temperature}")]
+    /// A temperature must be positive, and neither it nor its square may leave float32.
+    #[error("{operation}: the temperature must be between 1e-9 and 1e9, not {temperature}")]
     Temperature {
         /// The operation.
         operation: &'static str,
         /// The temperature, as written.
         temperature: String,
+    },
+    /// Nobody was added to an ensemble.
+    #[error("{operation}: there are no parties; add one at least")]
+    Nobody {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// Operands lie on different devices.
+    #[error("{operation}: {operand} is on another device than the other operands; move it there")]
+    Device {
+        /// The operation.
+        operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
     },
     /// An average needs something to divide by.
     #[error("{operation}: the weights must be finite, not negative, and not all zero")]

@@ -56,9 +56,9 @@ impl Kl {
 /// arXiv:1503.02531, section 2): one value, or `rows` of them.
 ///
 /// Both tensors are `rows x classes`, the student's in float32, the teacher's in float32 or float16; the gradient goes to
-/// the student: `(softmax(student / t) - softmax(teacher / t)) / t` times the scale. `weights` are one a row, and the mean
-/// is then over their sum. `not_true` are the rows' classes that are left out of both distributions: the not-true
-/// divergence of FedNTD (Lee et al. 2022, arXiv:2106.03097, equation 6).
+/// the student: `(softmax(student / t) - softmax(teacher / t)) / t` times the scale. `weights` are one a row, and a mean
+/// is then over their sum. `not_true` are the rows' classes that are left out of both distributions, which the caller has
+/// checked to be below `classes`: the not-true divergence of FedNTD (Lee et al. 2022, arXiv:2106.03097, equation 6).
 ///
 /// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
@@ -79,10 +79,12 @@ pub fn softmax_kl(
     operation.teacher(&student, &teacher)?;
     let temperature = operation.temperature(kl.temperature)?;
     let labels = not_true.map(|labels| operation.labels(labels, rows)).transpose()?;
-    let weights = weights.map(|weights| operation.weights(weights, rows)).transpose()?;
+    let weights = weights
+        .map(|weights| operation.weights(weights, rows, kl.reduction))
+        .transpose()?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 0.0,
-        kl: kl.scale(classes) as f32,
+        kl: operation.factor(kl.scale(classes))?,
         temperature,
         teacher: kl.teacher,
         not_true: labels.is_some(),

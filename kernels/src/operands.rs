@@ -25,16 +25,29 @@ impl Operation {
         Ok(dims)
     }
 
-    /// A teacher's values are as many as the student's, in float32 or float16.
+    /// A teacher's values are as many as the student's, on the same device, in float32 or float16.
     pub(crate) fn teacher(self, student: &Tensor<2>, teacher: &Tensor<2>) -> Result<(), OperandError> {
-        if teacher.dims() != student.dims() {
-            return Err(OperandError::Teacher {
+        self.shape("the teacher", &student.dims(), &teacher.dims())?;
+        if teacher.device().inner() != student.device().inner() {
+            return Err(OperandError::Device {
                 operation: self.0,
-                student: student.dims(),
-                teacher: teacher.dims(),
+                operand: "the teacher",
             });
         }
         self.float("the teacher", teacher.dtype())
+    }
+
+    /// A shape that follows from other operands.
+    pub(crate) fn shape(self, operand: &'static str, expected: &[usize], found: &[usize]) -> Result<(), OperandError> {
+        if expected != found {
+            return Err(OperandError::Shape {
+                operation: self.0,
+                operand,
+                expected: expected.to_vec(),
+                found: found.to_vec(),
+            });
+        }
+        Ok(())
     }
 
     /// A type that is read.
@@ -47,15 +60,14 @@ impl Operation {
 
     /// A temperature as the kernels take it.
     pub(crate) fn temperature(self, temperature: f64) -> Result<f32, OperandError> {
-        let narrow = temperature as f32;
-        // Its reciprocal is what logits are multiplied by.
-        if !(narrow.is_normal() && narrow > 0.0 && narrow.recip().is_normal()) {
+        // So that differences of any logits, divided by it, stay in float32, and so does its square.
+        if !(1e-9..=1e9).contains(&temperature) {
             return Err(OperandError::Temperature {
                 operation: self.0,
                 temperature: temperature.to_string(),
             });
         }
-        Ok(narrow)
+        Ok(temperature as f32)
     }
 
     /// A class a row.
@@ -64,21 +76,40 @@ impl Operation {
         Ok(labels)
     }
 
-    /// Weights of rows, divided by their mean: a mean over rows is then one over the weights.
-    pub(crate) fn weights(self, weights: Tensor<1>, rows: usize) -> Result<Tensor<1>, OperandError> {
+    /// Weights of rows. Where a mean is taken they are divided by their own, so that it is one over the weights.
+    pub(crate) fn weights(
+        self,
+        weights: Tensor<1>,
+        rows: usize,
+        reduction: Reduction,
+    ) -> Result<Tensor<1>, OperandError> {
         self.one_a_row("weights", weights.dims()[0], rows)?;
-        let values = weights.clone().try_into_vec_as::<f32>().unwrap_or_default();
-        let mean = self.sum(&values)? / rows as f64;
-        Ok(weights.div_scalar(mean))
-    }
-
-    /// The sum of weights that can be divided by.
-    pub(crate) fn sum(self, weights: &[f32]) -> Result<f64, OperandError> {
-        let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-        if weights.iter().any(|weight| !weight.is_finite() || *weight < 0.0) || sum <= 0.0 {
+        let mean = self.sum(&weights)? / rows as f64;
+        if mean <= 0.0 {
             return Err(self.bad_weights());
         }
-        Ok(sum)
+        Ok(match reduction {
+            Reduction::BatchMean | Reduction::ElementMean => weights.div_scalar(mean),
+            Reduction::None => weights,
+        })
+    }
+
+    /// The sum of weights, which are finite and not negative.
+    pub(crate) fn sum<const D: usize>(self, weights: &Tensor<D>) -> Result<f64, OperandError> {
+        let values = weights.clone().try_into_vec_as::<f32>().unwrap_or_default();
+        if values.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
+            return Err(self.bad_weights());
+        }
+        Ok(values.iter().map(|weight| f64::from(*weight)).sum())
+    }
+
+    /// A factor as the kernels take it.
+    pub(crate) fn factor(self, factor: f64) -> Result<f32, OperandError> {
+        let narrow = factor as f32;
+        if !narrow.is_finite() {
+            return Err(self.bad_weights());
+        }
+        Ok(narrow)
     }
 
     pub(crate) fn bad_weights(self) -> OperandError {

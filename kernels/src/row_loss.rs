@@ -117,6 +117,8 @@ fn on_cpu(
     let dims = student.shape().to_vec();
     let (student, teacher) = (student.to_contiguous(), teacher.to_contiguous());
     let labels = what.reads_labels().then(|| indices(&labels));
+    let fit = |labels: &Vec<usize>| labels.iter().all(|label| *label < dims[1]);
+    assert!(labels.as_ref().is_none_or(fit), "labels are below {}", dims[1]);
     let mut losses = vec![0.0; dims[0]];
     let mut gradient = vec![0.0; if with_gradient { dims[0] * dims[1] } else { 0 }];
     let input = cpu::row_loss::Input {

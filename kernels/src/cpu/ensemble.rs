@@ -90,13 +90,17 @@ impl pulp::WithSimd for Block<'_> {
 #[inline(always)]
 fn add_row(sums: &mut [f32], row: &[f32], weights: &[f32], scale: f32) {
     if let [weight] = weights {
+        // What does not count may be anything.
+        if *weight == 0.0 {
+            return;
+        }
         let weight = weight * scale;
         for (sum, value) in sums.iter_mut().zip(row) {
             *sum += value * weight;
         }
     } else {
         for ((sum, value), weight) in sums.iter_mut().zip(row).zip(weights) {
-            *sum += value * (weight * scale);
+            *sum += if *weight == 0.0 { 0.0 } else { value * (weight * scale) };
         }
     }
 }

@@ -23,9 +23,23 @@ pub(super) fn most(row: &[f32]) -> f32 {
     most.fold(f32::NEG_INFINITY, |most, value| larger(most, *value))
 }
 
-/// The sum of values, always in the same order: by lanes, then across them.
+/// Values that are summed in float32 before their sum is added to others'.
+const BLOCK: usize = 1024;
+
+/// The sum of values, always in the same order: by lanes, across them, and of long rows by blocks, whose sums are added in
+/// float64, so that it does not drift.
 #[inline(always)]
 pub(super) fn sum(row: &[f32]) -> f32 {
+    if row.len() <= BLOCK {
+        return sum_of_block(row);
+    }
+    row.chunks(BLOCK)
+        .map(|block| f64::from(sum_of_block(block)))
+        .sum::<f64>() as f32
+}
+
+#[inline(always)]
+fn sum_of_block(row: &[f32]) -> f32 {
     let (eights, rest) = row.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for eight in eights {

@@ -79,10 +79,10 @@ impl pulp::WithSimd for Block<'_> {
                 RowLoss::Softmax(what) => rows.softmax_loss(what, e, teachers_e, parts),
                 RowLoss::Absolute => rows.distance(parts, f32::abs, |apart, share| {
                     // Equal values pull nowhere; NaN stays.
-                    if apart == 0.0 {
-                        0.0
+                    if apart == 0.0 || apart.is_nan() {
+                        apart
                     } else {
-                        share.copysign(apart) + apart * 0.0
+                        share.copysign(apart)
                     }
                 }),
                 RowLoss::Squared => {
@@ -110,11 +110,13 @@ impl Rows<'_> {
     #[inline(always)]
     fn distance(self, parts: &mut [f32], measure: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32) {
         let share = 1.0 / self.classes as f32;
+        // Where both mask a class they agree.
+        let apart = |student: f32, teacher: f32| if student == teacher { 0.0 } else { student - teacher };
         for ((gradient, student), teacher) in self.gradient.iter_mut().zip(self.student).zip(self.teacher) {
-            *gradient = slope(student - teacher, share);
+            *gradient = slope(apart(*student, *teacher), share);
         }
         for ((part, student), teacher) in parts.iter_mut().zip(self.student).zip(self.teacher) {
-            *part = measure(student - teacher);
+            *part = measure(apart(*student, *teacher));
         }
         for (loss, parts) in self.losses.iter_mut().zip(parts.chunks_exact(self.classes)) {
             *loss = sum(parts) * share;
@@ -217,7 +219,7 @@ impl Rows<'_> {
                 continue;
             }
             let apart = sum(&parts[row.clone()]) / teachers_total;
-            *loss += what.kl * (apart + (ln(total) - ln(teachers_total)));
+            *loss += what.kl * (apart + ln(total / teachers_total));
             let (by, by_teachers) = (sharpness * what.kl / total, sharpness * what.kl / teachers_total);
             if let Some(gradient) = self.gradient.get_mut(row.clone()) {
                 let slopes = e[row.clone()].iter().zip(&teachers_e[row]);

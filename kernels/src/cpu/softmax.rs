@@ -106,20 +106,56 @@ impl pulp::WithSimd for Block<'_> {
 
 /// The gradient with respect to the logits, from what [`run`] made and the gradient with respect to that.
 pub(crate) fn gradient(made: &[f32], above: &[f32], classes: usize, temperature: f32, form: Form, out: &mut [f32]) {
-    let sharpness = 1.0 / temperature;
-    let rows = made.chunks_exact(classes).zip(above.chunks_exact(classes));
-    for ((made, above), out) in rows.zip(out.chunks_exact_mut(classes)) {
-        match form {
-            Form::Logarithms => {
-                let total: f32 = above.iter().sum();
-                for ((out, made), above) in out.iter_mut().zip(made).zip(above) {
-                    *out = (above - libm::expf(*made) * total) * sharpness;
+    let arch = pulp::Arch::new();
+    let mut unused = vec![0.0; out.len() / classes];
+    in_blocks(&mut unused, out, classes, |first, _, out| {
+        let range = first * classes..first * classes + out.len();
+        arch.dispatch(Gradient {
+            made: &made[range.clone()],
+            above: &above[range],
+            classes,
+            scale: 1.0 / temperature,
+            form,
+            out,
+        });
+    });
+}
+
+struct Gradient<'a> {
+    made: &'a [f32],
+    above: &'a [f32],
+    classes: usize,
+    scale: f32,
+    form: Form,
+    out: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Gradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let [mut buffer] = buffers(self.classes);
+        let buffer = &mut buffer[..self.classes];
+        let rows = self
+            .made
+            .chunks_exact(self.classes)
+            .zip(self.above.chunks_exact(self.classes));
+        for ((made, above), out) in rows.zip(self.out.chunks_exact_mut(self.classes)) {
+            if self.form == Form::Logarithms {
+                buffer.copy_from_slice(made);
+                exponentials(buffer);
+                let total = sum(above);
+                for ((out, p), above) in out.iter_mut().zip(&*buffer).zip(above) {
+                    *out = (above - p * total) * self.scale;
                 }
-            }
-            Form::Probabilities | Form::Entropy => {
-                let total: f32 = made.iter().zip(above).map(|(made, above)| made * above).sum();
+            } else {
+                for ((product, made), above) in buffer.iter_mut().zip(made).zip(above) {
+                    *product = made * above;
+                }
+                let total = sum(buffer);
                 for ((out, made), above) in out.iter_mut().zip(made).zip(above) {
-                    *out = made * (above - total) * sharpness;
+                    *out = made * (above - total) * self.scale;
                 }
             }
         }

@@ -19,7 +19,7 @@ pub(crate) fn run(
     let values = elements(&parameter);
     let out = [(); 3].map(|()| empty(&parameter, [values]));
     let client = parameter.client.clone();
-    let (cubes, units) = elementwise(values);
+    let (cubes, units) = elementwise(&parameter);
     let [new_parameter, new_first, new_second] = out.clone();
     let factors = step.factors();
     adam::launch(

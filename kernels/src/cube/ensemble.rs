@@ -1,7 +1,7 @@
 //! Weighted sums of parties' predictions, or of their probabilities: one party after the other, always in the same order.
 
 use super::empty;
-use super::group::{self, NOTHING, elements, is_masked, position};
+use super::group::{self, defect, is_masked, position, with_defect};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn_cubecl::tensor::CubeTensor;
@@ -34,7 +34,7 @@ pub(crate) fn add(sums: CubeTensor, predictions: CubeTensor, weights: CubeTensor
             kind,
         );
     } else {
-        let (cubes, units) = group::elementwise(elements(&out));
+        let (cubes, units) = group::elementwise(&out);
         add_values::launch(
             &client,
             cubes,
@@ -84,7 +84,11 @@ fn add_values<T: Float>(
     let mut sum = sums[row * sums.stride(0) + class * sums.stride(1)];
     for party in 0..parties as usize {
         let value = f32::cast_from(predictions[party * predictions.stride(0) + first]);
-        sum += value * weights[party * weights.stride(0) + weight_at];
+        let weight = weights[party * weights.stride(0) + weight_at];
+        // What does not count may be anything.
+        if weight > 0.0f32 {
+            sum += value * weight;
+        }
     }
     out[at] = sum;
 }
@@ -116,15 +120,21 @@ fn add_probabilities<T: Float>(
     }
     let mut peaks = Shared::<[f32]>::new_slice(comptime![units as usize]);
     let mut totals = Shared::<[f32]>::new_slice(comptime![units as usize]);
+    let mut faults = Shared::<[f32]>::new_slice(comptime![units as usize]);
     for party in 0..parties as usize {
         let first = party * predictions.stride(0) + row * predictions.stride(1);
-        let mut peak = f32::new(NOTHING);
+        let mut peak = 0.0f32;
         let mut total = 0.0f32;
+        let mut fault = 0.0f32;
         let mut class = lane;
         while class < count {
             let value = f32::cast_from(predictions[first + class * predictions.stride(2)]);
+            fault = max(fault, defect(value));
             if !is_masked(value) {
-                if value > peak {
+                if total == 0.0f32 {
+                    total = 1.0f32;
+                    peak = value;
+                } else if value > peak {
                     total = total * (peak - value).exp() + 1.0f32;
                     peak = value;
                 } else {
@@ -137,6 +147,7 @@ fn add_probabilities<T: Float>(
         sync_cube();
         peaks[unit] = peak;
         totals[unit] = total;
+        faults[unit] = fault;
         let steps = comptime![group.trailing_zeros()];
         #[unroll]
         for step in 0..steps {
@@ -144,16 +155,25 @@ fn add_probabilities<T: Float>(
             sync_cube();
             if lane < half {
                 let others_peak = peaks[unit + half];
-                let most = max(peak, others_peak);
-                total = total * (peak - most).exp() + totals[unit + half] * (others_peak - most).exp();
-                peak = most;
+                let others_total = totals[unit + half];
+                if total == 0.0f32 {
+                    peak = others_peak;
+                    total = others_total;
+                } else if others_total > 0.0f32 {
+                    let most = max(peak, others_peak);
+                    total = total * (peak - most).exp() + others_total * (others_peak - most).exp();
+                    peak = most;
+                }
+                fault = max(fault, faults[unit + half]);
                 peaks[unit] = peak;
                 totals[unit] = total;
+                faults[unit] = fault;
             }
         }
         sync_cube();
         let shared_peak = peaks[unit - lane];
         let shared_total = totals[unit - lane];
+        let shared_fault = faults[unit - lane];
         let mut class = lane;
         while class < count {
             let value = f32::cast_from(predictions[first + class * predictions.stride(2)]);
@@ -170,8 +190,10 @@ fn add_probabilities<T: Float>(
             } else {
                 out[row * classes + class]
             };
-            if !is_masked(value) {
-                sum += (value - shared_peak).exp() / shared_total * weights[weight_at];
+            let weight = weights[weight_at];
+            if weight > 0.0f32 && !is_masked(value) {
+                let p = (value - shared_peak).exp() / shared_total;
+                sum += with_defect(p, shared_fault) * weight;
             }
             out[row * classes + class] = sum;
             class += units_each;

@@ -40,9 +40,10 @@ impl Shape {
     }
 }
 
-/// Cubes for so many values, one a unit.
-pub(super) fn elementwise(values: usize) -> (CubeCount, CubeDim) {
-    (spread(values.div_ceil(UNITS as usize) as u32), CubeDim::new_1d(UNITS))
+/// Cubes for the values of a tensor, one a unit.
+pub(super) fn elementwise(tensor: &CubeTensor) -> (CubeCount, CubeDim) {
+    let shape = Shape::of(tensor, 1);
+    (shape.cubes(elements(tensor)), shape.cube_dim())
 }
 
 fn spread(cubes: u32) -> CubeCount {
@@ -62,8 +63,39 @@ pub(super) fn is_masked(value: f32) -> bool {
     u32::reinterpret(value) == 0xff80_0000u32
 }
 
-/// Below any logit divided by any temperature, and far enough from the end of float32 that differences stay finite.
-pub(super) const NOTHING: f32 = -1e30;
+/// Whether a value is not a number.
+#[cube]
+pub(super) fn is_nan(value: f32) -> bool {
+    (u32::reinterpret(value) & 0x7fff_ffffu32) > 0x7f80_0000u32
+}
+
+/// How far from being a logit a value is: 0 for finite ones and minus infinity, [`NO_NUMBER`] for the others.
+#[cube]
+pub(super) fn defect(value: f32) -> f32 {
+    let bits = u32::reinterpret(value);
+    let mut defect = 0.0f32;
+    if (bits & 0x7f80_0000u32) == 0x7f80_0000u32 && bits != 0xff80_0000u32 {
+        defect = f32::new(NO_NUMBER);
+    }
+    defect
+}
+
+/// A defect by which a result is infinite.
+pub(super) const INFINITE: f32 = 1.0;
+/// A defect by which a result is not a number.
+pub(super) const NO_NUMBER: f32 = 2.0;
+
+/// The result of what has a defect: by its bits, which no compiler sees through.
+#[cube]
+pub(super) fn with_defect(value: f32, defect: f32) -> f32 {
+    let mut result = value;
+    if defect >= f32::new(NO_NUMBER) {
+        result = f32::reinterpret(0x7fbf_fffeu32 + u32::cast_from(defect));
+    } else if defect >= f32::new(INFINITE) {
+        result = f32::reinterpret(0x7f7f_ffffu32 + u32::cast_from(defect));
+    }
+    result
+}
 
 /// Elements of a tensor.
 pub(super) fn elements(tensor: &CubeTensor) -> usize {

@@ -1,7 +1,7 @@
 //! The largest of every 2x2 square, and its gradient: a unit a value.
 
 use super::empty;
-use super::group::{elements, elementwise, position};
+use super::group::{elementwise, is_nan, position};
 use burn::backend::TensorMetadata;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -13,7 +13,7 @@ pub(crate) fn run(input: CubeTensor) -> CubeTensor {
     let [rows, channels, height, width] = input.shape().dims::<4>();
     let out = empty(&input, [rows, channels, height / 2, width / 2]);
     let client = input.client.clone();
-    let (cubes, units) = elementwise(elements(&out));
+    let (cubes, units) = elementwise(&out);
     pool::launch(
         &client,
         cubes,
@@ -32,7 +32,7 @@ pub(crate) fn gradient(input: CubeTensor, above: CubeTensor) -> CubeTensor {
     let [_, _, height, width] = input.shape().dims::<4>();
     let out = empty(&input, input.shape());
     let client = input.client.clone();
-    let (cubes, units) = elementwise(elements(&out));
+    let (cubes, units) = elementwise(&out);
     pool_gradient::launch(
         &client,
         cubes,
@@ -46,17 +46,23 @@ pub(crate) fn gradient(input: CubeTensor, above: CubeTensor) -> CubeTensor {
     out
 }
 
-/// The place of the largest of the four values from `at` on: the first of equal ones.
+/// Whether a value takes the place of the largest one before it.
+#[cube]
+fn supersedes(value: f32, best: f32) -> bool {
+    value > best || is_nan(value)
+}
+
+/// The place of the largest of the four values from `at` on: the first of equal ones, and NaN before all.
 #[cube]
 fn largest(input: &Tensor<f32>, at: usize, width: usize) -> usize {
     let mut best = at;
-    if input[at + 1] > input[best] {
+    if supersedes(input[at + 1], input[best]) {
         best = at + 1;
     }
-    if input[at + width] > input[best] {
+    if supersedes(input[at + width], input[best]) {
         best = at + width;
     }
-    if input[at + width + 1] > input[best] {
+    if supersedes(input[at + width + 1], input[best]) {
         best = at + width + 1;
     }
     best

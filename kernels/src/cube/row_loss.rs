@@ -1,6 +1,6 @@
 //! The loss of each row with its gradient.
 
-use super::group::{self, NOTHING, is_masked};
+use super::group::{self, INFINITE, NO_NUMBER, defect, is_masked, with_defect};
 use super::{empty, unused};
 use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher};
 use burn::backend::TensorMetadata;
@@ -110,28 +110,18 @@ pub(crate) fn run(
     (losses, gradient)
 }
 
-/// What the teacher says of a class, as it goes into an exponential; [`NOTHING`] for a class without probability.
+/// What the teacher says of a class; minus infinity for a class without probability.
 #[cube]
-fn teachers(value: f32, sharpness: f32, #[comptime] probabilities: bool) -> f32 {
-    let mut x = f32::new(NOTHING);
+fn teachers(value: f32, #[comptime] probabilities: bool) -> f32 {
+    let mut said = value;
     if comptime![probabilities] {
         if value > 0.0f32 {
-            x = value.ln();
+            said = value.ln();
+        } else {
+            said = f32::reinterpret(0xff80_0000u32);
         }
-    } else if !is_masked(value) {
-        x = value * sharpness;
     }
-    x
-}
-
-/// What the student says of a class.
-#[cube]
-fn students(value: f32, sharpness: f32) -> f32 {
-    let mut x = f32::new(NOTHING);
-    if !is_masked(value) {
-        x = value * sharpness;
-    }
-    x
+    said
 }
 
 #[cube(launch)]
@@ -179,26 +169,33 @@ fn softmax_loss<T: Float, L: Int>(
     }
 
     // Student: largest value and sum of exponentials below it; the same of the teacher; the teacher's mean distance from the
-    // student, both from their largest values, times the teacher's sum; whether the teacher gives probability to a class that
-    // the student masks. For the cross entropy the student's again, at temperature 1 and with all classes.
-    let mut peak = f32::new(NOTHING);
+    // student, both from their largest values, times the teacher's sum. For the cross entropy the student's again, at
+    // temperature 1 and with all classes. A sum of 0 has seen nothing yet. Last, what is infinite or no number: the teacher may
+    // give probability to a class that the student masks.
+    let mut peak = 0.0f32;
     let mut total = 0.0f32;
-    let mut teachers_peak = f32::new(NOTHING);
+    let mut teachers_peak = 0.0f32;
     let mut teachers_total = 0.0f32;
     let mut apart = 0.0f32;
-    let mut lost = 0.0f32;
-    let mut plain_peak = f32::new(NOTHING);
+    let mut plain_peak = 0.0f32;
     let mut plain_total = 0.0f32;
+    let mut fault = 0.0f32;
     let mut class = lane;
     while class < count {
         let value = student[student_at + class * student_step];
+        let masked = is_masked(value);
+        fault = max(fault, defect(value));
         if comptime![how.cross_entropy] {
-            let x = students(value, 1.0f32);
-            if x > plain_peak {
-                plain_total = plain_total * (plain_peak - x).exp() + 1.0f32;
-                plain_peak = x;
-            } else if x > f32::new(NOTHING) {
-                plain_total += (x - plain_peak).exp();
+            if !masked {
+                if plain_total == 0.0f32 {
+                    plain_total = 1.0f32;
+                    plain_peak = value;
+                } else if value > plain_peak {
+                    plain_total = plain_total * (plain_peak - value).exp() + 1.0f32;
+                    plain_peak = value;
+                } else {
+                    plain_total += (value - plain_peak).exp();
+                }
             }
         }
         if comptime![how.kl] {
@@ -207,34 +204,47 @@ fn softmax_loss<T: Float, L: Int>(
                 counts = class != label;
             }
             if counts {
-                let s = students(value, sharpness);
-                let t = teachers(
+                let said = teachers(
                     f32::cast_from(teacher[teacher_at + class * teacher_step]),
-                    teacher_sharpness,
                     how.probabilities,
                 );
-                if s > peak {
-                    apart += teachers_total * (s - peak);
-                    total = total * (peak - s).exp() + 1.0f32;
-                    peak = s;
-                } else if s > f32::new(NOTHING) {
-                    total += (s - peak).exp();
-                }
-                if t > f32::new(NOTHING) {
-                    let mut e = 1.0f32;
-                    if t > teachers_peak {
-                        let shrink = (teachers_peak - t).exp();
-                        apart = shrink * (apart + teachers_total * (teachers_peak - t));
-                        teachers_total *= shrink;
-                        teachers_peak = t;
+                fault = max(fault, defect(said));
+                // Divided by the temperature once the largest is taken off: large logits lose nothing then.
+                let mut below = (value - peak) * sharpness;
+                if !masked {
+                    if total == 0.0f32 {
+                        total = 1.0f32;
+                        peak = value;
+                        below = 0.0f32;
+                    } else if below > 0.0f32 {
+                        apart += teachers_total * below;
+                        total = total * (-below).exp() + 1.0f32;
+                        peak = value;
+                        below = 0.0f32;
                     } else {
-                        e = (t - teachers_peak).exp();
+                        total += below.exp();
+                    }
+                }
+                if !is_masked(said) {
+                    let mut teachers_below = (said - teachers_peak) * teacher_sharpness;
+                    let mut e = 1.0f32;
+                    if teachers_total == 0.0f32 {
+                        teachers_peak = said;
+                        teachers_below = 0.0f32;
+                    } else if teachers_below > 0.0f32 {
+                        let shrink = (-teachers_below).exp();
+                        apart = shrink * (apart - teachers_total * teachers_below);
+                        teachers_total *= shrink;
+                        teachers_peak = said;
+                        teachers_below = 0.0f32;
+                    } else {
+                        e = teachers_below.exp();
                     }
                     teachers_total += e;
-                    if s > f32::new(NOTHING) {
-                        apart += e * ((t - teachers_peak) - (s - peak));
+                    if masked {
+                        fault = max(fault, f32::new(INFINITE));
                     } else {
-                        lost = 1.0f32;
+                        apart += e * (teachers_below - below);
                     }
                 }
             }
@@ -248,7 +258,7 @@ fn softmax_loss<T: Float, L: Int>(
     let mut teachers_peaks = Shared::<[f32]>::new_slice(units);
     let mut teachers_totals = Shared::<[f32]>::new_slice(units);
     let mut aparts = Shared::<[f32]>::new_slice(units);
-    let mut losts = Shared::<[f32]>::new_slice(units);
+    let mut faults = Shared::<[f32]>::new_slice(units);
     let mut plain_peaks = Shared::<[f32]>::new_slice(units);
     let mut plain_totals = Shared::<[f32]>::new_slice(units);
     if comptime![how.kl] {
@@ -257,12 +267,12 @@ fn softmax_loss<T: Float, L: Int>(
         teachers_peaks[unit] = teachers_peak;
         teachers_totals[unit] = teachers_total;
         aparts[unit] = apart;
-        losts[unit] = lost;
     }
     if comptime![how.cross_entropy] {
         plain_peaks[unit] = plain_peak;
         plain_totals[unit] = plain_total;
     }
+    faults[unit] = fault;
     let steps = comptime![how.group.trailing_zeros()];
     #[unroll]
     for step in 0..steps {
@@ -271,38 +281,61 @@ fn softmax_loss<T: Float, L: Int>(
         if lane < half {
             let other = unit + half;
             if comptime![how.kl] {
-                let others_peak = peaks[other];
-                let most = max(peak, others_peak);
+                let others_total = totals[other];
+                let mut mine = apart;
+                let mut others = aparts[other];
                 let others_teachers_total = teachers_totals[other];
-                let others_teachers_peak = teachers_peaks[other];
-                let teachers_most = max(teachers_peak, others_teachers_peak);
-                let mine = apart + teachers_total * ((most - peak) + (teachers_peak - teachers_most));
-                let others = aparts[other]
-                    + others_teachers_total * ((most - others_peak) + (others_teachers_peak - teachers_most));
-                let shrink = (teachers_peak - teachers_most).exp();
-                let others_shrink = (others_teachers_peak - teachers_most).exp();
-                apart = mine * shrink + others * others_shrink;
-                teachers_total = teachers_total * shrink + others_teachers_total * others_shrink;
-                teachers_peak = teachers_most;
-                total = total * (peak - most).exp() + totals[other] * (others_peak - most).exp();
-                peak = most;
-                lost = max(lost, losts[other]);
+                if total == 0.0f32 {
+                    peak = peaks[other];
+                    total = others_total;
+                } else if others_total > 0.0f32 {
+                    let most = max(peak, peaks[other]);
+                    let below = (peak - most) * sharpness;
+                    let others_below = (peaks[other] - most) * sharpness;
+                    total = total * below.exp() + others_total * others_below.exp();
+                    mine -= teachers_total * below;
+                    others -= others_teachers_total * others_below;
+                    peak = most;
+                }
+                if teachers_total == 0.0f32 {
+                    teachers_peak = teachers_peaks[other];
+                    teachers_total = others_teachers_total;
+                    apart = others;
+                } else if others_teachers_total > 0.0f32 {
+                    let most = max(teachers_peak, teachers_peaks[other]);
+                    let below = (teachers_peak - most) * teacher_sharpness;
+                    let others_below = (teachers_peaks[other] - most) * teacher_sharpness;
+                    let shrink = below.exp();
+                    let others_shrink = others_below.exp();
+                    apart = (mine + teachers_total * below) * shrink
+                        + (others + others_teachers_total * others_below) * others_shrink;
+                    teachers_total = teachers_total * shrink + others_teachers_total * others_shrink;
+                    teachers_peak = most;
+                } else {
+                    apart = mine;
+                }
                 peaks[unit] = peak;
                 totals[unit] = total;
                 teachers_peaks[unit] = teachers_peak;
                 teachers_totals[unit] = teachers_total;
                 aparts[unit] = apart;
-                losts[unit] = lost;
             }
             if comptime![how.cross_entropy] {
                 let others_peak = plain_peaks[other];
-                let most = max(plain_peak, others_peak);
-                plain_total =
-                    plain_total * (plain_peak - most).exp() + plain_totals[other] * (others_peak - most).exp();
-                plain_peak = most;
+                let others_total = plain_totals[other];
+                if plain_total == 0.0f32 {
+                    plain_peak = others_peak;
+                    plain_total = others_total;
+                } else if others_total > 0.0f32 {
+                    let most = max(plain_peak, others_peak);
+                    plain_total = plain_total * (plain_peak - most).exp() + others_total * (others_peak - most).exp();
+                    plain_peak = most;
+                }
                 plain_peaks[unit] = plain_peak;
                 plain_totals[unit] = plain_total;
             }
+            fault = max(fault, faults[other]);
+            faults[unit] = fault;
         }
     }
     sync_cube();
@@ -312,6 +345,7 @@ fn softmax_loss<T: Float, L: Int>(
     let mut by_teachers_total = 0.0f32;
     let mut by_plain_total = 0.0f32;
     let mut from_label = 0.0f32;
+    fault = faults[first];
     if comptime![how.kl] {
         peak = peaks[first];
         total = totals[first];
@@ -321,11 +355,9 @@ fn softmax_loss<T: Float, L: Int>(
         if total > 0.0f32 && teachers_total > 0.0f32 {
             by_total = kl * sharpness / total;
             by_teachers_total = kl * sharpness / teachers_total;
-            loss = kl * (aparts[first] / teachers_total + (total.ln() - teachers_total.ln()));
-            if losts[first] > 0.0f32 {
-                // Infinity by its bits, which no compiler sees through.
-                loss = f32::reinterpret(0x7f7f_ffffu32 + u32::cast_from(losts[first]));
-            }
+            loss = kl * (aparts[first] / teachers_total + (total / teachers_total).ln());
+        } else if fault < f32::new(NO_NUMBER) {
+            fault = 0.0f32;
         }
     }
     if comptime![how.cross_entropy] {
@@ -336,22 +368,26 @@ fn softmax_loss<T: Float, L: Int>(
             from_label = cross_entropy;
             if label < count {
                 let chosen = student[student_at + label * student_step];
-                loss += cross_entropy * (plain_total.ln() + (plain_peak - chosen));
+                if is_masked(chosen) {
+                    fault = max(fault, f32::new(INFINITE));
+                } else {
+                    loss += cross_entropy * (plain_total.ln() + (plain_peak - chosen));
+                }
             }
         }
     }
     if lane == 0 && real {
-        losses[row] = loss;
+        losses[row] = with_defect(loss, fault);
     }
     if comptime![how.gradient] {
         let mut class = lane;
         while class < count {
             let value = student[student_at + class * student_step];
+            let masked = is_masked(value);
             let mut slope = 0.0f32;
             if comptime![how.cross_entropy] {
-                let x = students(value, 1.0f32);
-                if x > f32::new(NOTHING) {
-                    slope = (x - plain_peak).exp() * by_plain_total;
+                if !masked {
+                    slope = (value - plain_peak).exp() * by_plain_total;
                 }
                 if class == label {
                     slope -= from_label;
@@ -363,17 +399,15 @@ fn softmax_loss<T: Float, L: Int>(
                     counts = class != label;
                 }
                 if counts {
-                    let s = students(value, sharpness);
-                    let t = teachers(
+                    let said = teachers(
                         f32::cast_from(teacher[teacher_at + class * teacher_step]),
-                        teacher_sharpness,
                         how.probabilities,
                     );
-                    if s > f32::new(NOTHING) {
-                        slope += (s - peak).exp() * by_total;
+                    if !masked {
+                        slope += ((value - peak) * sharpness).exp() * by_total;
                     }
-                    if t > f32::new(NOTHING) {
-                        slope -= (t - teachers_peak).exp() * by_teachers_total;
+                    if !is_masked(said) {
+                        slope -= ((said - teachers_peak) * teacher_sharpness).exp() * by_teachers_total;
                     }
                 }
             }
@@ -411,7 +445,12 @@ fn distance<T: Float>(
     let mut class = lane;
     while class < count {
         let value = student[row * student.stride(0) + class * student.stride(1)];
-        let apart = value - f32::cast_from(teacher[row * teacher.stride(0) + class * teacher.stride(1)]);
+        let target = f32::cast_from(teacher[row * teacher.stride(0) + class * teacher.stride(1)]);
+        // Where both mask a class they agree.
+        let mut apart = 0.0f32;
+        if !(is_masked(value) && is_masked(target)) {
+            apart = value - target;
+        }
         let mut slope = 0.0f32;
         if comptime![squared] {
             total += apart * apart;

@@ -1,7 +1,7 @@
 //! Softmax of rows, its logarithm, its entropy, and the gradients of the first two.
 
 use super::empty;
-use super::group::{self, NOTHING, is_masked};
+use super::group::{self, defect, is_masked, with_defect};
 use crate::cpu::softmax::Form;
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
@@ -95,24 +95,30 @@ fn softmax_rows<T: Float>(
     if real {
         count = classes;
     }
-    let mut peak = f32::new(NOTHING);
+    let mut peak = 0.0f32;
     let mut total = 0.0f32;
+    let mut fault = 0.0f32;
     // The sum of exponentials, each times its distance from the largest value.
     let mut apart = 0.0f32;
     let mut class = lane;
     while class < count {
         let value = f32::cast_from(logits[row * logits.stride(0) + class * logits.stride(1)]);
+        fault = max(fault, defect(value));
         if !is_masked(value) {
-            let x = value * sharpness;
-            if x > peak {
-                let shrink = (peak - x).exp();
-                apart = shrink * (apart + total * (peak - x));
+            // Divided by the temperature once the largest is taken off: large logits lose nothing then.
+            let below = (value - peak) * sharpness;
+            if total == 0.0f32 {
+                total = 1.0f32;
+                peak = value;
+            } else if below > 0.0f32 {
+                let shrink = (-below).exp();
+                apart = shrink * (apart - total * below);
                 total = total * shrink + 1.0f32;
-                peak = x;
+                peak = value;
             } else {
-                let e = (x - peak).exp();
+                let e = below.exp();
                 total += e;
-                apart += e * (x - peak);
+                apart += e * below;
             }
         }
         class += group;
@@ -120,9 +126,11 @@ fn softmax_rows<T: Float>(
     let mut peaks = Shared::<[f32]>::new_slice(units);
     let mut totals = Shared::<[f32]>::new_slice(units);
     let mut aparts = Shared::<[f32]>::new_slice(units);
+    let mut faults = Shared::<[f32]>::new_slice(units);
     peaks[unit] = peak;
     totals[unit] = total;
     aparts[unit] = apart;
+    faults[unit] = fault;
     let steps = comptime![how.group.trailing_zeros()];
     #[unroll]
     for step in 0..steps {
@@ -132,36 +140,47 @@ fn softmax_rows<T: Float>(
             let other = unit + half;
             let others_peak = peaks[other];
             let others_total = totals[other];
-            let most = max(peak, others_peak);
-            let shrink = (peak - most).exp();
-            let others_shrink = (others_peak - most).exp();
-            apart = shrink * (apart + total * (peak - most))
-                + others_shrink * (aparts[other] + others_total * (others_peak - most));
-            total = total * shrink + others_total * others_shrink;
-            peak = most;
+            if total == 0.0f32 {
+                apart = aparts[other];
+                total = others_total;
+                peak = others_peak;
+            } else if others_total > 0.0f32 {
+                let most = max(peak, others_peak);
+                let below = (peak - most) * sharpness;
+                let others_below = (others_peak - most) * sharpness;
+                let shrink = below.exp();
+                let others_shrink = others_below.exp();
+                apart =
+                    shrink * (apart + total * below) + others_shrink * (aparts[other] + others_total * others_below);
+                total = total * shrink + others_total * others_shrink;
+                peak = most;
+            }
+            fault = max(fault, faults[other]);
             peaks[unit] = peak;
             totals[unit] = total;
             aparts[unit] = apart;
+            faults[unit] = fault;
         }
     }
     sync_cube();
     let first = unit - lane;
     peak = peaks[first];
     total = totals[first];
+    fault = faults[first];
     if comptime![how.entropy] {
         if lane == 0 && real {
             let mut entropy = 0.0f32;
             if total > 0.0f32 {
                 entropy = total.ln() - aparts[first] / total;
             }
-            out[row] = entropy;
+            out[row] = with_defect(entropy, fault);
         }
     } else {
         let mut class = lane;
         while class < count {
             let value = f32::cast_from(logits[row * logits.stride(0) + class * logits.stride(1)]);
             let masked = is_masked(value);
-            let below = value * sharpness - peak;
+            let below = (value - peak) * sharpness;
             let mut made = 0.0f32;
             if comptime![how.logarithms] {
                 made = below - total.ln();
@@ -172,7 +191,7 @@ fn softmax_rows<T: Float>(
             } else if !masked {
                 made = below.exp() / total;
             }
-            out[row * classes + class] = made;
+            out[row * classes + class] = with_defect(made, fault);
             class += group;
         }
     }

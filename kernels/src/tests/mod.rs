@@ -8,8 +8,8 @@ mod reference;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use half::f16;
 
-/// The devices to test on, by name: the CPU, and with the feature `gpu` the best device that wgpu finds, which is a software
-/// one where `FEDSTILL_TEST_SKIP` names no other. Where there is none, that is said.
+/// The devices to test on, by name: the CPU, and with the feature `gpu` the best one that wgpu finds, which may be a driver in
+/// software. Where there is none, that is said.
 pub(crate) fn devices() -> Vec<(&'static str, Device)> {
     #[cfg_attr(not(feature = "gpu"), expect(unused_mut, reason = "there is the CPU alone"))]
     let mut devices = vec![("cpu", Device::flex())];

@@ -13,17 +13,14 @@ fn operands_that_do_not_fit_are_refused() {
         let zeros = |rows, classes| Tensor::<2>::zeros([rows, classes], &device);
         let kl = |student, teacher| softmax_kl(student, teacher, Kl::default(), None, None);
         assert!(
-            matches!(kl(zeros(2, 3), zeros(3, 2)), Err(OperandError::Teacher { .. })),
+            matches!(kl(zeros(2, 3), zeros(3, 2)), Err(OperandError::Shape { .. })),
             "{name}"
         );
         assert!(matches!(kl(zeros(0, 3), zeros(0, 3)), Err(OperandError::Empty { .. })));
         assert!(matches!(kl(zeros(3, 0), zeros(3, 0)), Err(OperandError::Empty { .. })));
-        assert!(matches!(
-            mae(zeros(2, 3), zeros(2, 4)),
-            Err(OperandError::Teacher { .. })
-        ));
+        assert!(matches!(mae(zeros(2, 3), zeros(2, 4)), Err(OperandError::Shape { .. })));
         assert!(matches!(mse(zeros(0, 3), zeros(0, 3)), Err(OperandError::Empty { .. })));
-        for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60] {
+        for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60, 1e-10, 1e10] {
             let kl = Kl {
                 temperature,
                 ..Kl::default()
@@ -67,6 +64,13 @@ fn operands_that_do_not_fit_are_refused() {
 }
 
 #[test]
+#[should_panic(expected = "labels are below 3")]
+fn a_label_beyond_the_classes_ends_the_process_on_the_cpu() {
+    let device = burn::tensor::Device::flex();
+    let _ = cross_entropy(Tensor::zeros([2, 3], &device), Tensor::from_data([0, 3], &device));
+}
+
+#[test]
 fn a_type_that_the_kernels_do_not_take_is_refused_before_anything_runs() {
     // The CPU has float64; what a GPU lacks cannot even be put there.
     let device = burn::tensor::Device::flex();
@@ -93,16 +97,27 @@ fn ensembles_of_nobody_and_weights_of_nothing_are_refused() {
         let nobody = Ensemble::new(2, 3, Averaged::Values, &device).unwrap();
         assert!(matches!(
             nobody.finish(Sharpening::None),
-            Err(OperandError::Weights { .. })
+            Err(OperandError::Nobody { .. })
         ));
         let parties = Tensor::<3>::zeros([2, 2, 3], &device);
         let sum = |weights: &Weights| ensemble(parties.clone(), weights, Averaged::Values, Sharpening::None);
         let zero = Weights::Party(Tensor::zeros([2], &device));
         assert!(matches!(sum(&zero), Err(OperandError::Weights { .. })));
         let few = Weights::Party(Tensor::ones([3], &device));
-        assert!(matches!(sum(&few), Err(OperandError::Rows { .. })));
-        let other = Weights::PartyClass(Tensor::ones([2, 2], &device));
-        assert!(matches!(sum(&other), Err(OperandError::Rows { .. })));
+        assert!(matches!(sum(&few), Err(OperandError::Shape { .. })));
+        let turned = Weights::PartyClass(Tensor::ones([3, 2], &device));
+        assert!(matches!(sum(&turned), Err(OperandError::Shape { .. })));
+        let negative = Weights::Party(Tensor::from_data([2.0, -1.0], &device));
+        assert!(matches!(sum(&negative), Err(OperandError::Weights { .. })));
+        // Weights of another form are refused before anything is added.
+        let mut two = Ensemble::new(2, 3, Averaged::Values, &device).unwrap();
+        two.add(parties.clone(), &Weights::Equal).unwrap();
+        let rows = Weights::PartyRow(Tensor::ones([2, 2], &device));
+        assert!(matches!(
+            two.add(parties.clone(), &rows),
+            Err(OperandError::Shape { .. })
+        ));
+        assert!(two.finish(Sharpening::None).is_ok());
         let constant = ensemble(parties.clone(), &Weights::Equal, Averaged::Values, Sharpening::Era(0.0));
         assert!(matches!(constant, Err(OperandError::Temperature { .. })));
     }

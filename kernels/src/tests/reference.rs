@@ -27,14 +27,17 @@ pub(super) fn wide(row: &[f32]) -> Vec<f64> {
     row.iter().map(|value| f64::from(*value)).collect()
 }
 
-/// The loss of a row and its gradient.
-pub(super) fn row_loss(student: &[f64], teacher: &[f64], label: usize, what: SoftmaxLoss) -> (f64, Vec<f64>) {
+/// The loss of a row, its gradient, and the size of the terms that the loss is the sum of.
+pub(super) fn row_loss(student: &[f64], teacher: &[f64], label: usize, what: SoftmaxLoss) -> (f64, Vec<f64>, f64) {
     let mut loss = 0.0;
+    let mut size = 0.0;
     let mut gradient = vec![0.0; student.len()];
-    if what.cross_entropy != 0.0 {
+    let says = |values: &[f64]| values.iter().any(|value| *value > f64::NEG_INFINITY);
+    if what.cross_entropy != 0.0 && says(student) {
         let weight = f64::from(what.cross_entropy);
         let p = softmax(student);
         loss -= weight * log_softmax(student)[label];
+        size += loss.abs() + weight;
         for (class, (gradient, p)) in gradient.iter_mut().zip(&p).enumerate() {
             *gradient += weight * (p - f64::from(u8::from(class == label)));
         }
@@ -58,17 +61,18 @@ pub(super) fn row_loss(student: &[f64], teacher: &[f64], label: usize, what: Sof
             Teacher::Probabilities => x.ln(),
         });
         let (p, q) = (softmax(&t), softmax(&s));
-        if p.iter().any(|p| *p > 0.0) && q.iter().any(|q| *q > 0.0) {
+        if says(&s) && says(&t) {
             let (log_p, log_q) = (log_softmax(&t), log_softmax(&s));
             for class in 0..student.len() {
                 if t[class] > f64::NEG_INFINITY && s[class] == f64::NEG_INFINITY {
                     loss += f64::INFINITY;
                 } else if p[class] > 0.0 {
                     loss += weight * p[class] * (log_p[class] - log_q[class]);
+                    size += weight * p[class] * (log_p[class].abs() + log_q[class].abs());
                 }
                 gradient[class] += weight * sharpness * (q[class] - p[class]);
             }
         }
     }
-    (loss, gradient)
+    (loss, gradient, size)
 }
