@@ -9,6 +9,7 @@
 //! goes on. The first manifest of a round wins; the tables are written from that one, under names and with bytes that
 //! follow from it, so that writing them again changes nothing.
 
+use crate::advance;
 use crate::context::{Context, json};
 use crate::cost;
 use crate::error::StageError;
@@ -303,7 +304,11 @@ fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
             members = Some(members.map_or(parties, |fewest| fewest.min(parties)));
         }
         for (topic, count) in &closed.wire_bytes {
-            let kind = if topic == names::ANSWERS { "answers" } else { "tasks" };
+            let kind = if advance::TOPICS.contains(&topic.as_str()) {
+                "answers"
+            } else {
+                "tasks"
+            };
             *bytes.entry(kind).or_default() += count;
         }
     }

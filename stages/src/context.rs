@@ -96,6 +96,8 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// The party that this process works for, where it is that party's own.
     pub own: Option<Own>,
+    /// Whether others work on the same runs, who may never answer.
+    pub deployed: bool,
     /// The store of the run that is done again here: who is in comes from there.
     pub repeats: Option<Store>,
     /// Named instants at which tests kill the process.
@@ -121,6 +123,7 @@ impl Context {
             observer: Arc::new(Silent),
             telemetry: Telemetry::default(),
             own: None,
+            deployed: false,
             repeats: None,
             faults: Faults::default(),
             cancelled: AtomicBool::new(false),
@@ -129,6 +132,13 @@ impl Context {
             draws: Mutex::new(Vec::new()),
             partitions: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Works on runs with others.
+    #[must_use]
+    pub fn deployed(mut self) -> Self {
+        self.deployed = true;
+        self
     }
 
     /// Tells what it does, and what its log is asked for.

@@ -69,6 +69,8 @@ pub struct Known<'a> {
     pub before_done: bool,
     /// Whether the attempt has a plan: it was started, and perhaps not wholly.
     pub planned: bool,
+    /// Whether others work on the run, who may never answer.
+    pub deployed: bool,
 }
 
 /// Whether a trigger may start its round.
@@ -94,6 +96,17 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
     let before = trigger.after.zip(round.checked_sub(1));
     if stopped && !known.planned && before.is_some_and(|(attempt, round)| through >= Some((round, attempt))) {
         return Admission::Ignore;
+    }
+    if !(trigger.close.quorum > 0.0 && trigger.close.quorum <= 1.0) {
+        let quorum = trigger.close.quorum;
+        return Admission::Refuse(format!(
+            "close.quorum is a fraction above 0 and at most 1, not {quorum}"
+        ));
+    }
+    if known.deployed && trigger.close.deadline_ms.is_none() {
+        return Admission::Refuse(
+            "a deployed run needs close.deadline_ms, or one party that is gone stops it for ever".to_owned(),
+        );
     }
     if attempt > 0 && through != Some((round, attempt - 1)) {
         return Admission::Refuse(format!(
@@ -215,6 +228,7 @@ impl Planner {
                 None => false,
             },
             planned: exists(&names::plan_object(at))?,
+            deployed: self.context.deployed,
         };
         if exists(&names::pruned_object(&at.run))? {
             let reason = format!("'{}' was pruned: choose another name", at.run);

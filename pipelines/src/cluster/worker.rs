@@ -59,7 +59,9 @@ pub(super) fn serve_as(
     };
     let learner = learner.with_store(store.clone());
     let telemetry = exporters.map_or_else(Telemetry::default, |exporters| exporters.telemetry(Arc::clone(&clock)));
-    let mut context = Context::new(log, store, Arc::new(learner)).with_telemetry(telemetry);
+    let mut context = Context::new(log, store, Arc::new(learner))
+        .with_telemetry(telemetry)
+        .deployed();
     context.faults = faults();
     if let Some(own) = &own {
         tracing::info!(party = own.id, key = %own.key.public(), threads = options.threads, "working");

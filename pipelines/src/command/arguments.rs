@@ -29,6 +29,8 @@ pub(super) enum Command {
     Check {
         /// The run file
         file: PathBuf,
+        #[command(flatten)]
+        deployment: OfDeployment,
     },
     /// Run a run file to its end; go on where it was interrupted; show it when finished
     Run {

@@ -49,8 +49,11 @@ pub fn main() -> ExitCode {
     let registry = Registry::default();
     match command {
         Command::Init { file } => init(&file),
-        Command::Check { file } => with_file(&file, &registry, |resolved| {
-            if let Err(why) = cluster::check_retention(&resolved.file.deployment, resolved.file.close.deadline) {
+        Command::Check { file, deployment } => with_file(&file, &registry, |resolved| {
+            let config = config_of(&deployment, &resolved);
+            let checked =
+                config.and_then(|config| cluster::check_retention(&config.deployment, resolved.file.close.deadline));
+            if let Err(why) = checked {
                 return unusable(&why);
             }
             print(&check::plan(&resolved, &registry));
@@ -118,17 +121,10 @@ pub fn main() -> ExitCode {
             file,
             print: only,
             deployment,
-        } => with_file(&file, &registry, |resolved| {
-            let own = || Config::over(resolved.file.deployment.clone());
-            let config = deployment
-                .config
-                .as_deref()
-                .map_or_else(own, |file| Config::load(Some(file)));
-            match config {
-                Ok(config) if only => said(cluster::triggers(&config, &resolved)),
-                Ok(config) => said(cluster::submit(&config, &file, &resolved)),
-                Err(why) => unusable(&why),
-            }
+        } => with_file(&file, &registry, |resolved| match config_of(&deployment, &resolved) {
+            Ok(config) if only => said(cluster::triggers(&config, &resolved)),
+            Ok(config) => said(cluster::submit(&config, &file, &resolved)),
+            Err(why) => unusable(&why),
         }),
         Command::Watch { run, deployment } => with_config(&deployment, |config| {
             let asked = asked_to_stop();
@@ -282,6 +278,14 @@ fn asked_to_stop() -> Arc<AtomicBool> {
         }
     }
     interrupted
+}
+
+/// Where a run file's deployment is: as the file that is named says, or the run file itself, and the environment.
+fn config_of(deployment: &OfDeployment, resolved: &Resolved) -> Result<Config, String> {
+    match deployment.config.as_deref() {
+        Some(file) => Config::load(Some(file)),
+        None => Config::over(resolved.file.deployment.clone()),
+    }
 }
 
 fn start(resolved: &Resolved, registry: Registry, out: &Path, threads: usize) -> ExitCode {

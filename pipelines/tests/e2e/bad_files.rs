@@ -169,3 +169,52 @@ fn data_sets_that_cannot_be_used_are_refused_at_their_place() {
         refuse(folder.path(), &run, expected);
     }
 }
+
+#[test]
+fn check_says_what_would_run_and_what_leaves_whom_and_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    std::fs::write(&file, run_file(&[])).unwrap();
+    let output = fedstill()
+        .arg("check")
+        .arg(&file)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    for part in [
+        "3 parties, 2 rounds, seed 0",
+        "fedmd (tiny-fedmd-0)",
+        "digest     each of 3 parties",
+        "what leaves whom",
+        "predictions on public rows, from each party to the aggregator",
+        "payload a round",
+        "memory: about",
+        "disk: about",
+    ] {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
+    let there: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(there.len(), 1, "nothing but the run file");
+}
+
+#[test]
+fn check_refuses_a_deadline_over_half_of_the_retention_that_the_environment_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    std::fs::write(&file, run_file(&[]) + "[close]\ndeadline = \"1d\"\n").unwrap();
+    let check = |retention: &str| {
+        let mut command = fedstill();
+        command.arg("check").arg(&file).env("FEDSTILL_LOG_RETENTION", retention);
+        command.output().unwrap()
+    };
+    assert!(check("2d").status.success());
+    let refused = check("1h");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        said(&refused).contains("over half of the topics' retention"),
+        "{}",
+        said(&refused)
+    );
+}

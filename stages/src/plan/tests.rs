@@ -20,6 +20,27 @@ fn trigger(round: u32, attempt: u32, after: Option<u32>) -> Trigger {
 }
 
 #[test]
+fn a_trigger_says_how_phases_end() {
+    let admitted = |quorum, deadline_ms, deployed| {
+        let trigger = Trigger {
+            close: Close { quorum, deadline_ms },
+            ..trigger(0, 0, None)
+        };
+        let known = Known {
+            deployed,
+            ..Known::default()
+        };
+        admit(&trigger, known) == Admission::Start
+    };
+    assert!(admitted(1.0, None, false), "one process waits for itself");
+    assert!(admitted(0.5, Some(1000), true));
+    assert!(!admitted(1.0, None, true), "nobody waits for ever for others");
+    for quorum in [0.0, -0.5, 1.5, f64::NAN] {
+        assert!(!admitted(quorum, Some(1000), true), "{quorum}");
+    }
+}
+
+#[test]
 fn a_trigger_starts_its_round_once_and_in_order() {
     let failed = |round, attempt| {
         let missing = BTreeMap::new();
