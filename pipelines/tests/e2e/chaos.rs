@@ -159,16 +159,9 @@ impl Chaos {
                 deployment.cluster.cut_second_way(false);
                 happened.cuts += 1;
             }
-            let victim = random.below((self.workers + parties.len()) as u64) as usize;
-            if let Some(party) = victim.checked_sub(self.workers) {
-                parties[party].kill();
-                parties[party].start(deployment);
-                happened.parties += 1;
-            } else if self.sleep_every.is_some_and(|period| every(period, happened.kills))
-                && slept != Some(happened.kills)
-            {
+            if self.sleep_every.is_some_and(|period| every(period, happened.kills)) {
                 // Past its session: others take over, and it wakes up as a zombie.
-                let process = deployment.workers[victim].id();
+                let process = deployment.workers[random.below(self.workers as u64) as usize].id();
                 signal("STOP", process);
                 sleep(Duration::from_secs(8));
                 signal("CONT", process);
@@ -176,6 +169,12 @@ impl Chaos {
                 // No death, and the next event is another one.
                 slept = Some(happened.kills);
                 continue;
+            }
+            let victim = random.below((self.workers + parties.len()) as u64) as usize;
+            if let Some(party) = victim.checked_sub(self.workers) {
+                parties[party].kill();
+                parties[party].start(deployment);
+                happened.parties += 1;
             } else {
                 let mut dead = deployment.workers.swap_remove(victim);
                 dead.kill().unwrap();
@@ -221,10 +220,9 @@ fn a_run_whose_workers_die_and_hang_ends_with_the_bits_of_one_machine() {
         cut_every: 3,
     };
     if let Some(happened) = chaos.run("chaos on Apache Kafka") {
-        assert!(
-            happened.kills >= 5,
-            "{happened:?}: the run was over too soon to prove anything"
-        );
+        let proves = happened.kills >= 5 && happened.parties > 0 && happened.kills > happened.parties;
+        let proves = proves && happened.sleeps > 0 && happened.outages > 0 && happened.cuts > 0;
+        assert!(proves, "{happened:?}: the run was over too soon to prove anything");
     }
 }
 
@@ -246,6 +244,8 @@ fn a_run_through_hundreds_of_deaths_of_workers_and_brokers_ends_with_the_bits_of
     };
     if let Some(happened) = chaos.run("chaos on three brokers") {
         println!("{happened:?}");
-        assert!(happened.kills >= 200, "{happened:?}: the run was over too soon");
+        let proves = happened.kills >= 200 && happened.brokers >= 15;
+        let proves = proves && happened.sleeps >= 10 && happened.outages >= 8 && happened.cuts >= 8;
+        assert!(proves, "{happened:?}: the run was over too soon");
     }
 }
