@@ -8,11 +8,16 @@
 //! A class of minus infinity is found by its bits: a shading language may assume that there is no such number.
 
 #![expect(
+    clippy::collapsible_if,
+    reason = "what is decided when a kernel is compiled is kept apart from what it decides"
+)]
+#![expect(
     clippy::used_underscore_binding,
     reason = "what defines a kernel's types is read by what the macro makes of it alone"
 )]
 
 mod adam;
+mod distance;
 pub(crate) mod ensemble;
 mod group;
 pub(crate) mod max_pool;

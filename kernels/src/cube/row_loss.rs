@@ -1,5 +1,6 @@
 //! The loss of each row with its gradient.
 
+use super::distance;
 use super::group::{self, INFINITE, NO_NUMBER, defect, is_masked, with_defect};
 use super::{empty, unused};
 use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher};
@@ -92,20 +93,16 @@ pub(crate) fn run(
                 [teacher_type, label_type],
             );
         }
-        RowLoss::Absolute | RowLoss::Squared => distance::launch(
-            &client,
-            cubes,
-            units,
-            student.into_tensor_arg(),
-            teacher.into_tensor_arg(),
-            losses.clone().into_tensor_arg(),
-            gradient.clone().into_tensor_arg(),
-            rows as u32,
-            classes as u32,
-            what == RowLoss::Squared,
-            how,
-            teacher_type,
-        ),
+        RowLoss::Absolute | RowLoss::Squared => {
+            let outputs = [losses.clone(), gradient.clone()];
+            distance::run(
+                [student, teacher],
+                outputs,
+                shape,
+                what == RowLoss::Squared,
+                with_gradient,
+            );
+        }
     }
     (losses, gradient)
 }
@@ -414,73 +411,5 @@ fn softmax_loss<T: Float, L: Int>(
             gradient[row * classes + class] = slope;
             class += group;
         }
-    }
-}
-
-#[cube(launch)]
-fn distance<T: Float>(
-    student: &Tensor<f32>,
-    teacher: &Tensor<T>,
-    losses: &mut Tensor<f32>,
-    gradient: &mut Tensor<f32>,
-    rows: u32,
-    classes: u32,
-    #[comptime] squared: bool,
-    #[comptime] how: How,
-    #[define(T)] _kind: ElemType,
-) {
-    let group = comptime![how.group as usize];
-    let units = comptime![how.units as usize];
-    let unit = UNIT_POS as usize;
-    let lane = unit % group;
-    let row = CUBE_POS * (units / group) + unit / group;
-    let classes = classes as usize;
-    let real = row < rows as usize;
-    let mut count = 0usize;
-    if real {
-        count = classes;
-    }
-    let share = 1.0f32 / f32::cast_from(classes as u32);
-    let mut total = 0.0f32;
-    let mut class = lane;
-    while class < count {
-        let value = student[row * student.stride(0) + class * student.stride(1)];
-        let target = f32::cast_from(teacher[row * teacher.stride(0) + class * teacher.stride(1)]);
-        // Where both mask a class they agree.
-        let mut apart = 0.0f32;
-        if !(is_masked(value) && is_masked(target)) {
-            apart = value - target;
-        }
-        let mut slope = 0.0f32;
-        if comptime![squared] {
-            total += apart * apart;
-            slope = 2.0f32 * share * apart;
-        } else {
-            total += apart.abs();
-            if apart > 0.0f32 {
-                slope = share;
-            } else if apart < 0.0f32 {
-                slope = -share;
-            }
-        }
-        if comptime![how.gradient] {
-            gradient[row * classes + class] = slope;
-        }
-        class += group;
-    }
-    let mut totals = Shared::<[f32]>::new_slice(units);
-    totals[unit] = total;
-    let steps = comptime![how.group.trailing_zeros()];
-    #[unroll]
-    for step in 0..steps {
-        let half = comptime![(how.group >> (step + 1)) as usize];
-        sync_cube();
-        if lane < half {
-            total += totals[unit + half];
-            totals[unit] = total;
-        }
-    }
-    if lane == 0 && real {
-        losses[row] = total * share;
     }
 }

@@ -1,0 +1,105 @@
+//! The mean distance of each row from a target, with its gradient.
+
+use super::group::{self, is_masked};
+use burn::backend::TensorMetadata;
+use burn::backend::cubecl::dtype_to_elem_type;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Writes the mean over classes of the absolute or squared distance, and its gradient where that is asked for.
+pub(super) fn run(
+    [student, teacher]: [CubeTensor; 2],
+    [losses, gradient]: [CubeTensor; 2],
+    shape: group::Shape,
+    squared: bool,
+    with_gradient: bool,
+) {
+    let [rows, classes] = student.shape().dims::<2>();
+    let client = student.client.clone();
+    let kind = dtype_to_elem_type(teacher.dtype);
+    mean_distance::launch(
+        &client,
+        shape.cubes(rows),
+        shape.cube_dim(),
+        student.into_tensor_arg(),
+        teacher.into_tensor_arg(),
+        losses.into_tensor_arg(),
+        gradient.into_tensor_arg(),
+        rows as u32,
+        classes as u32,
+        squared,
+        shape.units,
+        shape.group,
+        with_gradient,
+        kind,
+    );
+}
+
+#[cube(launch)]
+fn mean_distance<T: Float>(
+    student: &Tensor<f32>,
+    teacher: &Tensor<T>,
+    losses: &mut Tensor<f32>,
+    gradient: &mut Tensor<f32>,
+    rows: u32,
+    classes: u32,
+    #[comptime] squared: bool,
+    #[comptime] units: u32,
+    #[comptime] group: u32,
+    #[comptime] with_gradient: bool,
+    #[define(T)] _kind: ElemType,
+) {
+    let each = comptime![group as usize];
+    let unit = UNIT_POS as usize;
+    let lane = unit % each;
+    let row = CUBE_POS * comptime![(units / group) as usize] + unit / each;
+    let classes = classes as usize;
+    let real = row < rows as usize;
+    let mut count = 0usize;
+    if real {
+        count = classes;
+    }
+    let share = 1.0f32 / f32::cast_from(classes as u32);
+    let mut total = 0.0f32;
+    let mut class = lane;
+    while class < count {
+        let value = student[row * student.stride(0) + class * student.stride(1)];
+        let target = f32::cast_from(teacher[row * teacher.stride(0) + class * teacher.stride(1)]);
+        // Where both mask a class they agree.
+        let mut apart = 0.0f32;
+        if !(is_masked(value) && is_masked(target)) {
+            apart = value - target;
+        }
+        let mut slope = 0.0f32;
+        if comptime![squared] {
+            total += apart * apart;
+            slope = 2.0f32 * share * apart;
+        } else {
+            total += apart.abs();
+            if apart > 0.0f32 {
+                slope = share;
+            } else if apart < 0.0f32 {
+                slope = -share;
+            }
+        }
+        if comptime![with_gradient] {
+            gradient[row * classes + class] = slope;
+        }
+        class += each;
+    }
+    let mut totals = Shared::<[f32]>::new_slice(comptime![units as usize]);
+    totals[unit] = total;
+    let steps = comptime![group.trailing_zeros()];
+    #[unroll]
+    for step in 0..steps {
+        let half = comptime![(group >> (step + 1)) as usize];
+        sync_cube();
+        if lane < half {
+            total += totals[unit + half];
+            totals[unit] = total;
+        }
+    }
+    if lane == 0 && real {
+        losses[row] = total * share;
+    }
+}
