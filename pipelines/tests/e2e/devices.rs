@@ -1,6 +1,8 @@
 //! Runs on other devices than the CPU.
 
-use crate::federation::{fedstill, finish, run, said, write};
+#[cfg(feature = "gpu")]
+use crate::federation::finish;
+use crate::federation::{fedstill, run, said, write};
 
 #[test]
 fn a_device_that_is_not_there_is_refused_with_what_to_do() {
