@@ -220,8 +220,7 @@ fn a_run_whose_workers_die_and_hang_ends_with_the_bits_of_one_machine() {
         cut_every: 3,
     };
     if let Some(happened) = chaos.run("chaos on Apache Kafka") {
-        let proves = happened.kills >= 5 && happened.parties > 0 && happened.kills > happened.parties;
-        let proves = proves && happened.sleeps > 0 && happened.outages > 0 && happened.cuts > 0;
+        let proves = happened.kills >= 5 && happened.sleeps > 0 && happened.outages > 0 && happened.cuts > 0;
         assert!(proves, "{happened:?}: the run was over too soon to prove anything");
     }
 }
