@@ -2,15 +2,13 @@
 
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
-use burn::tensor::{DType, DeviceType};
+use burn::tensor::DeviceType;
 
 /// A device that operations can run on.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// What it calls itself.
     pub name: String,
-    /// Whether it reads float16.
-    pub float16: bool,
     /// As Burn knows it.
     pub device: Device,
 }
@@ -27,7 +25,6 @@ pub fn devices() -> Vec<Found> {
                 let in_software = identity.as_ref().is_none_or(|identity| identity.physical.is_none());
                 let found = Found {
                     name: identity.map_or_else(|| "unnamed".to_owned(), |identity| identity.name),
-                    float16: device.supports_dtype(DType::F16),
                     device,
                 };
                 (in_software, found)

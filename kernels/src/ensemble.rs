@@ -81,7 +81,7 @@ impl Ensemble {
         let [rows, classes] = self.sums.dims();
         let parties = predictions.dims()[0];
         OPERATION.shape("a prediction", &[parties, rows, classes], &predictions.dims())?;
-        OPERATION.float("a prediction", predictions.dtype())?;
+        OPERATION.float("a prediction", &predictions)?;
         if parties == 0 {
             return Ok(());
         }

@@ -34,7 +34,7 @@ impl Operation {
                 operand: "the teacher",
             });
         }
-        self.float("the teacher", teacher.dtype())
+        self.float("the teacher", teacher)
     }
 
     /// A shape that follows from other operands.
@@ -50,9 +50,10 @@ impl Operation {
         Ok(())
     }
 
-    /// A type that is read.
-    pub(crate) fn float(self, operand: &'static str, found: DType) -> Result<(), OperandError> {
-        if !matches!(found, DType::F32 | DType::F16) {
+    /// A type that is read, by the kernels and by the device.
+    pub(crate) fn float<const D: usize>(self, operand: &'static str, tensor: &Tensor<D>) -> Result<(), OperandError> {
+        let found = tensor.dtype();
+        if !matches!(found, DType::F32 | DType::F16) || !tensor.device().supports_dtype(found) {
             return Err(self.bad_type(operand, found, "float32 or float16"));
         }
         Ok(())

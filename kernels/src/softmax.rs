@@ -47,7 +47,7 @@ fn checked(
     temperature: f64,
     form: Form,
 ) -> Result<FloatTensor<Dispatch>, OperandError> {
-    operation.float("the logits", logits.dtype())?;
+    operation.float("the logits", &logits)?;
     operation.not_empty(logits.dims())?;
     let temperature = operation.temperature(temperature)?;
     Ok(<Dispatch as SoftmaxOps>::softmax_rows(

@@ -87,18 +87,7 @@ fn mean_distance<T: Float>(
         }
         class += each;
     }
-    let mut totals = Shared::<[f32]>::new_slice(comptime![units as usize]);
-    totals[unit] = total;
-    let steps = comptime![group.trailing_zeros()];
-    #[unroll]
-    for step in 0..steps {
-        let half = comptime![(group >> (step + 1)) as usize];
-        sync_cube();
-        if lane < half {
-            total += totals[unit + half];
-            totals[unit] = total;
-        }
-    }
+    total = group::sum(total, units, group);
     if lane == 0 && real {
         losses[row] = total * share;
     }

@@ -97,6 +97,29 @@ pub(super) fn with_defect(value: f32, defect: f32) -> f32 {
     result
 }
 
+/// The sum over a group of what each of its units has, by halves that are always the same ones; all of its units get it. Every
+/// unit of the cube must come here.
+#[cube]
+pub(super) fn sum(value: f32, #[comptime] units: u32, #[comptime] group: u32) -> f32 {
+    let unit = UNIT_POS as usize;
+    let lane = unit % comptime![group as usize];
+    let mut total = value;
+    let mut totals = Shared::<[f32]>::new_slice(comptime![units as usize]);
+    totals[unit] = total;
+    let steps = comptime![group.trailing_zeros()];
+    #[unroll]
+    for step in 0..steps {
+        let half = comptime![(group >> (step + 1)) as usize];
+        sync_cube();
+        if lane < half {
+            total += totals[unit + half];
+            totals[unit] = total;
+        }
+    }
+    sync_cube();
+    totals[unit - lane]
+}
+
 /// Elements of a tensor.
 pub(super) fn elements(tensor: &CubeTensor) -> usize {
     tensor.shape().num_elements()

@@ -229,20 +229,7 @@ fn softmax_rows_gradient(
         }
         class += group;
     }
-    let mut totals = Shared::<[f32]>::new_slice(units);
-    totals[unit] = total;
-    let steps = comptime![how.group.trailing_zeros()];
-    #[unroll]
-    for step in 0..steps {
-        let half = comptime![(how.group >> (step + 1)) as usize];
-        sync_cube();
-        if lane < half {
-            total += totals[unit + half];
-            totals[unit] = total;
-        }
-    }
-    sync_cube();
-    total = totals[unit - lane];
+    total = group::sum(total, how.units, how.group);
     let mut class = lane;
     while class < count {
         let slope = above[row * above.stride(0) + class * above.stride(1)];

@@ -29,6 +29,12 @@ fn message(topic: &str, value: &'static str) -> Message {
     }
 }
 
+/// A cluster of that kind; where none can run here, the test is named as skipped.
+fn started(options: Options, what: &str) -> Option<Cluster> {
+    let cluster = Cluster::start(options);
+    cluster.map_err(|missing| skip(what, &missing)).ok()
+}
+
 /// Settings of a user of a secured cluster.
 fn user(brokers: &str, mechanism: &str, (user, password): (&str, &str)) -> Settings {
     let mut settings = Settings::new(brokers);
@@ -53,9 +59,8 @@ fn with_tls_records_pass_and_a_certificate_that_nobody_trusts_stops() {
         tls: true,
         ..Options::default()
     };
-    let cluster = match Cluster::start(options) {
-        Ok(cluster) => cluster,
-        Err(missing) => return skip("TLS to Apache Kafka", &missing),
+    let Some(cluster) = started(options, "TLS to Apache Kafka") else {
+        return;
     };
     let settings = |trusted: Option<&Path>| {
         let mut settings = Settings::new(&cluster.bootstrap());
@@ -110,9 +115,8 @@ fn a_token_of_an_identity_provider_opens_and_a_wrong_secret_does_not() {
         secured: true,
         ..Options::default()
     };
-    let cluster = match Cluster::start(secured) {
-        Ok(cluster) => cluster,
-        Err(missing) => return skip("tokens for Apache Kafka", &missing),
+    let Some(cluster) = started(secured, "tokens for Apache Kafka") else {
+        return;
     };
     let admin = open(bearer(&cluster, Cluster::USERS[0]));
     admin.ensure_topic("t", 1, Cleanup::Delete).expect("a topic");
@@ -146,9 +150,8 @@ fn rights_and_passwords_that_are_missing_are_said_and_stop() {
         secured: true,
         ..Options::default()
     };
-    let cluster = match Cluster::start(secured) {
-        Ok(cluster) => cluster,
-        Err(missing) => return skip("rights on Apache Kafka", &missing),
+    let Some(cluster) = started(secured, "rights on Apache Kafka") else {
+        return;
     };
     let brokers = cluster.bootstrap();
     let admin = open(user(&brokers, "PLAIN", Cluster::USERS[0]));
@@ -204,9 +207,8 @@ fn an_outage_is_waited_for_and_nothing_acknowledged_is_lost() {
         brokers: 3,
         ..Options::default()
     };
-    let mut cluster = match Cluster::start(three) {
-        Ok(cluster) => cluster,
-        Err(missing) => return skip("outages of Apache Kafka", &missing),
+    let Some(mut cluster) = started(three, "outages of Apache Kafka") else {
+        return;
     };
     let mut settings = Settings::new(&cluster.bootstrap());
     settings.replication = Some(3);
