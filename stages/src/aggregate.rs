@@ -189,10 +189,6 @@ fn take(
     let Some(Subject::Party(claimed)) = subject.and_then(|subject| subject.parse().ok()) else {
         return Err("its ce_subject names no party".to_owned());
     };
-    if !members.contains(&claimed) {
-        // Late: passed over.
-        return Ok(());
-    }
     let said = Said {
         at,
         step,
@@ -200,8 +196,8 @@ fn take(
         slot: claimed,
     };
     let checked = signed::check(&planned.run, record, said);
-    if sum.counted.contains(&claimed) {
-        // A repeat is passed over; what somebody else said in its name is not.
+    if !members.contains(&claimed) || sum.counted.contains(&claimed) {
+        // Late, or a repeat: passed over. What somebody else said in a party's name is not.
         return checked;
     }
     let used = checked

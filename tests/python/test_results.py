@@ -5,12 +5,17 @@ is run first. Either must hold fedmd and its baseline standalone with the same s
 """
 
 import os
+import re
 from pathlib import Path
 
+import boto3
 import duckdb
+import duckdb_extension_httpfs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import ROOT
+from moto.server import ThreadedMotoServer
 
 COLUMNS = {
     "metrics": "pipeline seed step slot architecture test_set accuracy balanced_accuracy loss samples",
@@ -50,6 +55,40 @@ def test_duckdb_reads_every_table_with_run_and_round(query, table):
     assert columns["run"] == "VARCHAR" and columns["round"] == "BIGINT"
     [[rows]] = query(f"select count(*) from {{{table}}}")
     assert rows > 0
+
+
+def test_duckdb_reads_results_on_s3_by_the_query_that_the_documentation_shows(results):
+    """docs/deploy.md, on an S3 server, with the extension that DuckDB would fetch."""
+    [query] = re.findall(r"^select .*?;$", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    name = duckdb.sql(f"select min(run) from '{results}/metrics/*/*/*.parquet'").fetchone()[0]
+    query = query.replace("my-run-fedmd-0", name)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=f"http://{host}:{port}",
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+        )
+        s3.create_bucket(Bucket="bucket")
+        for file in results.rglob("*.parquet"):
+            s3.upload_file(str(file), "bucket", f"fedstill/results/{file.relative_to(results)}")
+        [extension] = Path(duckdb_extension_httpfs.__file__).parent.rglob("httpfs.duckdb_extension")
+        connection = duckdb.connect()
+        connection.load_extension(str(extension))
+        connection.sql(
+            f"create secret (type s3, key_id 'key', secret 'secret', region 'us-east-1', endpoint '{host}:{port}',"
+            " url_style 'path', use_ssl false)"
+        )
+        found = connection.sql(query).fetchall()
+    finally:
+        server.stop()
+    here = query.replace("s3://bucket/fedstill/results", str(results))
+    assert found == duckdb.sql(here).fetchall()
+    assert [number for number, *_ in found] == list(range(len(found))) and len(found) > 1
 
 
 @pytest.mark.parametrize("table", COLUMNS)

@@ -5,8 +5,11 @@
 
 use crate::deployment::{DEADLINE, Deployment, good};
 use crate::federation::{assert_same, files, finish, write};
-use crate::parties::{ALL, Party, RUN, divide, metrics, run_file};
-use fedstill_schemas::events::Closed;
+use crate::parties::{ALL, Party, RUN, assert_same_weights, divide, everything, kafka, metrics, run_file};
+use fedstill_log::Kafka;
+use fedstill_schemas::events::{Answer, Closed, Outcome};
+use fedstill_schemas::names;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -108,6 +111,9 @@ impl Chaos {
         let consensus = |results: &Path| files(&results.join("consensus").join(format!("run={RUN}")));
         let counted = consensus(&deployment.path().join("results"));
         assert_same(&consensus(&out.join("results")), &counted, &case);
+        assert_same_weights(&out, &parties, &case);
+        let chunks = said_once(&kafka(&deployment));
+        assert_eq!(chunks, self.rounds as usize, "{case}: one chunk a round");
         let phases = closed_phases(&deployment.path().join("store").join(RUN));
         assert!(
             phases.len() > 4 * self.rounds as usize,
@@ -190,6 +196,45 @@ impl Chaos {
     }
 }
 
+/// Fails where the log holds two different things that one party, or one task, said; the number of chunks of which it
+/// holds a consensus and the predictions of all three parties. Whoever died may have said the same again.
+fn said_once(log: &Kafka) -> usize {
+    let mut said = BTreeMap::<String, BTreeSet<Vec<u8>>>::new();
+    let mut say = |who: String, what: &[u8]| said.entry(who).or_default().insert(what.to_vec());
+    let mut chunks = BTreeMap::<Vec<u8>, usize>::new();
+    for record in everything(log, names::LOGITS) {
+        let party = String::from_utf8_lossy(record.header("ce_subject").unwrap());
+        if say(format!("predictions {:?} {party}", record.key), &record.value) {
+            *chunks.entry(record.key.to_vec()).or_default() += 1;
+        }
+    }
+    assert!(chunks.values().all(|parties| *parties == 3), "{chunks:?}");
+    let mut agreed = BTreeSet::new();
+    for record in everything(log, names::CONSENSUS) {
+        say(format!("consensus {:?}", record.key), &record.value);
+        agreed.insert(record.key.to_vec());
+    }
+    for record in [names::ANSWERS, names::PARTY_ANSWERS]
+        .map(|topic| everything(log, topic))
+        .concat()
+    {
+        let answer: Answer = serde_json::from_slice(&record.value).unwrap();
+        let Outcome::Done { result, .. } = &answer.outcome else {
+            panic!("{answer:?}");
+        };
+        let who = format!(
+            "answer {:?} {} {} {}",
+            answer.at, answer.phase, answer.step, answer.subject
+        );
+        say(who, &serde_json::to_vec(result).unwrap());
+    }
+    for (who, what) in &said {
+        assert_eq!(what.len(), 1, "{who} is said in {} ways", what.len());
+    }
+    assert_eq!(agreed.len(), chunks.len());
+    agreed.len()
+}
+
 /// What closed each phase of a run, by the name of its object.
 fn closed_phases(store: &Path) -> Vec<(String, Closed)> {
     let objects = files(store).into_iter();
@@ -212,7 +257,8 @@ fn a_run_whose_workers_die_and_hang_ends_with_the_bits_of_one_machine() {
         seed: 1,
         brokers: 1,
         workers: 3,
-        rounds: 8,
+        // Longer than its troubles take on a fast machine.
+        rounds: 24,
         kills: 10,
         broker_every: None,
         sleep_every: Some(5),

@@ -2,17 +2,16 @@
 
 use crate::deployment::{DEADLINE, Deployment, good};
 use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
-use crate::parties::RUN;
-use fedstill_log::kafka::Settings;
-use fedstill_log::{Kafka, Log, Message, SystemClock};
-use fedstill_schemas::names;
+use crate::parties::{RUN, everything, kafka};
+use fedstill_log::{Log, Message};
+use fedstill_schemas::{names, results};
 use fedstill_test_servers::s3::S3;
 use fedstill_test_servers::{free_port, skip};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -56,6 +55,10 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_three_or_eight()
             &deployment.bits("tiny-fedmd-0"),
             &format!("{} workers", workers.len()),
         );
+        let table = deployment
+            .path()
+            .join("results/rounds/run=tiny-fedmd-0/round=1/part-0.parquet");
+        assert_eq!(releases(&table), env!("CARGO_PKG_VERSION"));
         assert!(good(&deployment.does(&["submit", file])).contains("tiny-fedmd-0 is finished"));
         let replays = own.path().join("replays");
         let replay = ["replay", "tiny-fedmd-0", "--out", replays.to_str().unwrap()];
@@ -68,11 +71,20 @@ fn a_run_on_kafka_gives_the_bits_of_one_machine_with_one_worker_three_or_eight()
     }
 }
 
+/// The releases that a result table says took part.
+fn releases(table: &Path) -> String {
+    let reader = SerializedFileReader::new(std::fs::File::open(table).unwrap()).unwrap();
+    let said = reader.metadata().file_metadata().key_value_metadata().unwrap();
+    let said = said.iter().find(|said| said.key == results::RELEASE).unwrap();
+    said.value.clone().unwrap()
+}
+
 #[test]
 fn the_quickstart_on_kafka_gives_the_bits_of_one_machine() {
     if std::env::var_os("FEDSTILL_LONG").is_none() {
         return;
     }
+    const NAME: &str = "quickstart-fedmd-0";
     let folder = tempfile::tempdir().unwrap();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let quickstart = std::fs::read_to_string(examples.join("quickstart.toml")).unwrap();
@@ -83,17 +95,22 @@ fn the_quickstart_on_kafka_gives_the_bits_of_one_machine() {
     std::fs::write(&file, quickstart + "\n[close]\ndeadline = \"10m\"\n").unwrap();
     let out = folder.path().join("runs");
     finish(&file, &out, &[]);
-    let Some(mut deployment) = Deployment::start("the quickstart on Apache Kafka", folder.path(), 1) else {
-        return;
-    };
-    good(&deployment.does(&["topics", "create"]));
-    for _ in 0..2 {
-        deployment.work(&["--jobs", "1"]);
+    let full: &[usize] = &[1, 3, 8];
+    let counts = std::env::var_os("FEDSTILL_CHAOS").map_or(&full[1..2], |_| full);
+    for workers in counts {
+        let own = tempfile::tempdir().unwrap();
+        let Some(mut deployment) = Deployment::start("the quickstart on Apache Kafka", own.path(), 1) else {
+            return;
+        };
+        good(&deployment.does(&["topics", "create"]));
+        for _ in 0..*workers {
+            deployment.work(&["--jobs", "1"]);
+        }
+        good(&deployment.does(&["submit", file.to_str().unwrap()]));
+        good(&deployment.does(&["watch", NAME]));
+        let what = format!("the quickstart with {workers} workers");
+        assert_same(&bits(&out, NAME), &deployment.bits(NAME), &what);
     }
-    good(&deployment.does(&["submit", file.to_str().unwrap()]));
-    good(&deployment.does(&["watch", "quickstart-fedmd-0"]));
-    let run = "quickstart-fedmd-0";
-    assert_same(&bits(&out, run), &deployment.bits(run), "the quickstart");
 }
 
 #[test]
@@ -109,11 +126,7 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
     does(&deployment, &["topics", "create"]);
     let file = file.to_str().unwrap();
     let printed = does(&deployment, &["submit", "--print", file]);
-    let log = Kafka::new(
-        Settings::new(&deployment.cluster.bootstrap()),
-        Arc::new(SystemClock::new()),
-    )
-    .unwrap();
+    let log = kafka(&deployment);
     let write = |value: &serde_json::Value| {
         let message = Message {
             topic: names::ROUNDS.to_owned(),
@@ -276,6 +289,53 @@ fn a_worker_says_whether_it_is_well_and_stops_when_asked() {
     let asked = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
     assert!(asked.unwrap().success());
     assert!(worker.wait().unwrap().success(), "it ends by itself");
+}
+
+#[test]
+fn a_worker_whose_grace_is_over_leaves_its_task_to_others_and_says_so_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    // A pretraining that takes far longer than the grace.
+    let long = ("[steps.pretrain]\nepochs = 1", "[steps.pretrain]\nepochs = 100000");
+    let one = ("[\"mlp[32]\", \"cnn[4]\"]", "[\"mlp[32]\"]");
+    let file = write(folder.path(), &[DEADLINE, long, one]);
+    let Some(mut deployment) = Deployment::start("the grace of workers", folder.path(), 1) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    let lines = folder.path().join("lines");
+    let mut command = deployment.command();
+    command
+        .args(["worker", "--jobs", "1", "--grace", "1"])
+        .stderr(std::fs::File::create(&lines).unwrap());
+    deployment.workers.push(command.spawn().unwrap());
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    let log = kafka(&deployment);
+    let taken = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let waits = deployment.lag().iter().any(|line| line.contains("fedstill.pretrain"));
+        waits && !everything(&log, "fedstill.pretrain").is_empty()
+    });
+    assert!(taken);
+    std::thread::sleep(Duration::from_secs(2));
+    let began = std::time::Instant::now();
+    let worker = &mut deployment.workers[0];
+    let asked = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    assert!(worker.wait().unwrap().success(), "it ends by itself");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(everything(&log, names::ANSWERS).is_empty(), "nobody has answered");
+    let task = |line: &String| line.contains("fedstill.pretrain");
+    assert!(deployment.lag().iter().any(task), "the task waits for others");
+    let lines = std::fs::read_to_string(&lines).unwrap();
+    let said: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &said {
+        assert!(line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
+    let messages: Vec<_> = said.iter().filter_map(|line| line["message"].as_str()).collect();
+    assert!(
+        messages.contains(&"working") && messages.contains(&"stopped"),
+        "{messages:?}"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) struct Deployment {
     pub(crate) wire: Option<Proxy>,
     pub(crate) workers: Vec<Child>,
     /// More of the environment of commands.
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
     /// Who commands are, where the cluster asks.
     user: Option<(&'static str, &'static str)>,
 }
@@ -106,7 +106,7 @@ impl Deployment {
             )
             .env("FEDSTILL_KAFKA_SESSION_TIMEOUT_MS", "6000")
             .env("FEDSTILL_KAFKA_HEARTBEAT_INTERVAL_MS", "300")
-            .envs(self.environment.iter().copied());
+            .envs(self.environment.iter().cloned());
         if let Some((user, password)) = self.user {
             // SCRAM needs TLS' library: where it is not built in, PLAIN has to do.
             let mechanism = match user {
@@ -123,8 +123,8 @@ impl Deployment {
     }
 
     /// Commands find that in their environment from here on.
-    pub(crate) fn set(&mut self, name: &'static str, value: &'static str) {
-        self.environment.push((name, value));
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
     }
 
     /// The folder of its stores.

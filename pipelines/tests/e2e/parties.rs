@@ -1,7 +1,7 @@
 //! Parties that run their own workers, with their own data, stores and keys.
 
 use crate::deployment::{DEADLINE, Deployment, good};
-use crate::federation::{files, finish, write};
+use crate::federation::{assert_same, files, finish, write};
 use arrow_array::{BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use fedstill_log::kafka::Settings;
 use fedstill_log::{Kafka, Log, Message, Record, SystemClock};
 use fedstill_schemas::names;
 use fedstill_schemas::plan::{Draws, Plan};
+use fedstill_schemas::task::Attempt;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -96,6 +97,11 @@ impl Party {
         self.process = Some(command.stderr(Stdio::null()).spawn().unwrap());
     }
 
+    /// The process, which was started.
+    pub(crate) fn process(&mut self) -> &mut Child {
+        self.process.as_mut().expect("it was started")
+    }
+
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
@@ -127,6 +133,28 @@ pub(crate) fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf
     write(folder, &[(simulated, &format!("{close}{tables}")), (&private, own)])
 }
 
+/// The models of parties of their own are those of simulated ones, bit for bit: each party's store holds the same parts,
+/// whose names are the sha256 of what they hold.
+pub(crate) fn assert_same_weights(out: &Path, parties: &[Party], what: &str) {
+    let parts = |folder: &Path| -> BTreeMap<String, Vec<u8>> {
+        let parts = files(folder).into_iter();
+        let parts = parts.filter(|(name, _)| name.contains("/parts/") && !name.contains('#'));
+        parts.collect()
+    };
+    for (slot, party) in parties.iter().enumerate() {
+        let simulated = parts(&out.join(RUN).join("parties").join(slot.to_string()));
+        let own = parts(&party.folder.join("own").join(slot.to_string()));
+        assert!(!simulated.is_empty(), "{what}: party-{slot} has parts");
+        assert_same(&simulated, &own, &format!("{what}: the models of party-{slot}"));
+    }
+}
+
+/// The log of a deployment.
+pub(crate) fn kafka(deployment: &Deployment) -> Kafka {
+    let settings = Settings::new(&deployment.cluster.bootstrap());
+    Kafka::new(settings, Arc::new(SystemClock::new())).unwrap()
+}
+
 pub(crate) fn metrics(results: &Path) -> BTreeMap<String, Vec<u8>> {
     files(&results.join("metrics").join(format!("run={RUN}")))
 }
@@ -148,7 +176,7 @@ pub(crate) fn everything(log: &Kafka, topic: &str) -> Vec<Record> {
 }
 
 /// A deployment with its topics, a finished run of simulated parties, and their rows as files.
-fn prepared(what: &str, folder: &Path) -> Option<(Deployment, PathBuf, Vec<PathBuf>)> {
+pub(crate) fn prepared(what: &str, folder: &Path) -> Option<(Deployment, PathBuf, Vec<PathBuf>)> {
     let simulated = write(folder, &[DEADLINE]);
     let out = folder.join("runs");
     finish(&simulated, &out, &[]);
@@ -197,6 +225,8 @@ fn parties_with_their_own_data_learn_what_simulated_ones_do_and_nobody_speaks_fo
     assert_eq!(deployed.len(), 3);
     assert_eq!(deployed, metrics(&out.join("results")), "the same scores, bit for bit");
 
+    assert_same_weights(&out, &parties, "parties of their own");
+
     // Weights are in the parties' own stores, and nowhere else.
     let shared = files(&deployment.path().join("store"));
     for party in &parties {
@@ -209,11 +239,7 @@ fn parties_with_their_own_data_learn_what_simulated_ones_do_and_nobody_speaks_fo
     }
 
     // Words in another's name, and true words elsewhere, go to the dead letters and change nothing.
-    let log = Kafka::new(
-        Settings::new(&deployment.cluster.bootstrap()),
-        Arc::new(SystemClock::new()),
-    )
-    .unwrap();
+    let log = kafka(&deployment);
     let answers = everything(&log, names::PARTY_ANSWERS);
     assert!(
         answers
@@ -235,7 +261,9 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
     let Some((mut deployment, out, rows)) = prepared("forged records on Apache Kafka", folder.path()) else {
         return;
     };
-    // Without the archive round 0 does not end.
+    // Without the archive no round ends.
+    let all_but_archive = "plan,advance,pretrain,train,predict,aggregate,join,distill,evaluate";
+    let archive = &["--jobs", "1", "--stages", "archive"];
     deployment.work(&["--jobs", "1", "--stages", "plan,advance,pretrain"]);
     let mut parties: Vec<Party> = (0..3)
         .map(|slot| Party::new(&deployment, folder.path(), slot, &rows[slot], ALL))
@@ -245,30 +273,32 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
         party.start(&deployment);
     }
     good(&deployment.does(&["submit", file.to_str().unwrap()]));
-    let log = Kafka::new(
-        Settings::new(&deployment.cluster.bootstrap()),
-        Arc::new(SystemClock::new()),
-    )
-    .unwrap();
+    let log = kafka(&deployment);
     await_some(&log, "fedstill.archive", 1);
     // Party 0 is away while round 1 begins, and somebody speaks in its name.
     parties[0].kill();
-    deployment.work(&["--jobs", "1"]);
+    deployment.work(archive);
     let predictions = await_some(&log, names::LOGITS, 2);
+    let mut archiving = deployment.workers.pop().unwrap();
+    archiving.kill().unwrap();
+    archiving.wait().unwrap();
+    deployment.work(&["--jobs", "1", "--stages", all_but_archive]);
     let others = predictions.iter().find(|record| is_of(record, "party-1")).unwrap();
-    let in_its_name = |record: &Record| {
+    let in_the_name_of = |party: &'static str, record: &Record| {
         let mut message = again(record);
         for (name, value) in &mut message.headers {
             if name == "ce_subject" {
-                *value = Bytes::from_static(b"party-0");
+                *value = Bytes::from_static(party.as_bytes());
             }
         }
         message
     };
-    let stolen = in_its_name(others);
+    let stolen = in_the_name_of("party-0", others);
     let mut unsigned = stolen.clone();
     unsigned.headers.retain(|(name, _)| name != "fedstill_signature");
-    log.append(&[stolen, unsigned]).unwrap();
+    // An identical repeat is nothing new; who is no party of the run has nothing to say.
+    log.append(&[stolen, unsigned, again(others), in_the_name_of("party-7", others)])
+        .unwrap();
     let is_predict = |record: &&Record| String::from_utf8_lossy(&record.value).contains("\"step\":\"predict\"");
     let answer = (0..600).find_map(|_| {
         std::thread::sleep(Duration::from_millis(100));
@@ -276,7 +306,7 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
         answers.iter().find(is_predict).cloned()
     });
     let answer = answer.expect("another party's answer");
-    let mut forged = in_its_name(&answer);
+    let mut forged = in_the_name_of("party-0", &answer);
     let said = String::from_utf8_lossy(&answer.value).into_owned();
     let who = format!(
         "\"subject\":\"{}\"",
@@ -285,8 +315,24 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
     forged.value = said.replace(&who, "\"subject\":\"party-0\"").into();
     let mut replayed = again(&answer);
     replayed.value = said.replace("\"step\":\"predict\"", "\"step\":\"evaluate\"").into();
-    log.append(&[forged, replayed]).unwrap();
+    log.append(&[forged, replayed, again(&answer)]).unwrap();
     std::thread::sleep(Duration::from_secs(2));
+    parties[0].start(&deployment);
+    // In round 2 it is away again, and what another party truly said in round 1 is said once more.
+    await_some(&log, "fedstill.archive", 2);
+    parties[0].kill();
+    deployment.work(archive);
+    let key = names::chunk_key(&round(2), "predict", 0);
+    let partition = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let mut records = everything(&log, names::LOGITS);
+        records.retain(|record| record.key == key.as_bytes());
+        (records.len() == 2).then(|| records[0].partition)
+    });
+    let mut earlier = again(others);
+    earlier.partition = partition.expect("the others' predictions of round 2");
+    earlier.key = key.into();
+    log.append(&[earlier]).unwrap();
     parties[0].start(&deployment);
     let watched = good(&deployment.does(&["watch", RUN]));
     assert!(
@@ -297,6 +343,7 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
         metrics(&deployment.path().join("results")),
         metrics(&out.join("results"))
     );
+    assert_same_weights(&out, &parties, "after forgeries");
     let dead = everything(&log, names::DEAD);
     let reasons: Vec<String> = dead
         .iter()
@@ -304,8 +351,23 @@ fn forged_and_replayed_records_are_dead_letters_and_count_for_nobody() {
         .collect();
     let of = |part: &str| reasons.iter().filter(|reason| reason.contains(part)).count();
     assert_eq!(of("its signature is not that of party-0 (clinic-0)"), 2, "{reasons:?}");
+    // The answer to another step, and the predictions of another round.
+    assert!(
+        of("its signature is not that of party-1 (clinic-1)") >= 1,
+        "{reasons:?}"
+    );
+    assert_eq!(of("its signature is not that of"), 4, "{reasons:?}");
     assert_eq!(of("it is not signed, and party-0 (clinic-0) signs"), 1, "{reasons:?}");
-    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert_eq!(of("party-7 is no party of the run"), 1, "{reasons:?}");
+    assert_eq!(reasons.len(), 6, "{reasons:?}");
+}
+
+fn round(round: u32) -> Attempt {
+    Attempt {
+        run: RUN.to_owned(),
+        round,
+        attempt: 0,
+    }
 }
 
 fn is_of(record: &Record, party: &str) -> bool {

@@ -1,50 +1,66 @@
 //! What workers tell a collector.
 
-use crate::deployment::{DEADLINE, Deployment, good};
-use crate::federation::write;
-use crate::parties::RUN;
+use crate::deployment::good;
+use crate::parties::{ALL, Party, RUN, kafka, prepared, run_file};
+use bytes::Bytes;
+use fedstill_log::{Log, Message};
 use fedstill_test_servers::otlp::{Receiver, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 #[test]
 fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goes() {
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), &[DEADLINE]);
-    let Some(mut deployment) = Deployment::start("telemetry of workers", folder.path(), 1) else {
+    let Some((mut deployment, _, rows)) = prepared("telemetry of workers", folder.path()) else {
         return;
     };
     let receiver = Receiver::start();
-    good(&deployment.does(&["topics", "create"]));
-    let start = |deployment: &mut Deployment, stages: &str| {
-        let mut command = deployment.command();
-        command
-            .args(["worker", "--jobs", "1", "--stages", stages])
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
-            .env("OTEL_METRIC_EXPORT_INTERVAL", "500")
-            .stderr(Stdio::null());
-        deployment.workers.push(command.spawn().unwrap());
-    };
-    for stages in ["plan", "advance", "pretrain,train,distill"] {
-        start(&mut deployment, stages);
+    deployment.set("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint());
+    deployment.set("OTEL_METRIC_EXPORT_INTERVAL", "500");
+    // Parties of their own, one of which does not answer every task.
+    let mut parties: Vec<Party> = (0..3)
+        .map(|slot| {
+            let allow = if slot == 2 { "[\"consensus\", \"reports\"]" } else { ALL };
+            Party::new(&deployment, folder.path(), slot, &rows[slot], allow)
+        })
+        .collect();
+    let file = run_file(folder.path(), &parties, "[close]\nquorum = 0.5\ndeadline = \"5m\"\n");
+    for stages in ["plan", "advance", "pretrain"] {
+        deployment.work(&["--jobs", "1", "--stages", stages]);
+    }
+    for party in &mut parties {
+        party.start(&deployment);
     }
     good(&deployment.does(&["submit", file.to_str().unwrap()]));
-    // Nobody evaluates yet: a phase stays open for longer than the metrics' interval.
+    // Nobody archives yet: a phase stays open for longer than the metrics' interval.
     let told = (0..300).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
         receiver.received().metrics.contains_key("fedstill.phase.cohort")
     });
     assert!(told, "an open phase is told");
-    start(&mut deployment, "predict,aggregate,join,evaluate,archive");
+    let log = kafka(&deployment);
+    log.append(&[Message {
+        topic: "fedstill.archive".to_owned(),
+        partition: 0,
+        key: Bytes::new(),
+        headers: Vec::new(),
+        value: "no task".into(),
+    }])
+    .unwrap();
+    deployment.work(&["--jobs", "1", "--stages", "aggregate,join,archive"]);
     good(&deployment.does(&["watch", RUN]));
     // Lag is looked at every ten seconds.
     std::thread::sleep(std::time::Duration::from_secs(12));
     // What they hold is sent before they go.
-    for worker in &mut deployment.workers {
-        let asked = Command::new("kill").args(["-TERM", &worker.id().to_string()]).status();
+    let all = deployment
+        .workers
+        .iter_mut()
+        .chain(parties.iter_mut().map(Party::process));
+    for process in all {
+        let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
         assert!(asked.unwrap().success());
-        assert!(worker.wait().unwrap().success());
+        assert!(process.wait().unwrap().success());
     }
     let received = receiver.received();
     let mut rounds = BTreeMap::<&str, Vec<&Span>>::new();
@@ -56,8 +72,11 @@ fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goe
     assert_eq!(names, ["round 0", "round 1", "round 2"].map(str::to_owned).into());
     for spans in rounds.values() {
         let processes: BTreeSet<&str> = spans.iter().map(|span| span.instance.as_str()).collect();
-        assert_eq!(processes.len(), 4, "every process is in every round");
+        // Three workers and two parties; pretraining and the party that refuses are in the first round alone.
+        assert!(processes.len() >= 5, "{processes:?}");
     }
+    let processes: BTreeSet<&str> = received.spans.iter().map(|span| span.instance.as_str()).collect();
+    assert_eq!(processes.len(), 7, "every process tells");
     let round = rounds
         .values()
         .find(|spans| spans.iter().any(|span| span.name == "round 1"));
@@ -66,16 +85,17 @@ fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goe
         "process fedstill.rounds",
         "send fedstill.rounds",
         "phase predict",
-        "send fedstill.predict",
-        "process fedstill.predict",
+        "send fedstill.party.predict",
+        "process fedstill.party.predict",
         "send fedstill.logits",
         "process fedstill.aggregate",
         "process fedstill.join",
-        "process fedstill.distill",
-        "process fedstill.train",
-        "process fedstill.evaluate",
+        "process fedstill.party.distill",
+        "process fedstill.party.train",
+        "process fedstill.party.evaluate",
         "process fedstill.archive",
         "send fedstill.answers",
+        "send fedstill.party.answers",
     ] {
         assert!(of_round.contains(name), "{name}: {of_round:?}");
     }
@@ -92,6 +112,8 @@ fn a_round_is_one_trace_over_all_stages_and_processes_and_metrics_say_how_it_goe
         ("fedstill.phase.duration", "fedstill.outcome"),
         ("fedstill.phase.cohort", "fedstill.run"),
         ("fedstill.phase.answered", "fedstill.step"),
+        ("fedstill.phase.missing", "fedstill.reason"),
+        ("fedstill.dead_letters", "messaging.destination.name"),
     ] {
         let attributes = received.metrics.get(name);
         let attributes = attributes.unwrap_or_else(|| panic!("{name}: {:?}", received.metrics.keys()));

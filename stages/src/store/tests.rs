@@ -164,6 +164,52 @@ fn a_bucket_keeps_what_a_folder_keeps() {
 
 #[cfg(feature = "cloud")]
 #[test]
+fn a_store_that_overwrites_is_refused_before_any_work() {
+    let environment = fedstill_test_servers::s3::overwriting();
+    let store = Store::deployed("s3://fedstill/x", &environment).unwrap();
+    let error = store.check_create_once().unwrap_err();
+    assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+    assert!(
+        error.to_string().contains("choose one with conditional puts"),
+        "{error}"
+    );
+}
+
+#[cfg(feature = "cloud")]
+#[test]
+fn a_partys_own_store_has_credentials_of_its_own() {
+    let (Some((_, shared)), Some((_, own))) = (on_s3(), on_s3()) else {
+        return;
+    };
+    let mut environment = shared.environment();
+    environment.extend(
+        own.environment()
+            .into_iter()
+            .map(|(name, value)| (format!("FEDSTILL_OWN_{name}"), value)),
+    );
+    let party = Store::of_party("s3://fedstill/deployment", "s3://fedstill/own", &environment).unwrap();
+    let part = party.put_part("r", Place::Party(3), "weights".into()).unwrap();
+    party.create("r/run.json", "{}".into()).unwrap();
+    let seen = |server: &fedstill_test_servers::s3::S3, what: &str, path: &str| {
+        let store = Store::deployed(&format!("s3://fedstill/{what}"), &server.environment()).unwrap();
+        store.get_url(&format!("{}{path}", store.url())).unwrap().is_some()
+    };
+    assert!(seen(&shared, "deployment", "r/run.json") && !seen(&own, "deployment", "r/run.json"));
+    let here = Store::of_party("s3://fedstill/x", "s3://fedstill/own", &own.environment()).unwrap();
+    assert_eq!(
+        here.get_part("r", &part).unwrap(),
+        "weights",
+        "on the party's own server"
+    );
+    let there = Store::of_party("s3://fedstill/x", "s3://fedstill/own", &shared.environment()).unwrap();
+    assert!(
+        matches!(there.get_part("r", &part), Err(StoreError::Missing { .. })),
+        "and on no other"
+    );
+}
+
+#[cfg(feature = "cloud")]
+#[test]
 fn a_bucket_that_is_away_is_named_and_tried_again() {
     let Some((store, server)) = on_s3() else { return };
     store.create("r/run.json", "one".into()).unwrap();

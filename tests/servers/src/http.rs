@@ -43,7 +43,7 @@ fn converse(mut connection: TcpStream, answer: &impl Fn(&Request) -> Answer) -> 
             body,
         } = answer(&request(&mut reader)?);
         let head = format!(
-            "HTTP/1.1 {status} .\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status} .\r\nContent-Type: {content_type}\r\nETag: \"0\"\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         connection.write_all(&[head.as_bytes(), &body].concat()).ok()?;

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::http::{self, Answer};
 use crate::process::{Process, free_port};
 use crate::proxy::Proxy;
 use crate::{Missing, cache};
@@ -105,16 +106,30 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=p
 
     /// The variables of the environment by which a client reaches it.
     pub fn environment(&self) -> Vec<(String, String)> {
-        [
-            ("AWS_ENDPOINT", self.endpoint.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-            ("AWS_REGION", "us-east-1"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
+        environment(&self.endpoint)
     }
+}
+
+/// The same of a server that does all that it is asked, and keeps no condition: what a store must not be.
+pub fn overwriting() -> Vec<(String, String)> {
+    let endpoint = http::serve(|_| Answer {
+        status: 200,
+        content_type: "text/plain",
+        body: Vec::new(),
+    });
+    environment(&endpoint)
+}
+
+fn environment(endpoint: &str) -> Vec<(String, String)> {
+    [
+        ("AWS_ENDPOINT", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
 }
 
 /// The interpreter of the virtual environment that `tests/run` makes.

@@ -211,3 +211,53 @@ impl ProducerContext for Deliveries {
         batch.acknowledge(index, result);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kafka, Settings};
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::error::ErrorKind;
+    use crate::log::{Cleanup, Log};
+    use bytes::Bytes;
+    use fedstill_test_servers::kafka::{Cluster, Options};
+    use rdkafka::types::RDKafkaRespErr;
+
+    #[test]
+    #[expect(unsafe_code, reason = "librdkafka's own way to provoke a fatal error")]
+    fn a_producer_that_librdkafka_gives_up_is_replaced_and_appends_go_on() {
+        let options = Options {
+            brokers: 1,
+            ..Options::default()
+        };
+        let cluster = match Cluster::start(options) {
+            Ok(cluster) => cluster,
+            Err(missing) => return fedstill_test_servers::skip("the replacement of a producer", &missing),
+        };
+        let settings = Settings::new(&cluster.bootstrap());
+        let log = Kafka::new(settings, Arc::new(SystemClock::new())).unwrap();
+        log.ensure_topic("t", 1, Cleanup::Delete).unwrap();
+        let message = Message {
+            topic: "t".to_owned(),
+            partition: 0,
+            key: Bytes::new(),
+            headers: Vec::new(),
+            value: "x".into(),
+        };
+        assert_eq!(log.append(std::slice::from_ref(&message)).unwrap(), [0]);
+        let producer = Arc::clone(&log.inner.producer.present.lock());
+        // SAFETY: the client lives as long as `producer`, and the reason is a C string.
+        let failed = unsafe {
+            rdkafka::bindings::rd_kafka_test_fatal_error(
+                producer.client().native_ptr(),
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                c"as if records were lost".as_ptr(),
+            )
+        };
+        assert_eq!(failed, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+        let error = log.append(std::slice::from_ref(&message)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+        assert!(error.to_string().contains("as if records were lost"), "{error}");
+        assert_eq!(log.append(&[message]).unwrap(), [1]);
+    }
+}
