@@ -7,6 +7,8 @@
 //! (median, trimmed mean, KT-pFL's matrix) is on the CPU alone.
 
 mod adam;
+mod batch_norm;
+mod conv;
 mod cpu;
 mod cross_entropy;
 #[cfg(feature = "gpu")]
@@ -24,6 +26,8 @@ mod row_loss;
 mod softmax;
 
 pub use adam::{AdamState, AdamStep, adam};
+pub use batch_norm::{Normalized, batch_norm};
+pub use conv::{Window, conv2d};
 pub use cross_entropy::{cross_entropy, cross_entropy_kl};
 pub use devices::{Found, devices};
 pub use ensemble::{Averaged, Ensemble, Sharpening, Weights, ensemble};

@@ -37,7 +37,7 @@ fn skip(what: &str) {
     }
 }
 
-fn vector<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn vector<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().unwrap()
 }
 
@@ -63,4 +63,26 @@ fn both(student: Tensor<2>, loss: impl Fn(Tensor<2>) -> Tensor<1>) -> (Vec<f32>,
     let result = loss(student.clone());
     let gradients = result.clone().sum().backward();
     (vector(result.inner()), vector(student.grad(&gradients).unwrap()))
+}
+
+/// Values that differ, of either sign, in float32.
+pub(crate) fn some<const D: usize>(dims: [usize; D], start: usize, device: &Device) -> Tensor<D> {
+    let len: usize = dims.iter().product();
+    let value = |i: usize| ((i + start) * 7919 % 10_007) as f32 / 5003.0 - 1.0;
+    Tensor::from_data(TensorData::new((0..len).map(value).collect::<Vec<f32>>(), dims), device)
+}
+
+/// Fails where a value is further off than rounding explains.
+pub(crate) fn assert_near(found: &[Vec<f32>], expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (part, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len(), "{what}: {part}");
+        let most = expected.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        let off = found
+            .iter()
+            .zip(expected)
+            .map(|(f, e)| (f - e).abs())
+            .fold(0.0, f32::max);
+        assert!(off <= 5e-5 * most, "{what}: {part} is {off} off, of {most}");
+    }
 }

@@ -6,9 +6,7 @@ use crate::registry::{Init, Parameter};
 use crate::tensors::Tensors;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
-use fedstill_kernels::max_pool_2x2;
+use fedstill_kernels::{Window, conv2d, max_pool_2x2};
 
 /// A weight and a bias with PyTorch's default first values: He et al. 2015 (arXiv:1502.01852) with `a = sqrt(5)`, which
 /// is uniform within `1 / sqrt(fan_in)` for both.
@@ -43,10 +41,13 @@ impl Conv {
     }
 
     pub(crate) fn forward(&self, tensors: &Tensors, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([1, 1], [self.padding, self.padding], [1, 1], 1);
+        let window = Window {
+            stride: 1,
+            padding: self.padding,
+        };
         let weight = tensors.get(&format!("{}.weight", self.name));
         let bias = tensors.get(&format!("{}.bias", self.name));
-        conv2d(input, weight, Some(bias), options)
+        conv2d(input, weight, Some(bias), window)
     }
 
     /// Multiply-adds for an output of `pixels`.

@@ -2,7 +2,7 @@
 
 use crate::random::Stream;
 use crate::tensors::Tensors;
-use burn::tensor::module::{batch_norm, batch_norm_train};
+use burn::tensor::module::batch_norm;
 use burn::tensor::{Tensor, TensorData};
 
 /// Added to a variance before its root is taken, as PyTorch does by default.
@@ -66,7 +66,7 @@ impl Mode {
         };
         let [rows, _, height, width] = input.dims();
         let values = (rows * height * width) as f64;
-        let batch = batch_norm_train(input, weight, bias, EPSILON);
+        let batch = fedstill_kernels::batch_norm(input, weight, bias, EPSILON);
         let running = |old: Tensor<1>, new: Tensor<1>, correction: f64| {
             old.inner().mul_scalar(1.0 - MOMENTUM) + new.inner().mul_scalar(MOMENTUM * correction)
         };
@@ -78,7 +78,7 @@ impl Mode {
             .buffers
             .push((part("running_var"), running(variance, batch.variance, unbiased)));
         training.counters.push(part("num_batches_tracked"));
-        batch.output
+        batch.images
     }
 
     /// Puts what a forward pass left behind in the model's buffers.
