@@ -196,7 +196,9 @@ mod tests {
     fn wrong_sizes_are_refused_with_what_the_family_takes() {
         assert!(refused("lenet[5]", DIGIT).contains("no sizes"));
         assert!(refused("cnn", DIGIT).contains("cnn[16,32]"));
+        assert!(refused("cnn[4,0]", DIGIT).contains("cnn[16,32]"));
         assert!(refused("mlp", DIGIT).contains("mlp[200]"));
+        assert!(refused("mlp[0]", DIGIT).contains("mlp[200]"));
         assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
     }
 

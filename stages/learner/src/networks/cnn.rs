@@ -31,7 +31,7 @@ struct Block {
 
 pub(crate) fn cnn(architecture: &Architecture, shape: Shape, classes: u32) -> Result<Box<dyn Network>, LearnError> {
     let sizes = architecture.sizes();
-    if sizes.is_empty() || sizes.len() > 16 {
+    if sizes.is_empty() || sizes.len() > 16 || sizes.contains(&0) {
         return Err(wrong_sizes(
             architecture,
             "write the channels of 1 to 16 blocks, as in cnn[16,32]",

@@ -19,7 +19,7 @@ struct Mlp {
 }
 
 pub(crate) fn mlp(architecture: &Architecture, shape: Shape, classes: u32) -> Result<Box<dyn Network>, LearnError> {
-    if architecture.sizes().is_empty() {
+    if architecture.sizes().is_empty() || architecture.sizes().contains(&0) {
         return Err(wrong_sizes(
             architecture,
             "write the units of each hidden layer, as in mlp[200] or mlp[200,200]",
