@@ -2,6 +2,7 @@
 //!
 //! A Rust user adds a family without a fork: implement [`Network`] and hand its constructor to [`Registry::with`].
 
+use crate::dataset::Values;
 use crate::error::LearnError;
 use crate::mode::Mode;
 use crate::networks;
@@ -19,8 +20,13 @@ pub trait Network: Send + Sync {
     /// Its parameters and buffers, in order, under the names that a PyTorch module of this architecture gives them.
     fn parameters(&self) -> Vec<Parameter>;
 
-    /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised). What differs between
-    /// training and evaluation, `mode` does.
+    /// What its rows are: images, where a network does not say otherwise.
+    fn reads(&self) -> Values {
+        Values::Pixels
+    }
+
+    /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised), or of windows of text (`rows x
+    /// 1 x 1 x length`, each value the number of a token). What differs between training and evaluation, `mode` does.
     fn forward(&self, tensors: &Tensors, images: Tensor<4>, mode: &mut Mode) -> Tensor<2>;
 
     /// Multiply-adds of one row's forward pass, roughly.
@@ -71,11 +77,11 @@ pub enum Init {
     Counter,
 }
 
-/// Makes a network of a size, for images of a shape and a number of classes.
+/// Makes a network of a size, for rows of a shape and a number of classes.
 type Constructor = dyn Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync;
 
 /// The families that a process knows, and what it computes them on. [`Registry::default`] has those of this crate, on the CPU:
-/// `2nn`, `cnn`, `fedmd`, `lenet`, `mcmahan`, `mlp`, `resnet` and `resnetgn`.
+/// `2nn`, `charlstm`, `cnn`, `fedmd`, `lenet`, `mcmahan`, `mlp`, `resnet` and `resnetgn`.
 #[derive(Clone)]
 pub struct Registry {
     families: BTreeMap<String, Arc<Constructor>>,
@@ -96,6 +102,7 @@ impl Default for Registry {
         .with("fedmd", networks::fedmd)
         .with("resnet", networks::resnet)
         .with("resnetgn", networks::resnetgn)
+        .with("charlstm", networks::charlstm)
     }
 }
 
@@ -134,10 +141,10 @@ impl Registry {
         self.families.keys().map(String::as_str).collect()
     }
 
-    /// The network of that architecture for images of `shape` and a head of `classes`.
+    /// The network of that architecture for rows of `shape` and a head of `classes`.
     ///
     /// # Errors
-    /// [`LearnError`] where there is no such family, its sizes are others, or the images are too small for it.
+    /// [`LearnError`] where there is no such family, its sizes are others, or the rows are too small for it or no text.
     pub fn build(
         &self,
         architecture: &Architecture,
@@ -215,6 +222,8 @@ mod tests {
         assert!(refused("fedmd[10]", DIGIT).contains("fedmd[0] to fedmd[9]"));
         assert!(refused("resnet[19]", DIGIT).contains("resnet[8], resnet[18] or resnet[20]"));
         assert!(refused("resnetgn[8,16]", DIGIT).contains("resnetgn[8], resnetgn[18] or resnetgn[20]"));
+        assert!(refused("charlstm[3]", DIGIT).contains("charlstm[1] or charlstm[2]"));
+        assert!(refused("charlstm[1]", DIGIT).contains("not images of 1x28x28"));
         assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
     }
 
@@ -249,7 +258,7 @@ mod tests {
             networks::mlp(&"mlp[9,9,9]".parse().expect("an architecture"), shape, classes)
         });
         let own = [
-            "2nn", "cnn", "deep", "fedmd", "lenet", "mcmahan", "mlp", "resnet", "resnetgn",
+            "2nn", "charlstm", "cnn", "deep", "fedmd", "lenet", "mcmahan", "mlp", "resnet", "resnetgn",
         ];
         assert_eq!(registry.families(), own);
         assert_eq!(

@@ -1,5 +1,6 @@
 //! The built-in families, one file each.
 
+mod charlstm;
 mod cnn;
 mod fedmd;
 mod lenet;
@@ -8,6 +9,7 @@ mod mlp;
 mod resnet;
 mod two_nn;
 
+pub(crate) use charlstm::charlstm;
 pub(crate) use cnn::cnn;
 pub(crate) use fedmd::fedmd;
 pub(crate) use lenet::lenet;

@@ -7,7 +7,7 @@ use crate::random::Stream;
 use crate::registry::{Parameter, Registry};
 use crate::safetensors_file::{Stored, read, write};
 use crate::tensors::{Tensors, values};
-use crate::testing::{SHAPE, architecture, patterns};
+use crate::testing::{SHAPE, architecture, patterns, windows};
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_schemas::data::Shape;
 
@@ -21,6 +21,12 @@ const COLOUR: Shape = Shape {
     channels: 3,
     height: 32,
     width: 32,
+};
+/// LEAF's Shakespeare.
+const WINDOW: Shape = Shape {
+    channels: 1,
+    height: 1,
+    width: 80,
 };
 
 fn parameters(text: &str, shape: Shape) -> Vec<Parameter> {
@@ -39,7 +45,6 @@ fn objective(logits: Tensor<2>) -> Tensor<1> {
 #[test]
 fn gradients_agree_with_finite_differences() {
     let device = Device::flex();
-    let data = patterns(SHAPE, 6, 3);
     for name in [
         "lenet",
         "cnn[2,3]",
@@ -50,8 +55,15 @@ fn gradients_agree_with_finite_differences() {
         "fedmd[6]",
         "resnet[8]",
         "resnetgn[8]",
+        "charlstm[1]",
+        "charlstm[2]",
     ] {
-        let network = Registry::default().build(&architecture(name), SHAPE, 3).unwrap();
+        let data = if name.starts_with("charlstm") {
+            windows(5, 6, 3)
+        } else {
+            patterns(SHAPE, 6, 3)
+        };
+        let network = Registry::default().build(&architecture(name), data.shape(), 3).unwrap();
         let start = Tensors::initial(network.parameters(), &Stream::new(3, 0, "init", name), &device);
         // The same masks every time.
         let value = |tensors: &Tensors| {
@@ -275,6 +287,22 @@ fn names_are_those_of_plain_pytorch_modules() {
     assert_eq!(weights("resnetgn[8]"), weights("resnet[8]"));
     assert!(names("resnet[18]").contains(&"layer4.1.bn2.running_var [512]".to_owned()));
     assert!(!names("resnetgn[18]").iter().any(|name| name.contains("running")));
+    assert_eq!(
+        all("charlstm[2]", WINDOW),
+        [
+            "embedding.weight [82, 8]",
+            "lstm.weight_ih_l0 [1024, 8]",
+            "lstm.weight_hh_l0 [1024, 256]",
+            "lstm.bias_ih_l0 [1024]",
+            "lstm.bias_hh_l0 [1024]",
+            "lstm.weight_ih_l1 [1024, 256]",
+            "lstm.weight_hh_l1 [1024, 256]",
+            "lstm.bias_ih_l1 [1024]",
+            "lstm.bias_hh_l1 [1024]",
+            "fc.weight [7, 256]",
+            "fc.bias [7]",
+        ]
+    );
 }
 
 #[test]
@@ -297,6 +325,8 @@ fn sizes_and_costs_are_those_of_the_architecture() {
         ("resnet[18]", COLOUR, 10, 11_173_962, 555_422_720.0),
         ("resnet[20]", COLOUR, 10, 272_474, 40_813_184.0),
         ("resnetgn[20]", COLOUR, 10, 272_474, 40_813_184.0),
+        ("charlstm[1]", WINDOW, 82, 294_114, 21_647_872.0),
+        ("charlstm[2]", WINDOW, 82, 820_450, 63_590_912.0),
     ] {
         let architecture = architecture(name);
         let model = crate::Model {
@@ -321,6 +351,7 @@ fn normal_first_values_have_the_deviation_of_pytorchs() {
             "layer3.0.downsample.0.weight",
             (1.0_f64 / 32.0).sqrt(),
         ),
+        ("charlstm[1]", WINDOW, "embedding.weight", 1.0),
     ] {
         let stream = Stream::new(3, 0, "init", name);
         let tensors = Tensors::initial(parameters(name, shape), &stream, &Device::flex());
@@ -330,8 +361,8 @@ fn normal_first_values_have_the_deviation_of_pytorchs() {
         };
         let squares: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
         let found = (squares / values.len() as f64).sqrt();
-        // Of 2048 values, the deviation of the deviation is 1.6 %.
-        assert!((found / std - 1.0).abs() < 0.08, "{name} {tensor}: {found} {std}");
+        // 656 values of an embedding: the deviation of their deviation is 3 %.
+        assert!((found / std - 1.0).abs() < 0.12, "{name} {tensor}: {found} {std}");
     }
 }
 
