@@ -1,7 +1,7 @@
-"""Weights written by fedstill load in plain PyTorch models, strictly, and give the same logits.
+"""Weights written by fedstill load in plain PyTorch models, strictly, and give the same logits and gradients.
 
 The models below are what a PyTorch user would write for these architectures, not a copy of fedstill's code: names,
-layouts and the order in which an image is flattened are what is tested.
+layouts, strides, paddings, the order in which an image is flattened and that of an LSTM's gates are what is tested.
 """
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 try:
     import torch
     from torch import nn
+    from torch.nn import functional
 except ImportError:
     pytest.skip(
         "weights in PyTorch: python3-torch is not installed; apt-get install python3-torch", allow_module_level=True
@@ -79,11 +80,139 @@ class Mlp(nn.Module):
         return getattr(self, f"fc{self.layers}")(x)
 
 
+class TwoNn(Mlp):
+    """McMahan's 2NN."""
+
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes, [200, 200])
+
+
+class McMahan(nn.Module):
+    """McMahan's CNN."""
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        channels, height, width = shape
+        self.conv1 = nn.Conv2d(channels, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
+        self.fc1 = nn.Linear(64 * (height // 4) * (width // 4), 512)
+        self.fc2 = nn.Linear(512, classes)
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.conv1(x)))
+        x = self.pool(torch.relu(self.conv2(x)))
+        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+
+class FedMd(nn.Module):
+    """Two or three convolutions with batch norm, dropout and mean pooling, and a head without bias."""
+
+    def __init__(self, shape, classes, sizes, dropout):
+        super().__init__()
+        channels, *_ = shape
+        self.conv1 = nn.Conv2d(channels, sizes[0], 3, padding=1)
+        self.conv2 = nn.Conv2d(sizes[0], sizes[1], 3 if len(sizes) == 2 else 2, stride=2)
+        if len(sizes) == 3:
+            self.conv3 = nn.Conv2d(sizes[1], sizes[2], 3, stride=2)
+        for i, size in enumerate(sizes, 1):
+            setattr(self, f"bn{i}", nn.BatchNorm2d(size))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = len(sizes)
+        with torch.no_grad():
+            self.eval()
+            features = self.features(torch.zeros(1, *shape)).shape[1]
+            self.train()
+        self.fc = nn.Linear(features, classes, bias=False)
+
+    def features(self, x):
+        x = self.dropout(torch.relu(self.bn1(self.conv1(x))))
+        # TensorFlow's padding "same": means leave out what is outside.
+        x = functional.avg_pool2d(functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
+        x = self.dropout(torch.relu(self.bn2(self.conv2(x))))
+        if self.blocks == 3:
+            x = self.dropout(torch.relu(self.bn3(self.conv3(functional.avg_pool2d(x, 2)))))
+        return x.flatten(1)
+
+    def forward(self, x):
+        return self.fc(self.features(x))
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut."""
+
+    def __init__(self, inputs, outputs, stride, norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = norm(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = norm(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(x)) + shortcut)
+
+
+class ResNet(nn.Module):
+    """Stages of blocks by torchvision's names, with a stem for small images."""
+
+    def __init__(self, shape, classes, stages, blocks, norm=nn.BatchNorm2d):
+        super().__init__()
+        self.conv1 = nn.Conv2d(shape[0], stages[0], 3, padding=1, bias=False)
+        self.bn1 = norm(stages[0])
+        inputs = stages[0]
+        for i, outputs in enumerate(stages, 1):
+            first = Block(inputs, outputs, 1 if i == 1 else 2, norm)
+            rest = [Block(outputs, outputs, 1, norm) for _ in range(1, blocks)]
+            setattr(self, f"layer{i}", nn.Sequential(first, *rest))
+            inputs = outputs
+        self.stages = len(stages)
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        for i in range(1, self.stages + 1):
+            x = getattr(self, f"layer{i}")(x)
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+class CharLstm(nn.Module):
+    """What follows a window of text."""
+
+    def __init__(self, classes, layers):
+        super().__init__()
+        self.embedding = nn.Embedding(82, 8)
+        self.lstm = nn.LSTM(8, 256, layers, batch_first=True)
+        self.fc = nn.Linear(256, classes)
+
+    def forward(self, x):
+        values, _ = self.lstm(self.embedding(x.flatten(1).long()))
+        return self.fc(values[:, -1])
+
+
+SMALL, LARGE = [16, 32, 64], [64, 128, 256, 512]
+
 MODELS = {
     "lenet": LeNet,
     "cnn[16,32]": lambda shape, classes: Cnn(shape, classes, [16, 32]),
     "mlp[32]": lambda shape, classes: Mlp(shape, classes, [32]),
+    "2nn": TwoNn,
+    "mcmahan": McMahan,
+    "fedmd[0]": lambda shape, classes: FedMd(shape, classes, [128, 256], 0.2),
+    "fedmd[9]": lambda shape, classes: FedMd(shape, classes, [128, 128, 192], 0.3),
+    "resnet[8]": lambda shape, classes: ResNet(shape, classes, SMALL, 1),
+    "resnet[18]": lambda shape, classes: ResNet(shape, classes, LARGE, 2),
+    "resnet[20]": lambda shape, classes: ResNet(shape, classes, SMALL, 3),
+    "resnetgn[8]": lambda shape, classes: ResNet(shape, classes, SMALL, 1, lambda maps: nn.GroupNorm(16, maps)),
+    "charlstm[1]": lambda shape, classes: CharLstm(classes, 1),
+    "charlstm[2]": lambda shape, classes: CharLstm(classes, 2),
 }
+# PyTorch would draw other masks: these networks' gradients are compared with finite differences, in Rust.
+WITH_DROPOUT = {"cnn[16,32]", "fedmd[0]", "fedmd[9]"}
 
 
 def load(path):
@@ -92,27 +221,65 @@ def load(path):
 
 @pytest.fixture(scope="session")
 def exported(run, tmp_path_factory):
-    """A folder with `<architecture>/{weights,io}.safetensors`, written by the learner's example `export`."""
+    """A folder with what the learner's example `export` writes for each architecture."""
     folder = tmp_path_factory.mktemp("export")
     run("examples/export", folder)
     return folder
 
 
+@pytest.fixture
+def loaded(exported):
+    """The model of an architecture with the exported weights, and the exported rows, labels and logits."""
+
+    def loaded(architecture):
+        folder = exported / architecture
+        io = load(folder / "io.safetensors")
+        model = MODELS[architecture](io["rows"].shape[1:], io["logits"].shape[1])
+        model.load_state_dict(load(folder / "weights.safetensors"), strict=True)
+        return model, io["rows"], io["labels"], io["logits"]
+
+    return loaded
+
+
+def test_every_architecture_of_the_export_is_compared(exported):
+    assert {folder.name for folder in exported.iterdir()} == set(MODELS)
+
+
 @pytest.mark.parametrize("architecture", MODELS)
-def test_weights_load_strictly_and_give_the_same_logits(exported, architecture):
-    folder = exported / architecture
-    io = load(folder / "io.safetensors")
-    images, expected = io["images"], io["logits"]
-    model = MODELS[architecture](images.shape[1:], expected.shape[1])
-    model.load_state_dict(load(folder / "weights.safetensors"), strict=True)
+def test_weights_load_strictly_and_give_the_same_logits(loaded, architecture):
+    model, rows, _, expected = loaded(architecture)
     model.eval()
     with torch.no_grad():
-        logits = model(images)
+        logits = model(rows)
 
     # Rows that all look alike would agree whatever the order of pixels and channels is.
-    assert len(images) > 1 and expected.std(dim=0).max() > 100 * TOLERANCE
+    assert len(rows) > 1 and expected.std(dim=0).max() > 100 * TOLERANCE
     assert torch.isfinite(expected).all()
-    assert (logits - expected).abs().max().item() <= TOLERANCE
+    assert (logits - expected).abs().max().item() <= TOLERANCE * max(1, expected.abs().max().item())
+
+
+@pytest.mark.parametrize("architecture", [name for name in MODELS if name not in WITH_DROPOUT])
+def test_a_training_step_has_the_same_gradients_and_buffers(exported, loaded, architecture):
+    model, rows, labels, _ = loaded(architecture)
+    # In float64: PyTorch's own float32 is further from it than ours, through twenty layers.
+    model.double().train()
+    rows = rows.double() if rows.is_floating_point() else rows
+    functional.cross_entropy(model(rows), labels).backward()
+
+    # The momentum of a first step is its gradient.
+    state = load(exported / architecture / "step" / "optimizer.safetensors")
+    parameters = dict(model.named_parameters())
+    assert set(state) == {"step"} | {f"{name}.momentum_buffer" for name in parameters}
+    for name, parameter in parameters.items():
+        expected = state[f"{name}.momentum_buffer"].reshape(parameter.shape)
+        largest = expected.abs().max().item()
+        assert largest > 0, name
+        difference = (parameter.grad - expected).abs().max().item()
+        assert difference <= 2e-4 * largest + 1e-6, f"{name}: {difference} of {largest}"
+
+    stepped = load(exported / architecture / "step" / "weights.safetensors")
+    for name, buffer in model.named_buffers():
+        assert torch.allclose(buffer.float(), stepped[name].float(), rtol=1e-4, atol=1e-5), name
 
 
 def test_batch_norm_is_not_at_its_start(exported):

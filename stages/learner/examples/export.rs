@@ -1,10 +1,18 @@
-//! Writes a trained model of each family with inputs and logits, so that another framework can load and compare them.
+//! Writes a trained model of each family with inputs, logits and gradients, so that another framework can load and compare
+//! them.
 //!
-//! `cargo run --release -p fedstill-learner --example export -- <folder>` writes, for `lenet`, `cnn[16,32]` and
-//! `mlp[32]`, `<folder>/<architecture>/weights.safetensors` in PyTorch's names and layouts, and `io.safetensors` with
-//! `images` (rows x channels x height x width, normalised) and `logits` (rows x classes, in evaluation mode).
+//! `cargo run --release -p fedstill-learner --example export -- <folder>` writes for each architecture, as `lenet`, into
+//! `<folder>/<architecture>/`:
+//! - `weights.safetensors`, in PyTorch's names and layouts;
+//! - `io.safetensors`: `rows` (rows x channels x height x width, as the network sees them), `labels` (rows), and `logits`
+//!   (rows x classes, in evaluation mode);
+//! - `step/weights.safetensors` and `step/optimizer.safetensors`: the model after one step of SGD with momentum on all of
+//!   these rows and the mean cross entropy, in training mode, and its state, in which `<parameter>.momentum_buffer` (flat)
+//!   is the gradient.
 
-use fedstill_learner::{Dataset, FitJob, Model, Registry, Stream, TargetData, TermData, fit, predict};
+use fedstill_learner::{
+    Dataset, FitJob, Fitted, LearnError, Model, Registry, Stream, TargetData, TermData, Values, fit, predict,
+};
 use fedstill_schemas::Architecture;
 use fedstill_schemas::data::Shape;
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
@@ -13,14 +21,20 @@ use safetensors::tensor::TensorView;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SHAPE: Shape = Shape {
+const DIGIT: Shape = Shape {
     channels: 1,
     height: 28,
     width: 28,
 };
+/// As small as convolutions in colour may be and still show every mistake.
+const COLOUR: Shape = Shape {
+    channels: 3,
+    height: 16,
+    width: 16,
+};
+/// Characters of a window of text, and different ones.
+const WINDOW: (u32, u32) = (20, 82);
 const CLASSES: u32 = 10;
-/// Rows of a training step, and rows that are written.
-const ROWS: u32 = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os()
@@ -28,71 +42,125 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(PathBuf::from)
         .ok_or("give the folder to write to")?;
     let mut stream = Stream::new(0, 0, "export", "");
-    let images = (0..ROWS as usize * SHAPE.len())
-        .map(|_| stream.below(256) as u8)
-        .collect();
-    let labels = (0..ROWS).map(|_| stream.below(CLASSES)).collect();
-    let data = Dataset::from_rows(SHAPE, CLASSES, images, labels);
-    for name in ["lenet", "cnn[16,32]", "mlp[32]"] {
-        export(&name.parse()?, &data, &folder.join(name))?;
+    let mut bytes = |count: usize, below: u32| -> Vec<u8> { (0..count).map(|_| stream.below(below) as u8).collect() };
+    let labels = |rows: u32| -> Vec<u32> { (0..rows).map(|row| row * 7 % CLASSES).collect() };
+    let digits = Dataset::from_rows(DIGIT, CLASSES, bytes(32 * DIGIT.len(), 256), labels(32));
+    let colours = Dataset::from_rows(COLOUR, CLASSES, bytes(8 * COLOUR.len(), 256), labels(8));
+    let (length, vocabulary) = WINDOW;
+    let tokens = bytes(8 * length as usize, vocabulary);
+    let windows = Dataset::from_windows(length, vocabulary, CLASSES, tokens, labels(8));
+    let exports: [(&Dataset, u32, &[&str]); 3] = [
+        (&digits, 20, &["lenet", "cnn[16,32]", "mlp[32]", "2nn", "mcmahan"]),
+        (
+            &colours,
+            10,
+            &[
+                "fedmd[0]",
+                "fedmd[9]",
+                "resnet[8]",
+                "resnet[18]",
+                "resnet[20]",
+                "resnetgn[8]",
+            ],
+        ),
+        (&windows, 10, &["charlstm[1]", "charlstm[2]"]),
+    ];
+    for (data, steps, architectures) in exports {
+        for name in architectures {
+            export(&name.parse()?, data, steps, &folder.join(name))?;
+        }
     }
     Ok(())
 }
 
-/// Trains 20 steps, and writes the model and what it says of the rows.
-fn export(architecture: &Architecture, data: &Dataset, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let registry = Registry::default();
-    let model = Model {
-        architecture,
-        shape: SHAPE,
-        classes: CLASSES,
+/// Trains so many steps, and writes the model, what it says of the rows, and a further step.
+fn export(architecture: &Architecture, data: &Dataset, steps: u32, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let trained = train(architecture, data, steps, Optimizer::adam(1e-3), None)?;
+    let descent = Optimizer::Sgd {
+        lr: 0.1,
+        momentum: 0.9,
+        weight_decay: 0.0,
     };
-    let rows: Vec<u32> = (0..ROWS).collect();
-    let labels = TargetData::Labels { offset: 0 };
-    let settings = Fit {
-        epochs: 20,
-        batch: ROWS,
-        optimizer: Optimizer::adam(1e-3),
-        stop: None,
-    };
-    let fitted = fit(
-        &registry,
-        &FitJob {
-            model,
-            start: None,
-            optimizer: None,
-            terms: vec![TermData {
-                data,
-                rows: &rows,
-                target: labels,
-                loss: Loss::CrossEntropy,
-                weight: 1.0,
-            }],
-            settings: &settings,
-            seed: 0,
-            round: 0,
-            step: "export",
-            subject: "0",
-            cancel: &|| false,
-        },
+    let stepped = train(architecture, data, 1, descent, Some(&trained.weights))?;
+    let every: Vec<u32> = (0..data.rows()).collect();
+    let logits = predict(
+        &Registry::default(),
+        &model(architecture, data),
+        &trained.weights,
+        data,
+        &every,
     )?;
-    let logits = predict(&registry, &model, &fitted.weights, data, &rows)?;
-    let images = rows
-        .iter()
-        .flat_map(|row| data.image(*row))
-        .map(|byte| (f32::from(*byte) / 255.0 - 0.5) / 0.5);
+    let seen = |byte: &u8| match data.values() {
+        Values::Pixels => (f32::from(*byte) / 255.0 - 0.5) / 0.5,
+        Values::Tokens { .. } => f32::from(*byte),
+    };
+    let rows: Vec<f32> = every.iter().flat_map(|row| data.image(*row)).map(seen).collect();
     let bytes = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-    let (images, logits) = (bytes(images.collect()), bytes(logits));
-    let sides = [ROWS, SHAPE.channels, SHAPE.height, SHAPE.width].map(|side| side as usize);
+    let (rows, logits) = (bytes(rows), bytes(logits));
+    let labels: Vec<u8> = data
+        .labels()
+        .iter()
+        .flat_map(|label| i64::from(*label).to_le_bytes())
+        .collect();
+    let shape = data.shape();
+    let sides = [data.rows(), shape.channels, shape.height, shape.width].map(|side| side as usize);
     let io = [
-        ("images", TensorView::new(Dtype::F32, sides.to_vec(), &images)?),
+        ("rows", TensorView::new(Dtype::F32, sides.to_vec(), &rows)?),
+        ("labels", TensorView::new(Dtype::I64, vec![sides[0]], &labels)?),
         (
             "logits",
-            TensorView::new(Dtype::F32, vec![ROWS as usize, CLASSES as usize], &logits)?,
+            TensorView::new(Dtype::F32, vec![sides[0], CLASSES as usize], &logits)?,
         ),
     ];
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("weights.safetensors"), fitted.weights)?;
+    std::fs::create_dir_all(folder.join("step"))?;
+    std::fs::write(folder.join("weights.safetensors"), trained.weights)?;
     std::fs::write(folder.join("io.safetensors"), safetensors::serialize(io, None)?)?;
+    std::fs::write(folder.join("step/weights.safetensors"), stepped.weights)?;
+    std::fs::write(folder.join("step/optimizer.safetensors"), stepped.optimizer)?;
     Ok(())
+}
+
+fn model<'a>(architecture: &'a Architecture, data: &Dataset) -> Model<'a> {
+    Model {
+        architecture,
+        shape: data.shape(),
+        classes: CLASSES,
+    }
+}
+
+/// So many steps, each on all rows.
+fn train(
+    architecture: &Architecture,
+    data: &Dataset,
+    steps: u32,
+    optimizer: Optimizer,
+    start: Option<&[u8]>,
+) -> Result<Fitted, LearnError> {
+    let rows: Vec<u32> = (0..data.rows()).collect();
+    let settings = Fit {
+        epochs: steps,
+        batch: data.rows(),
+        optimizer,
+        stop: None,
+    };
+    let term = TermData {
+        data,
+        rows: &rows,
+        target: TargetData::Labels { offset: 0 },
+        loss: Loss::CrossEntropy,
+        weight: 1.0,
+    };
+    let job = FitJob {
+        model: model(architecture, data),
+        start,
+        optimizer: None,
+        terms: vec![term],
+        settings: &settings,
+        seed: 0,
+        round: 0,
+        step: "export",
+        subject: "0",
+        cancel: &|| false,
+    };
+    fit(&Registry::default(), &job)
 }

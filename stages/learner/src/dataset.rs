@@ -1,4 +1,4 @@
-//! Labelled images from Parquet, held as the bytes that they are.
+//! Labelled images from Parquet, held as the bytes that they are; windows of text beside them, from memory.
 //!
 //! The file has a column `image` (raw bytes, channels x height x width, one byte a value) and a column `label` (whole
 //! numbers), and the key-value metadata `shape` = `C,H,W`; `classes` and `class_names` (a JSON list) are optional.
@@ -12,12 +12,50 @@ use fedstill_schemas::data::Shape;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 
-/// What is done to a byte before a network sees it; a part of a data set's identity.
-const TRANSFORM: &str = "(x/255-0.5)/0.5";
+/// What a row's bytes are, and what a network sees of each; a part of a data set's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Pixels of an image, seen as `(x / 255 - 0.5) / 0.5`.
+    Pixels,
+    /// Tokens of a window of text, seen as the numbers that they are.
+    Tokens {
+        /// Tokens run from 0 to `vocabulary` - 1.
+        vocabulary: u32,
+    },
+}
 
-/// Labelled images: rows of bytes, channels x height x width.
+impl Values {
+    /// What is done to a byte before a network sees it.
+    fn transform(self) -> String {
+        match self {
+            Self::Pixels => "(x/255-0.5)/0.5".to_owned(),
+            Self::Tokens { vocabulary } => format!("token below {vocabulary}"),
+        }
+    }
+
+    /// Whether a network that reads these can read those.
+    pub(crate) fn include(self, others: Self) -> bool {
+        match (self, others) {
+            (Self::Pixels, Self::Pixels) => true,
+            (Self::Tokens { vocabulary: most }, Self::Tokens { vocabulary }) => vocabulary <= most,
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pixels => f.write_str("images"),
+            Self::Tokens { vocabulary } => write!(f, "text of {vocabulary} tokens"),
+        }
+    }
+}
+
+/// Labelled rows of bytes: images, channels x height x width, or windows of text, 1 x 1 x length.
 #[derive(Clone)]
 pub struct Dataset {
+    values: Values,
     shape: Shape,
     classes: u32,
     class_names: Vec<String>,
@@ -138,6 +176,7 @@ impl std::fmt::Debug for Dataset {
         f.debug_struct("Dataset")
             .field("rows", &self.rows())
             .field("classes", &self.classes)
+            .field("values", &self.values)
             .field("shape", &self.shape)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
@@ -166,6 +205,28 @@ impl Dataset {
     /// # Panics
     /// If there are not as many images as labels, or a label is not below `classes`.
     pub fn from_rows(shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
+        Self::of(Values::Pixels, shape, classes, images, labels)
+    }
+
+    /// A data set of text: `tokens` window after window, `length` of them each and below `vocabulary`, `labels` below
+    /// `classes`. Its shape is 1 x 1 x `length`.
+    ///
+    /// # Panics
+    /// As [`Dataset::from_rows`], and if a token is not below `vocabulary`.
+    pub fn from_windows(length: u32, vocabulary: u32, classes: u32, tokens: Vec<u8>, labels: Vec<u32>) -> Self {
+        assert!(
+            tokens.iter().all(|token| u32::from(*token) < vocabulary),
+            "tokens run from 0 to {vocabulary} - 1"
+        );
+        let shape = Shape {
+            channels: 1,
+            height: 1,
+            width: length,
+        };
+        Self::of(Values::Tokens { vocabulary }, shape, classes, tokens, labels)
+    }
+
+    fn of(values: Values, shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
         assert_eq!(images.len(), labels.len() * shape.len(), "one image a label");
         assert!(
             labels.iter().all(|label| *label < classes),
@@ -173,11 +234,12 @@ impl Dataset {
         );
         let mut hash = Sha256::new();
         let frame = format!(
-            "fedstill data 1 {},{},{} {} {TRANSFORM}\n",
+            "fedstill data 1 {},{},{} {} {}\n",
             shape.channels,
             shape.height,
             shape.width,
-            labels.len()
+            labels.len(),
+            values.transform()
         );
         hash.update(frame);
         for label in &labels {
@@ -186,6 +248,7 @@ impl Dataset {
         hash.update(&images);
         let digest = Digest::from_bytes(hash.finalize().into());
         Self {
+            values,
             shape,
             classes,
             class_names: Vec::new(),
@@ -205,7 +268,12 @@ impl Dataset {
         self.classes
     }
 
-    /// Shape of an image.
+    /// What its bytes are.
+    pub fn values(&self) -> Values {
+        self.values
+    }
+
+    /// Shape of a row.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -215,7 +283,7 @@ impl Dataset {
         &self.labels
     }
 
-    /// sha256 of shape, transform, labels and images, in order.
+    /// sha256 of shape, transform, labels and rows, in order.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -225,7 +293,7 @@ impl Dataset {
         &self.class_names
     }
 
-    /// The bytes of a row's image, channels x height x width.
+    /// The bytes of a row, channels x height x width.
     ///
     /// # Panics
     /// If there is no such row.
@@ -234,12 +302,15 @@ impl Dataset {
         &self.images[row as usize * len..][..len]
     }
 
-    /// Normalised images of those rows: `rows x channels x height x width`, each value `(x / 255 - 0.5) / 0.5`.
+    /// Those rows as a network sees them: `rows x channels x height x width`, each value as [`Dataset::values`] says.
     ///
     /// # Panics
     /// If a row is not there.
     pub fn images(&self, rows: impl ExactSizeIterator<Item = u32>, device: &Device) -> Tensor<4> {
-        let normalised: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - 0.5) / 0.5);
+        let seen: [f32; 256] = std::array::from_fn(|byte| match self.values {
+            Values::Pixels => (byte as f32 / 255.0 - 0.5) / 0.5,
+            Values::Tokens { .. } => byte as f32,
+        });
         let Shape {
             channels,
             height,
@@ -248,7 +319,7 @@ impl Dataset {
         let dims = [rows.len(), channels as usize, height as usize, width as usize];
         let mut values = Vec::with_capacity(rows.len() * self.shape.len());
         for row in rows {
-            values.extend(self.image(row).iter().map(|byte| normalised[*byte as usize]));
+            values.extend(self.image(row).iter().map(|byte| seen[*byte as usize]));
         }
         Tensor::from_data(TensorData::new(values, dims), device)
     }

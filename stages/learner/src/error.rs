@@ -1,5 +1,6 @@
 //! What can go wrong between a model, its weights and its data.
 
+use crate::dataset::Values;
 use fedstill_kernels::OperandError;
 use fedstill_schemas::data::Shape;
 
@@ -50,6 +51,14 @@ pub enum LearnError {
         model: Shape,
         /// The data set's.
         data: Shape,
+    },
+    /// What a data set holds is not what the model reads: text and no images, or the other way round.
+    #[error("the model reads {reads} and the data set holds {holds}; choose an architecture for such data")]
+    OtherValues {
+        /// What the model reads.
+        reads: Values,
+        /// What the data set holds.
+        holds: Values,
     },
     /// The bytes are not the state of this model.
     #[error("the {what} do not fit the model: {reason}; give those of the same architecture, shape and classes")]

@@ -6,7 +6,7 @@ use burn::tensor::module::batch_norm;
 use burn::tensor::{Tensor, TensorData};
 
 /// Added to a variance before its root is taken, as PyTorch does by default.
-const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 /// The share of a batch in the running statistics, as PyTorch has it by default.
 const MOMENTUM: f64 = 0.1;
 

@@ -1,4 +1,4 @@
-//! What a model says of images, and how right it is.
+//! What a model says of rows, and how right it is.
 
 use crate::Model;
 use crate::dataset::Dataset;
@@ -27,8 +27,8 @@ pub struct Scores {
 /// Raw logits of those rows, row-major `rows x classes`, in evaluation mode.
 ///
 /// # Errors
-/// [`LearnError`] where the model cannot be built, the weights are not its, the images have another shape, or a row is
-/// not in the data set.
+/// [`LearnError`] where the model cannot be built, the weights are not its, the rows have another shape or are not
+/// what it reads, or a row is not in the data set.
 pub fn predict(
     registry: &Registry,
     model: &Model<'_>,
@@ -78,6 +78,21 @@ pub(crate) fn labels_fit(data: &Dataset, rows: &[u32], offset: u32, classes: u32
     }
 }
 
+/// Checks that a data set's rows are what the model reads.
+pub(crate) fn data_fits(network: &dyn Network, model: &Model<'_>, data: &Dataset) -> Result<(), LearnError> {
+    if data.shape() != model.shape {
+        return Err(LearnError::OtherShape {
+            model: model.shape,
+            data: data.shape(),
+        });
+    }
+    let (reads, holds) = (network.reads(), data.values());
+    if !reads.include(holds) {
+        return Err(LearnError::OtherValues { reads, holds });
+    }
+    Ok(())
+}
+
 pub(crate) fn rows_exist(data: &Dataset, rows: &[u32]) -> Result<(), LearnError> {
     match rows.iter().find(|row| **row >= data.rows()) {
         Some(row) => Err(LearnError::NoSuchRow {
@@ -98,12 +113,7 @@ pub(crate) fn logits(
     rows: &[u32],
     batch: usize,
 ) -> Result<Vec<f32>, LearnError> {
-    if data.shape() != model.shape {
-        return Err(LearnError::OtherShape {
-            model: model.shape,
-            data: data.shape(),
-        });
-    }
+    data_fits(network, model, data)?;
     rows_exist(data, rows)?;
     let mut logits = Vec::with_capacity(rows.len() * model.classes as usize);
     for batch in rows.chunks(batch) {

@@ -2,6 +2,7 @@
 //!
 //! A Rust user adds a family without a fork: implement [`Network`] and hand its constructor to [`Registry::with`].
 
+use crate::dataset::Values;
 use crate::error::LearnError;
 use crate::mode::Mode;
 use crate::networks;
@@ -19,8 +20,13 @@ pub trait Network: Send + Sync {
     /// Its parameters and buffers, in order, under the names that a PyTorch module of this architecture gives them.
     fn parameters(&self) -> Vec<Parameter>;
 
-    /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised). What differs between
-    /// training and evaluation, `mode` does.
+    /// What its rows are: images, where a network does not say otherwise.
+    fn reads(&self) -> Values {
+        Values::Pixels
+    }
+
+    /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised), or of windows of text (`rows x
+    /// 1 x 1 x length`, each value the number of a token). What differs between training and evaluation, `mode` does.
     fn forward(&self, tensors: &Tensors, images: Tensor<4>, mode: &mut Mode) -> Tensor<2>;
 
     /// Multiply-adds of one row's forward pass, roughly.
@@ -60,17 +66,22 @@ pub enum Init {
         /// The largest value.
         bound: f64,
     },
+    /// Normal with mean 0.
+    Normal {
+        /// The standard deviation.
+        std: f64,
+    },
     /// All alike.
     Constant(f32),
     /// A whole number that starts at 0: batch norm's `num_batches_tracked`.
     Counter,
 }
 
-/// Makes a network of a size, for images of a shape and a number of classes.
+/// Makes a network of a size, for rows of a shape and a number of classes.
 type Constructor = dyn Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync;
 
-/// The families that a process knows, and what it computes them on. [`Registry::default`] has `lenet`, `cnn` and `mlp` on the
-/// CPU.
+/// The families that a process knows, and what it computes them on. [`Registry::default`] has those of this crate, on the CPU:
+/// `2nn`, `charlstm`, `cnn`, `fedmd`, `lenet`, `mcmahan`, `mlp`, `resnet` and `resnetgn`.
 #[derive(Clone)]
 pub struct Registry {
     families: BTreeMap<String, Arc<Constructor>>,
@@ -86,6 +97,12 @@ impl Default for Registry {
         .with("lenet", networks::lenet)
         .with("cnn", networks::cnn)
         .with("mlp", networks::mlp)
+        .with("2nn", networks::two_nn)
+        .with("mcmahan", networks::mcmahan)
+        .with("fedmd", networks::fedmd)
+        .with("resnet", networks::resnet)
+        .with("resnetgn", networks::resnetgn)
+        .with("charlstm", networks::charlstm)
     }
 }
 
@@ -124,10 +141,10 @@ impl Registry {
         self.families.keys().map(String::as_str).collect()
     }
 
-    /// The network of that architecture for images of `shape` and a head of `classes`.
+    /// The network of that architecture for rows of `shape` and a head of `classes`.
     ///
     /// # Errors
-    /// [`LearnError`] where there is no such family, its sizes are others, or the images are too small for it.
+    /// [`LearnError`] where there is no such family, its sizes are others, or the rows are too small for it or no text.
     pub fn build(
         &self,
         architecture: &Architecture,
@@ -187,7 +204,7 @@ mod tests {
     fn a_family_that_is_not_there_has_a_nearest_one() {
         let text = refused("lenett", DIGIT);
         assert!(
-            text.contains("did you mean 'lenet'") && text.contains("cnn, lenet, mlp"),
+            text.contains("did you mean 'lenet'") && text.contains("cnn, fedmd, lenet, mcmahan, mlp"),
             "{text}"
         );
     }
@@ -196,7 +213,17 @@ mod tests {
     fn wrong_sizes_are_refused_with_what_the_family_takes() {
         assert!(refused("lenet[5]", DIGIT).contains("no sizes"));
         assert!(refused("cnn", DIGIT).contains("cnn[16,32]"));
+        assert!(refused("cnn[4,0]", DIGIT).contains("cnn[16,32]"));
         assert!(refused("mlp", DIGIT).contains("mlp[200]"));
+        assert!(refused("mlp[0]", DIGIT).contains("mlp[200]"));
+        assert!(refused("2nn[200]", DIGIT).contains("write 2nn"));
+        assert!(refused("mcmahan[32]", DIGIT).contains("write mcmahan"));
+        assert!(refused("fedmd", DIGIT).contains("fedmd[0] to fedmd[9]"));
+        assert!(refused("fedmd[10]", DIGIT).contains("fedmd[0] to fedmd[9]"));
+        assert!(refused("resnet[19]", DIGIT).contains("resnet[8], resnet[18] or resnet[20]"));
+        assert!(refused("resnetgn[8,16]", DIGIT).contains("resnetgn[8], resnetgn[18] or resnetgn[20]"));
+        assert!(refused("charlstm[3]", DIGIT).contains("charlstm[1] or charlstm[2]"));
+        assert!(refused("charlstm[1]", DIGIT).contains("not images of 1x28x28"));
         assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
     }
 
@@ -209,6 +236,10 @@ mod tests {
         };
         assert!(refused("cnn[4,4,4,4]", small(8)).contains("16x16"));
         assert!(refused("lenet", small(8)).contains("12x12"));
+        assert!(refused("mcmahan", small(3)).contains("4x4"));
+        assert!(refused("fedmd[5]", small(11)).contains("12x12"));
+        assert!(refused("fedmd[0]", small(2)).contains("3x3"));
+        assert!(refused("resnet[18]", small(7)).contains("8x8"));
         assert!(
             Registry::default()
                 .build(&"lenet".parse().unwrap(), small(12), 10)
@@ -226,7 +257,10 @@ mod tests {
         let registry = Registry::default().with("deep", |_, shape, classes| {
             networks::mlp(&"mlp[9,9,9]".parse().expect("an architecture"), shape, classes)
         });
-        assert_eq!(registry.families(), ["cnn", "deep", "lenet", "mlp"]);
+        let own = [
+            "2nn", "charlstm", "cnn", "deep", "fedmd", "lenet", "mcmahan", "mlp", "resnet", "resnetgn",
+        ];
+        assert_eq!(registry.families(), own);
         assert_eq!(
             registry
                 .build(&"deep".parse().unwrap(), DIGIT, 3)

@@ -44,14 +44,14 @@ impl Tensors {
     pub(crate) fn initial(parameters: Vec<Parameter>, stream: &Stream, device: &Device) -> Self {
         let entries = parameters.into_iter().map(|parameter| {
             let len = parameter.len();
+            let drawn = |draw: &dyn Fn(&mut Stream) -> f64| {
+                let mut stream = stream.fork(&parameter.name);
+                let draws = (0..len).map(|_| draw(&mut stream) as f32).collect();
+                Value::Floats(flat(draws, device))
+            };
             let value = match parameter.init {
-                Init::Uniform { bound } => {
-                    let mut stream = stream.fork(&parameter.name);
-                    let draws = (0..len)
-                        .map(|_| (bound * (2.0 * stream.uniform() - 1.0)) as f32)
-                        .collect();
-                    Value::Floats(flat(draws, device))
-                }
+                Init::Uniform { bound } => drawn(&|stream| bound * (2.0 * stream.uniform() - 1.0)),
+                Init::Normal { std } => drawn(&|stream| std * stream.normal()),
                 Init::Constant(constant) => Value::Floats(flat(vec![constant; len], device)),
                 Init::Counter => Value::Count(0),
             };
@@ -76,11 +76,10 @@ impl Tensors {
                 let value = match (stored.remove(name), parameter.init) {
                     (None, _) => return Err(refuse(format!("'{name}' is missing"))),
                     (Some(Stored::Count(count)), Init::Counter) => Value::Count(count),
-                    (Some(Stored::Floats(shape, values)), Init::Uniform { .. } | Init::Constant(_))
-                        if shape == parameter.shape =>
-                    {
-                        Value::Floats(flat(values, device))
-                    }
+                    (
+                        Some(Stored::Floats(shape, values)),
+                        Init::Uniform { .. } | Init::Normal { .. } | Init::Constant(_),
+                    ) if shape == parameter.shape => Value::Floats(flat(values, device)),
                     (Some(Stored::Floats(shape, _)), _) => {
                         let reason = format!("'{name}' has shape {shape:?} instead of {:?}", parameter.shape);
                         return Err(refuse(reason));

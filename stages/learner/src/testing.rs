@@ -35,6 +35,19 @@ pub(crate) fn patterns(shape: Shape, rows: u32, classes: u32) -> Dataset {
     Dataset::from_rows(shape, classes, images, labels)
 }
 
+/// Windows of text in which every token belongs to the window's class, one of three for each.
+pub(crate) fn windows(length: u32, rows: u32, classes: u32) -> Dataset {
+    let mut stream = Stream::new(5, 0, "windows", "");
+    let labels: Vec<u32> = (0..rows).map(|row| row % classes).collect();
+    let mut tokens = Vec::new();
+    for label in &labels {
+        for _ in 0..length {
+            tokens.push((label + classes * stream.below(3)) as u8);
+        }
+    }
+    Dataset::from_windows(length, 82, classes, tokens, labels)
+}
+
 pub(crate) fn adam(epochs: u32, batch: u32) -> Fit {
     Fit {
         epochs,

@@ -3,7 +3,7 @@
 use super::{FitJob, TargetData};
 use crate::dataset::Dataset;
 use crate::error::LearnError;
-use crate::predict::{labels_fit, logits, rows_exist};
+use crate::predict::{data_fits, labels_fit, logits, rows_exist};
 use crate::registry::Network;
 use crate::tensors::Tensors;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,12 +39,7 @@ pub(super) fn groups<'a>(
     let batch = job.settings.batch.max(1) as usize;
     let mut groups: Vec<Group<'a>> = Vec::new();
     for term in &job.terms {
-        if term.data.shape() != model.shape {
-            return Err(LearnError::OtherShape {
-                model: model.shape,
-                data: term.data.shape(),
-            });
-        }
+        data_fits(network, model, term.data)?;
         rows_exist(term.data, term.rows)?;
         if !term.weight.is_finite() {
             let value = term.weight.to_string();

@@ -1,12 +1,23 @@
 //! Fitting as a whole: the same bits, what continues, what stops, what is refused.
 
 use super::*;
-use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run, windows};
 use crate::{evaluate, predict};
 use fedstill_schemas::fit::{EarlyStop, Optimizer as OptimizerSettings, Per};
 use std::cell::Cell;
 
 const ALL: [&str; 3] = ["lenet", "cnn[4,6]", "mlp[9,7]"];
+/// The other families, whose layers take more time.
+const LARGER: [&str; 6] = ["2nn", "mcmahan", "fedmd[6]", "resnet[8]", "resnetgn[8]", "charlstm[1]"];
+
+/// Rows of five classes that an architecture can read.
+fn rows_of_five(name: &str, rows: u32) -> Dataset {
+    if name.starts_with("charlstm") {
+        windows(6, rows, 5)
+    } else {
+        patterns(SHAPE, rows, 5)
+    }
+}
 
 pub(super) fn rows(len: u32) -> Vec<u32> {
     (0..len).collect()
@@ -14,9 +25,9 @@ pub(super) fn rows(len: u32) -> Vec<u32> {
 
 #[test]
 fn the_same_job_gives_the_same_bits_alone_and_beside_others() {
-    let data = patterns(SHAPE, 90, 5);
     let rows = rows(90);
-    for name in ALL {
+    for name in ALL.into_iter().chain(LARGER) {
+        let data = rows_of_five(name, 90);
         let architecture = architecture(name);
         let settings = adam(2, 16);
         let solo = run(&job(&architecture, vec![labels(&data, &rows)], &settings)).unwrap();
@@ -94,6 +105,40 @@ fn every_model_learns_patterns_and_keeps_them_in_its_weights() {
             "{name}: {scores:?}"
         );
     }
+}
+
+#[test]
+fn text_is_learned_by_what_reads_text_alone() {
+    let text = windows(10, 160, 4);
+    let train = rows(120);
+    let settings = Fit {
+        optimizer: OptimizerSettings::adam(5e-3),
+        ..adam(12, 16)
+    };
+    for name in ["charlstm[1]", "charlstm[2]"] {
+        let architecture = architecture(name);
+        let job = job(&architecture, vec![labels(&text, &train)], &settings);
+        let fitted = run(&job).unwrap();
+        let rest: Vec<u32> = (120..160).collect();
+        let scores = evaluate(&Registry::default(), &job.model, &fitted.weights, &text, &rest, 0).unwrap();
+        assert!(scores.accuracy > 0.9, "{name}: {scores:?}, loss {}", fitted.loss);
+    }
+
+    let charlstm = architecture("charlstm[1]");
+    let of_text = run(&job(&charlstm, vec![labels(&text, &train)], &adam(1, 16))).unwrap();
+    let images = patterns(text.shape(), 32, 4);
+    let refused = |name: &str, data: &Dataset| {
+        let architecture = architecture(name);
+        let error = run(&job(&architecture, vec![labels(data, &rows(32))], &adam(1, 16))).unwrap_err();
+        error.to_string()
+    };
+    assert!(refused("charlstm[1]", &images).contains("reads text of 82 tokens and the data set holds images"));
+    assert!(refused("2nn", &text).contains("reads images and the data set holds text of 82 tokens"));
+    let larger = Dataset::from_windows(10, 83, 4, vec![82; 320], vec![0; 32]);
+    assert!(refused("charlstm[1]", &larger).contains("holds text of 83 tokens"));
+    let model = job(&charlstm, vec![labels(&text, &train)], &settings).model;
+    let error = predict(&Registry::default(), &model, &of_text.weights, &images, &[0]).unwrap_err();
+    assert!(matches!(error, LearnError::OtherValues { .. }), "{error}");
 }
 
 #[test]
@@ -196,9 +241,8 @@ fn weights_pass_through_unchanged() {
 fn a_step_on_a_gpu_is_that_of_the_cpu() {
     // Where there is none, the kernels' tests say so.
     let Ok(gpu) = crate::Processor::find("gpu") else { return };
-    let data = patterns(SHAPE, 32, 3);
     let rows = rows(32);
-    let target: Vec<f32> = (0..32 * 3).map(|i| (i % 7) as f32 - 3.0).collect();
+    let target: Vec<f32> = (0..32 * 5).map(|i| (i % 7) as f32 - 3.0).collect();
     let settings = Fit {
         epochs: 1,
         batch: 32,
@@ -209,7 +253,9 @@ fn a_step_on_a_gpu_is_that_of_the_cpu() {
         },
         stop: None,
     };
-    for name in ALL {
+    // What the GPU has to do that the small networks do not ask for: strides, group norm, mean pooling, look-ups.
+    for name in ALL.into_iter().chain(["resnetgn[8]", "fedmd[6]", "charlstm[1]"]) {
+        let data = rows_of_five(name, 32);
         let architecture = architecture(name);
         let like = |loss| TermData {
             target: TargetData::Logits(&target),
@@ -231,7 +277,8 @@ fn a_step_on_a_gpu_is_that_of_the_cpu() {
             on_cpu.loss,
             on_gpu.loss
         );
-        let parameters = || Registry::default().build(&architecture, SHAPE, 3).unwrap().parameters();
+        let build = || Registry::default().build(&architecture, data.shape(), 5).unwrap();
+        let parameters = || build().parameters();
         let mut read =
             [&on_cpu, &on_gpu].map(|fitted| Tensors::read(parameters(), &fitted.weights, &Device::flex()).unwrap());
         let [on_cpu, on_gpu] = &mut read;

@@ -31,7 +31,7 @@ struct Block {
 
 pub(crate) fn cnn(architecture: &Architecture, shape: Shape, classes: u32) -> Result<Box<dyn Network>, LearnError> {
     let sizes = architecture.sizes();
-    if sizes.is_empty() || sizes.len() > 16 {
+    if sizes.is_empty() || sizes.len() > 16 || sizes.contains(&0) {
         return Err(wrong_sizes(
             architecture,
             "write the channels of 1 to 16 blocks, as in cnn[16,32]",
@@ -49,7 +49,9 @@ pub(crate) fn cnn(architecture: &Architecture, shape: Shape, classes: u32) -> Re
                 inputs,
                 outputs,
                 kernel: 3,
+                stride: 1,
                 padding: 1,
+                bias: true,
             },
             norm: BatchNorm {
                 name: format!("bn{}", i + 1),
@@ -65,6 +67,7 @@ pub(crate) fn cnn(architecture: &Architecture, shape: Shape, classes: u32) -> Re
         name: "fc".to_owned(),
         inputs: inputs * height * width,
         outputs: classes as usize,
+        bias: true,
     };
     Ok(Box::new(Cnn { blocks, head }))
 }

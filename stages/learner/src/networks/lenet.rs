@@ -32,12 +32,15 @@ pub(crate) fn lenet(architecture: &Architecture, shape: Shape, classes: u32) -> 
         inputs: inputs as usize,
         outputs,
         kernel: 5,
+        stride: 1,
         padding,
+        bias: true,
     };
     let linear = |name: &str, inputs, outputs| Linear {
         name: name.to_owned(),
         inputs,
         outputs,
+        bias: true,
     };
     let second = |side: u32| (side / 2 - 4) as usize;
     let (height, width) = (second(shape.height), second(shape.width));

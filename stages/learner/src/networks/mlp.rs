@@ -19,27 +19,32 @@ struct Mlp {
 }
 
 pub(crate) fn mlp(architecture: &Architecture, shape: Shape, classes: u32) -> Result<Box<dyn Network>, LearnError> {
-    if architecture.sizes().is_empty() {
+    let sizes = architecture.sizes();
+    if sizes.is_empty() || sizes.contains(&0) {
         return Err(wrong_sizes(
             architecture,
             "write the units of each hidden layer, as in mlp[200] or mlp[200,200]",
         ));
     }
+    Ok(perceptron(sizes, shape, classes))
+}
+
+/// Hidden layers of so many units each, and a head.
+pub(super) fn perceptron(units: &[u32], shape: Shape, classes: u32) -> Box<dyn Network> {
     let mut inputs = shape.len();
-    let mut layers: Vec<Linear> = Vec::new();
-    for outputs in architecture.sizes().iter().chain([&classes]) {
-        let outputs = *outputs as usize;
-        layers.push(Linear {
-            name: format!("fc{}", layers.len() + 1),
-            inputs,
-            outputs,
-        });
+    let mut hidden = Vec::new();
+    let linear = |number: usize, inputs, outputs| Linear {
+        name: format!("fc{number}"),
+        inputs,
+        outputs,
+        bias: true,
+    };
+    for outputs in units.iter().map(|units| *units as usize) {
+        hidden.push(linear(hidden.len() + 1, inputs, outputs));
         inputs = outputs;
     }
-    let head = layers
-        .pop()
-        .ok_or_else(|| wrong_sizes(architecture, "it has no layers"))?;
-    Ok(Box::new(Mlp { hidden: layers, head }))
+    let head = linear(hidden.len() + 1, inputs, classes as usize);
+    Box::new(Mlp { hidden, head })
 }
 
 impl Network for Mlp {

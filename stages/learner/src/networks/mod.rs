@@ -1,12 +1,22 @@
 //! The built-in families, one file each.
 
+mod charlstm;
 mod cnn;
+mod fedmd;
 mod lenet;
+mod mcmahan;
 mod mlp;
+mod resnet;
+mod two_nn;
 
+pub(crate) use charlstm::charlstm;
 pub(crate) use cnn::cnn;
+pub(crate) use fedmd::fedmd;
 pub(crate) use lenet::lenet;
+pub(crate) use mcmahan::mcmahan;
 pub(crate) use mlp::mlp;
+pub(crate) use resnet::{resnet, resnetgn};
+pub(crate) use two_nn::two_nn;
 
 use crate::error::LearnError;
 use fedstill_schemas::Architecture;

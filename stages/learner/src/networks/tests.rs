@@ -1,12 +1,38 @@
-//! The networks' gradients against finite differences, and batch norm's statistics by hand.
+//! The networks' gradients against finite differences, norms and pooling by hand, names, sizes and first values.
 
+use super::fedmd::mean_of_squares;
+use crate::layers::GroupNorm;
 use crate::mode::Mode;
 use crate::random::Stream;
-use crate::registry::Registry;
+use crate::registry::{Parameter, Registry};
 use crate::safetensors_file::{Stored, read, write};
 use crate::tensors::{Tensors, values};
-use crate::testing::{SHAPE, architecture, patterns};
+use crate::testing::{SHAPE, architecture, patterns, windows};
 use burn::tensor::{Device, Tensor, TensorData};
+use fedstill_schemas::data::Shape;
+
+const DIGIT: Shape = Shape {
+    channels: 1,
+    height: 28,
+    width: 28,
+};
+/// CIFAR's.
+const COLOUR: Shape = Shape {
+    channels: 3,
+    height: 32,
+    width: 32,
+};
+/// LEAF's Shakespeare.
+const WINDOW: Shape = Shape {
+    channels: 1,
+    height: 1,
+    width: 80,
+};
+
+fn parameters(text: &str, shape: Shape) -> Vec<Parameter> {
+    let network = Registry::default().build(&architecture(text), shape, 7).unwrap();
+    network.parameters()
+}
 
 /// A smooth function of the logits that depends on all of them.
 fn objective(logits: Tensor<2>) -> Tensor<1> {
@@ -19,9 +45,25 @@ fn objective(logits: Tensor<2>) -> Tensor<1> {
 #[test]
 fn gradients_agree_with_finite_differences() {
     let device = Device::flex();
-    let data = patterns(SHAPE, 6, 3);
-    for name in ["lenet", "cnn[2,3]", "mlp[5,4]"] {
-        let network = Registry::default().build(&architecture(name), SHAPE, 3).unwrap();
+    for name in [
+        "lenet",
+        "cnn[2,3]",
+        "mlp[5,4]",
+        "2nn",
+        "mcmahan",
+        "fedmd[0]",
+        "fedmd[6]",
+        "resnet[8]",
+        "resnetgn[8]",
+        "charlstm[1]",
+        "charlstm[2]",
+    ] {
+        let data = if name.starts_with("charlstm") {
+            windows(5, 6, 3)
+        } else {
+            patterns(SHAPE, 6, 3)
+        };
+        let network = Registry::default().build(&architecture(name), data.shape(), 3).unwrap();
         let start = Tensors::initial(network.parameters(), &Stream::new(3, 0, "init", name), &device);
         // The same masks every time.
         let value = |tensors: &Tensors| {
@@ -40,7 +82,7 @@ fn gradients_agree_with_finite_differences() {
             // Convolution biases before batch norm change nothing: their gradients are rounding.
             if largest < 1e-4 {
                 assert!(
-                    name.starts_with("cnn") && parameter.name.contains("conv"),
+                    (name.starts_with("cnn") || name.starts_with("fedmd")) && parameter.name.contains("conv"),
                     "{name} {}",
                     parameter.name
                 );
@@ -98,13 +140,54 @@ fn batch_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance() {
 }
 
 #[test]
+fn group_norm_normalises_the_groups_of_each_image() {
+    let device = Device::flex();
+    let norm = GroupNorm {
+        name: "bn1".to_owned(),
+        groups: 2,
+        channels: 4,
+    };
+    let tensors = Tensors::initial(norm.parameters(), &Stream::new(3, 0, "init", ""), &device);
+    // Means 2.5 and 6, biased variances 1.25 and 1.
+    let input = vec![1.0_f32, 2.0, 3.0, 4.0, 5.0, 5.0, 7.0, 7.0];
+    let images = Tensor::<4>::from_data(TensorData::new(input.clone(), [1, 4, 1, 2]), &device);
+    let output = values(norm.forward(&tensors, images));
+    for (i, (value, input)) in output.iter().zip(input).enumerate() {
+        let (mean, variance) = if i < 4 { (2.5, 1.25_f32) } else { (6.0, 1.0) };
+        let expected = (input - mean) / (variance + 1e-5).sqrt();
+        assert!((value - expected).abs() < 1e-6, "{value} {expected}");
+    }
+
+    let data = patterns(SHAPE, 6, 3);
+    let network = Registry::default()
+        .build(&architecture("resnetgn[8]"), SHAPE, 3)
+        .unwrap();
+    let tensors = Tensors::initial(network.parameters(), &Stream::new(3, 0, "init", ""), &device);
+    let logits = |mut mode: Mode| values(network.forward(&tensors, data.images(0..6_u32, &device), &mut mode));
+    let training = logits(Mode::training(Stream::new(1, 1, "", "")));
+    assert_eq!(training, logits(Mode::evaluation()));
+}
+
+#[test]
+fn means_of_squares_leave_out_what_is_outside() {
+    let device = Device::flex();
+    let input: Vec<f32> = (1..7).map(|value| value as f32).collect();
+    let maps = Tensor::<4>::from_data(TensorData::new(input, [1, 1, 2, 3]), &device);
+    let output = mean_of_squares(maps);
+    assert_eq!(output.dims(), [1, 1, 2, 3]);
+    assert_eq!(values(output), [3.0, 4.0, 4.5, 4.5, 5.5, 6.0]);
+}
+
+#[test]
 fn names_are_those_of_plain_pytorch_modules() {
-    let names = |text: &str| {
-        let network = Registry::default().build(&architecture(text), SHAPE, 7).unwrap();
-        let parameters = network.parameters().into_iter();
-        parameters
-            .map(|parameter| format!("{} {:?}", parameter.name, parameter.shape))
-            .collect::<Vec<_>>()
+    let all = |text: &str, shape| -> Vec<String> {
+        let described = |parameter: Parameter| format!("{} {:?}", parameter.name, parameter.shape);
+        parameters(text, shape).into_iter().map(described).collect()
+    };
+    let names = |text: &str| all(text, SHAPE);
+    let weights = |text: &str| -> Vec<String> {
+        let is_weight = |name: &String| name.contains("weight");
+        names(text).into_iter().filter(is_weight).collect()
     };
     assert_eq!(
         names("mlp[5]"),
@@ -144,25 +227,143 @@ fn names_are_those_of_plain_pytorch_modules() {
             "fc.bias [7]",
         ]
     );
+    assert_eq!(names("2nn"), names("mlp[200,200]"));
+    assert_eq!(
+        weights("mcmahan"),
+        [
+            "conv1.weight [32, 1, 5, 5]",
+            "conv2.weight [64, 32, 5, 5]",
+            "fc1.weight [512, 576]",
+            "fc2.weight [7, 512]",
+        ]
+    );
+    assert_eq!(
+        weights("fedmd[0]"),
+        [
+            "conv1.weight [128, 1, 3, 3]",
+            "bn1.weight [128]",
+            "conv2.weight [256, 128, 3, 3]",
+            "bn2.weight [256]",
+            "fc.weight [7, 6400]",
+        ]
+    );
+    assert_eq!(
+        weights("fedmd[9]"),
+        [
+            "conv1.weight [128, 1, 3, 3]",
+            "bn1.weight [128]",
+            "conv2.weight [128, 128, 2, 2]",
+            "bn2.weight [128]",
+            "conv3.weight [192, 128, 3, 3]",
+            "bn3.weight [192]",
+            "fc.weight [7, 192]",
+        ]
+    );
+    assert!(!names("fedmd[9]").iter().any(|name| name.starts_with("fc.bias")));
+    assert_eq!(
+        weights("resnet[8]"),
+        [
+            "conv1.weight [16, 1, 3, 3]",
+            "bn1.weight [16]",
+            "layer1.0.conv1.weight [16, 16, 3, 3]",
+            "layer1.0.bn1.weight [16]",
+            "layer1.0.conv2.weight [16, 16, 3, 3]",
+            "layer1.0.bn2.weight [16]",
+            "layer2.0.conv1.weight [32, 16, 3, 3]",
+            "layer2.0.bn1.weight [32]",
+            "layer2.0.conv2.weight [32, 32, 3, 3]",
+            "layer2.0.bn2.weight [32]",
+            "layer2.0.downsample.0.weight [32, 16, 1, 1]",
+            "layer2.0.downsample.1.weight [32]",
+            "layer3.0.conv1.weight [64, 32, 3, 3]",
+            "layer3.0.bn1.weight [64]",
+            "layer3.0.conv2.weight [64, 64, 3, 3]",
+            "layer3.0.bn2.weight [64]",
+            "layer3.0.downsample.0.weight [64, 32, 1, 1]",
+            "layer3.0.downsample.1.weight [64]",
+            "fc.weight [7, 64]",
+        ]
+    );
+    assert_eq!(weights("resnetgn[8]"), weights("resnet[8]"));
+    assert!(names("resnet[18]").contains(&"layer4.1.bn2.running_var [512]".to_owned()));
+    assert!(!names("resnetgn[18]").iter().any(|name| name.contains("running")));
+    assert_eq!(
+        all("charlstm[2]", WINDOW),
+        [
+            "embedding.weight [82, 8]",
+            "lstm.weight_ih_l0 [1024, 8]",
+            "lstm.weight_hh_l0 [1024, 256]",
+            "lstm.bias_ih_l0 [1024]",
+            "lstm.bias_hh_l0 [1024]",
+            "lstm.weight_ih_l1 [1024, 256]",
+            "lstm.weight_hh_l1 [1024, 256]",
+            "lstm.bias_ih_l1 [1024]",
+            "lstm.bias_hh_l1 [1024]",
+            "fc.weight [7, 256]",
+            "fc.bias [7]",
+        ]
+    );
 }
 
 #[test]
 fn sizes_and_costs_are_those_of_the_architecture() {
-    let digits = fedstill_schemas::data::Shape {
-        channels: 1,
-        height: 28,
-        width: 28,
-    };
-    let lenet = architecture("lenet");
-    let model = crate::Model {
-        architecture: &lenet,
-        shape: digits,
-        classes: 10,
-    };
     let registry = Registry::default();
-    assert_eq!(crate::parameters(&registry, &model).unwrap(), 61_706);
-    // 25 * 6 * 784 + 150 * 16 * 100 + 400 * 120 + 120 * 84 + 84 * 10
-    assert_eq!(crate::cost(&registry, &model).unwrap(), 416_520.0);
+    for (name, shape, classes, parameters, cost) in [
+        // 25 * 6 * 784 + 150 * 16 * 100 + 400 * 120 + 120 * 84 + 84 * 10
+        ("lenet", DIGIT, 10, 61_706, 416_520.0),
+        // The parameters that McMahan et al. give for MNIST.
+        ("2nn", DIGIT, 10, 199_210, 198_800.0),
+        ("mcmahan", DIGIT, 10, 1_663_370, 12_273_152.0),
+        // Ten classes of CIFAR-10 and six of CIFAR-100; those of MNIST and six letters.
+        ("fedmd[0]", COLOUR, 16, 1_221_120, 70_815_744.0),
+        ("fedmd[4]", COLOUR, 16, 3_032_064, 274_341_888.0),
+        ("fedmd[9]", COLOUR, 16, 319_168, 22_334_464.0),
+        ("fedmd[0]", DIGIT, 16, 989_440, 51_435_520.0),
+        ("fedmd[9]", DIGIT, 16, 316_864, 15_766_528.0),
+        // ResNet-18 with this stem is well known to have 11.17 million parameters and 0.56 billion multiply-adds.
+        ("resnet[8]", COLOUR, 10, 78_042, 12_501_632.0),
+        ("resnet[18]", COLOUR, 10, 11_173_962, 555_422_720.0),
+        ("resnet[20]", COLOUR, 10, 272_474, 40_813_184.0),
+        ("resnetgn[20]", COLOUR, 10, 272_474, 40_813_184.0),
+        ("charlstm[1]", WINDOW, 82, 294_114, 21_647_872.0),
+        ("charlstm[2]", WINDOW, 82, 820_450, 63_590_912.0),
+    ] {
+        let architecture = architecture(name);
+        let model = crate::Model {
+            architecture: &architecture,
+            shape,
+            classes,
+        };
+        assert_eq!(crate::parameters(&registry, &model).unwrap(), parameters, "{name}");
+        assert_eq!(crate::cost(&registry, &model).unwrap(), cost, "{name}");
+    }
+}
+
+#[test]
+fn normal_first_values_have_the_deviation_of_pytorchs() {
+    for (name, shape, tensor, std) in [
+        // 2 / (64 * 3 * 3)
+        ("resnet[8]", SHAPE, "layer3.0.conv2.weight", (1.0_f64 / 288.0).sqrt()),
+        // 2 / (64 * 1 * 1)
+        (
+            "resnet[8]",
+            SHAPE,
+            "layer3.0.downsample.0.weight",
+            (1.0_f64 / 32.0).sqrt(),
+        ),
+        ("charlstm[1]", WINDOW, "embedding.weight", 1.0),
+    ] {
+        let stream = Stream::new(3, 0, "init", name);
+        let tensors = Tensors::initial(parameters(name, shape), &stream, &Device::flex());
+        let file = read(&tensors.write()).unwrap();
+        let Stored::Floats(_, values) = &file[tensor] else {
+            panic!("{tensor} is a counter");
+        };
+        let squares: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+        let found = (squares / values.len() as f64).sqrt();
+        // 656 values of an embedding: the deviation of their deviation is 3 %.
+        assert!((found / std - 1.0).abs() < 0.12, "{name} {tensor}: {found} {std}");
+    }
 }
 
 #[test]
