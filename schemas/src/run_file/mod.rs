@@ -13,6 +13,7 @@
 //! problem. serde does not do the reading, because its tagged enums forget where a value stood.
 
 mod checks;
+mod data;
 mod deployment;
 mod duration;
 mod fields;
