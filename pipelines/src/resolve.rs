@@ -86,7 +86,8 @@ fn with_data(
 ) -> Result<Resolved, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut open = |key: &str, source: &Source| -> Option<(Arc<Dataset>, DataSet)> {
-        let opened = Dataset::open(&source.path(folder)).map_err(|error| unusable(&file, key, &error));
+        let opened = Dataset::open(&source.path(folder), &source.columns);
+        let opened = opened.map_err(|error| unusable(&file, key, &error));
         let checked = opened.and_then(|data| {
             let set = described(&file, key, source, &data)?;
             Ok((Arc::new(data), set))
@@ -135,18 +136,12 @@ fn with_data(
 
 /// Rows that each party has for itself: nothing is known of them but what they are like.
 fn unknown(classes: u32, shape: Shape) -> DataSet {
-    DataSet {
-        sha256: Digest::of(b""),
-        rows: 0,
-        take: 0,
-        classes,
-        shape,
-    }
+    DataSet::whole(Digest::of(b""), 0, classes, shape)
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
-    let help = "paths are relative to the run file; a data set is a Parquet file with the columns image and label";
-    file.complain(&format!("data.{key}.url"), error.to_string(), help)
+    let help = "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels";
+    file.complain(&format!("data.{key}.{}", error.key()), error.to_string(), help)
 }
 
 fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Result<DataSet, Problem> {
@@ -157,11 +152,9 @@ fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Resu
         return Err(file.complain(&format!("data.{key}.rows"), message, format!("ask for {rows} at most")));
     }
     Ok(DataSet {
-        sha256: data.digest(),
-        rows,
         take,
-        classes: data.classes(),
-        shape: data.shape(),
+        columns: source.columns.clone(),
+        ..DataSet::whole(data.digest(), rows, data.classes(), data.shape())
     })
 }
 

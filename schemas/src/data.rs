@@ -29,7 +29,7 @@ impl Shape {
 /// A data set of a resolved run: which rows it has, by content, and what a model must know of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSet {
-    /// sha256 of all rows (images and labels, in order) and of the transform.
+    /// sha256 of all rows (images and labels, in order), of the transform, and of the columns that were named.
     pub sha256: Digest,
     /// Rows in the file.
     pub rows: u32,
@@ -39,6 +39,42 @@ pub struct DataSet {
     pub classes: u32,
     /// Shape of an image.
     pub shape: Shape,
+    /// The columns that were named.
+    #[serde(default, skip_serializing_if = "Columns::is_default")]
+    pub columns: Columns,
+}
+
+impl DataSet {
+    /// All rows of a file, of columns that nobody named.
+    pub fn whole(sha256: Digest, rows: u32, classes: u32, shape: Shape) -> Self {
+        Self {
+            sha256,
+            rows,
+            take: rows,
+            classes,
+            shape,
+            columns: Columns::default(),
+        }
+    }
+}
+
+/// Which columns of a file to read; those that are not named are found by what the file says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// The column of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The column of labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl Columns {
+    /// Whether none is named.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How private rows are divided among the parties.

@@ -95,7 +95,7 @@ impl Tensors {
                 set.sha256.short()
             ))
         })?;
-        let read = Dataset::parse(&names::data_object(set.sha256), file);
+        let read = Dataset::parse(&names::data_object(set.sha256), file, &set.columns);
         let read = read.map_err(|error| StageError::Reject(error.to_string()))?;
         if read.digest() != set.sha256 {
             return Err(StageError::Reject(format!(

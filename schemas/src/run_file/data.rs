@@ -1,9 +1,9 @@
 //! `[data]`: the data sets of a run, and how their rows are used.
 
-use super::reader::{Repeats, Value};
+use super::reader::{Repeats, Table, Value};
 use super::spelling::quoted;
 use super::{Data, Private, Source};
-use crate::data::{Labels, Partition, Shape};
+use crate::data::{Columns, Labels, Partition, Shape};
 
 /// Reads the table.
 pub(super) fn data(value: &Value<'_>) -> Option<Data> {
@@ -67,8 +67,22 @@ fn source(value: &Value<'_>) -> Option<Source> {
     let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
         value.count(1)
     });
+    let columns = columns(&mut table);
     table.finish();
-    Some(Source { url: url?, rows })
+    Some(Source {
+        url: url?,
+        rows,
+        columns,
+    })
+}
+
+/// The columns that a table names.
+pub(super) fn columns(table: &mut Table<'_>) -> Columns {
+    let name = |value: &Value<'_>| value.text("the name of a column").map(str::to_owned);
+    Columns {
+        image: table.optional("image", "image = \"img\"", name),
+        label: table.optional("label", "label = \"fine_label\"", name),
+    }
 }
 
 /// A file of this machine.

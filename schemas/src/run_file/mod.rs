@@ -32,7 +32,7 @@ pub use places::Places;
 pub use problem::Problem;
 
 use crate::architecture::Architecture;
-use crate::data::{Labels, Partition, Shape};
+use crate::data::{Columns, Labels, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
@@ -174,6 +174,8 @@ pub struct Source {
     pub url: String,
     /// Rows to draw; all where `None`.
     pub rows: Option<u32>,
+    /// Which of its columns are read.
+    pub columns: Columns,
 }
 
 impl Source {

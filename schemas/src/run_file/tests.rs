@@ -75,7 +75,7 @@ predictions = "float32"
 [data]
 private   = { url = "data/a.parquet", rows = 1_000 }
 public    = { url = "file:///srv/b.parquet", rows = 0x100 }
-test      = { url = "../c.parquet", rows = 10 }
+test      = { url = "../c.parquet", rows = 10, image = "img", label = "coarse_label" }
 labels    = "union"
 partition = { kind = "dirichlet", alpha = 1, min = 20 }
 alignment = 256
@@ -134,10 +134,19 @@ fn every_key_is_read() {
     let source = |url: &str, rows| Source {
         url: url.to_owned(),
         rows: Some(rows),
+        columns: Columns::default(),
     };
     assert_eq!(file.data.private, Private::Divided(source("data/a.parquet", 1000)));
     assert_eq!(file.data.public, Some(source("file:///srv/b.parquet", 256)));
-    assert_eq!(file.data.test, source("../c.parquet", 10));
+    let columns = Columns {
+        image: Some("img".to_owned()),
+        label: Some("coarse_label".to_owned()),
+    };
+    let named = Source {
+        columns,
+        ..source("../c.parquet", 10)
+    };
+    assert_eq!(file.data.test, named);
     assert_eq!(file.data.labels, Labels::Union);
     assert_eq!(file.data.partition, Partition::Dirichlet { alpha: 1.0, min: 20 });
     assert_eq!(file.data.alignment, Some(256));
@@ -281,8 +290,8 @@ fn later_checks_point_at_the_same_places() {
     assert_eq!(place("data"), (9, 1, "[data]".to_owned()));
     // What is not written is complained about where it would be.
     assert_eq!(
-        place("data.test.transform"),
-        (12, 13, "{ url = \"../c.parquet\", rows = 10 }".to_owned())
+        place("data.public.transform"),
+        (11, 13, "{ url = \"file:///srv/b.parquet\", rows = 0x100 }".to_owned())
     );
     assert_eq!(place("log.url"), (1, 1, String::new()));
 }

@@ -1,16 +1,25 @@
-//! Labelled images from Parquet, held as the bytes that they are.
+//! Labelled images from Parquet, held as one byte a value.
 //!
-//! The file has a column `image` (raw bytes, channels x height x width, one byte a value) and a column `label` (whole
-//! numbers), and the key-value metadata `shape` = `C,H,W`; `classes` and `class_names` (a JSON list) are optional.
+//! The file has a column of images (raw bytes, channels x height x width, or PNG, JPEG and WebP files, plain or in Hugging
+//! Face's struct `{bytes, path}`) and a column of labels (whole numbers). Of raw images the key-value metadata `shape` =
+//! `C,H,W` says what they are; `classes` and `class_names` (a JSON list) are optional, as is Hugging Face's own metadata.
 
+mod columns;
+mod encoded;
+mod error;
+mod images;
+mod labels;
+mod metadata;
 mod read;
+
+pub use error::DataError;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
-use fedstill_schemas::Digest;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{Columns, Shape};
+use fedstill_schemas::{Digest, canonical_json};
 use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is done to a byte before a network sees it; a part of a data set's identity.
 const TRANSFORM: &str = "(x/255-0.5)/0.5";
@@ -26,113 +35,6 @@ pub struct Dataset {
     digest: Digest,
 }
 
-/// A file is not a data set. The text says what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// It cannot be opened.
-    #[error("cannot open {path}: {source}; check the path, which is relative to the run file", path = path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It is not Parquet, or damaged.
-    #[error("{path} cannot be read as Parquet: {reason}", path = path.display())]
-    NotParquet {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        reason: String,
-    },
-    /// A column is missing.
-    #[error("{path} has no column '{column}'; its columns are {found}: rename '{nearest}' if it is the one", path = path.display())]
-    NoColumn {
-        /// The file.
-        path: PathBuf,
-        /// The column looked for.
-        column: &'static str,
-        /// The columns there are.
-        found: String,
-        /// The column with the name most like it.
-        nearest: String,
-    },
-    /// A column has another type.
-    #[error("{path}: column '{column}' is {found}; it must hold {wanted}", path = path.display())]
-    WrongType {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: &'static str,
-        /// Its type.
-        found: String,
-        /// What it must hold.
-        wanted: &'static str,
-    },
-    /// A row has no value.
-    #[error("{path}: row {row} has no '{column}'; remove the row or give it one", path = path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: &'static str,
-        /// The row, from 0.
-        row: u64,
-    },
-    /// The metadata does not say what the bytes are.
-    #[error("{path}: metadata '{key}' {problem}", path = path.display())]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what to write.
-        problem: String,
-    },
-    /// An image has another size than the shape says.
-    #[error(
-        "{path}: the image of row {row} has {found} bytes and {} x {} x {} needs {}; \
-         store raw bytes, one a value, channels first",
-        shape.channels, shape.height, shape.width, shape.len(), path = path.display()
-    )]
-    WrongLength {
-        /// The file.
-        path: PathBuf,
-        /// The row, from 0.
-        row: u64,
-        /// Its bytes.
-        found: usize,
-        /// The shape of all images.
-        shape: Shape,
-    },
-    /// A label is not a class.
-    #[error("{path}: the label of row {row} is {label}; labels must run from 0 to {most}", path = path.display())]
-    LabelOutside {
-        /// The file.
-        path: PathBuf,
-        /// The row, from 0.
-        row: u64,
-        /// Its label.
-        label: i64,
-        /// The largest label there may be.
-        most: i64,
-    },
-    /// There are no rows.
-    #[error("{path} has no rows", path = path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There are more rows than a row number can name.
-    #[error("{path} has {rows} rows and a data set at most {}; split it", u32::MAX, path = path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its rows.
-        rows: i64,
-    },
-}
-
 impl std::fmt::Debug for Dataset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dataset")
@@ -145,20 +47,20 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Reads a file whole.
+    /// Reads those columns of a file whole.
     ///
     /// # Errors
     /// [`DataError`], with the row where one is at fault.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        read::open(path)
+    pub fn open(path: &Path, columns: &Columns) -> Result<Self, DataError> {
+        read::open(path, columns)
     }
 
     /// Reads the bytes of a file, which messages call `name`.
     ///
     /// # Errors
     /// As [`Dataset::open`].
-    pub fn parse(name: &str, file: Bytes) -> Result<Self, DataError> {
-        read::read(Path::new(name), file)
+    pub fn parse(name: &str, file: Bytes, columns: &Columns) -> Result<Self, DataError> {
+        read::read(Path::new(name), file, columns)
     }
 
     /// A data set from its rows: `images` row after row, `labels` below `classes`.
@@ -195,6 +97,15 @@ impl Dataset {
         }
     }
 
+    /// The same rows, from columns that were named.
+    fn of_columns(mut self, columns: &Columns) -> Self {
+        if !columns.is_default() {
+            let name = format!("{} {}", self.digest, canonical_json(columns));
+            self.digest = Digest::of(name.as_bytes());
+        }
+        self
+    }
+
     /// Rows.
     pub fn rows(&self) -> u32 {
         self.labels.len() as u32
@@ -215,7 +126,8 @@ impl Dataset {
         &self.labels
     }
 
-    /// sha256 of shape, transform, labels and images, in order.
+    /// sha256 of shape, transform, labels and images, in order, and of the columns that were named: a file of which
+    /// other columns are read is another data set.
     pub fn digest(&self) -> Digest {
         self.digest
     }

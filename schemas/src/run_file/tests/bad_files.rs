@@ -48,6 +48,7 @@ fn misspelt_names() {
         ("test      =", "tset      =", 12, 1, "unknown key 'tset' in data", "did you mean 'test'?"),
         ("\"data/a.parquet\", rows", "\"data/a.parquet\", row", 10, 39, "unknown key 'row' in data.private", "'rows'"),
         ("{ url = \"../c", "{ uri = \"../c", 12, 15, "unknown key 'uri' in data.test", "did you mean 'url'?"),
+        ("image = \"img\"", "imgae = \"img\"", 12, 48, "unknown key 'imgae' in data.test", "did you mean 'image'?"),
         ("alpha =", "alfa =", 14, 35, "'alfa' in data.partition of kind 'dirichlet'", "did you mean 'alpha'?"),
         ("partition = { kind", "partition = { knd", 14, 15, "unknown key 'knd' in data.partition", "'kind'"),
         ("count         =", "counts        =", 18, 1, "unknown key 'counts' in parties", "'count'"),
@@ -94,7 +95,7 @@ fn missing_keys() {
     each_is_one_problem(MOST, &[
         ("name        = \"every-key-1\"", "", 1, 1, "'name' is missing in the top level", "add name = \"quickstart\""),
         ("rounds      = 7", "", 1, 1, "'rounds' is missing in the top level", "add rounds = 5"),
-        ("test      = { url = \"../c.parquet\", rows = 10 }", "", 9, 1, "'test' is missing in data", "add test = {"),
+        ("test      = { url = \"../c.parquet\", rows = 10, image = \"img\", label = \"coarse_label\" }", "", 9, 1, "'test' is missing in data", "add test = {"),
         ("url = \"data/a.parquet\", ", "", 10, 13, "'url' is missing in data.private", "add url ="),
         ("kind = \"dirichlet\", alpha = 1, min = 20", "alpha = 1", 14, 13, "'kind' is missing", "add kind = \"iid\""),
         ("alpha = 1, ", "", 14, 13, "'alpha' is missing in data.partition of kind 'dirichlet'", "add alpha = 0.5"),
@@ -118,13 +119,14 @@ fn wrong_types() {
         ("[3, 0, 9223372036854775807]", "0", 5, 15, "'seeds' is 0, but a list", "write seeds = [0]"),
         ("3, 0,", "3, \"0\",", 5, 19, "'seeds[1]' is the text '0'", "write seeds = [0]"),
         ("\"float32\"", "32", 7, 15, "'predictions' is 32", "write predictions = \"float16\""),
-        ("{ url = \"../c.parquet\", rows = 10 }", "\"../c.parquet\"", 12, 13, "'data.test' is the text", "test = { url"),
+        ("{ url = \"../c.parquet\", rows = 10, image = \"img\", label = \"coarse_label\" }", "\"../c.parquet\"", 12, 13, "'data.test' is the text", "test = { url"),
         ("{ kind = \"dirichlet\", alpha = 1, min = 20 }", "\"iid\"", 14, 13, "but a table", "{ kind = \"iid\" }"),
         ("alpha = 1,", "alpha = \"1\",", 14, 43, "'data.partition.alpha' is the text '1'", "write alpha = 0.5"),
         ("[\"cnn[16, 32]\", \"lenet\"]", "\"lenet\"", 19, 17, "but a list", "architectures = [\"lenet\"]"),
         ("stop      = false", "stop = true", 30, 8, "'steps.revisit.stop' is true, but false or a table", "stop = false"),
         ("lr = 1e-2", "lr = 1979-05-27", 25, 35, "'steps.digest.optimizer.lr' is a date", "lr = 0.001"),
         ("\"90s\"", "90", 34, 12, "'close.deadline' is 90, but a duration", "deadline = \"10m\""),
+        ("\"coarse_label\"", "3", 12, 71, "'data.test.label' is 3, but the name of a column", "label = \"fine_label\""),
         ("[close]", "[[close]]", 32, 1, "'close' is a list, but a table", "[close]"),
     ]);
 }

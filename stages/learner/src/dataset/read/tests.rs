@@ -1,11 +1,13 @@
 //! Good files give their rows, bad ones an error that says what to change.
 
+mod encoded;
+
 use crate::dataset::{DataError, Dataset};
 use arrow_array::{
     ArrayRef, BinaryArray, FixedSizeBinaryArray, Float32Array, Int8Array, Int64Array, LargeBinaryArray, RecordBatch,
     StringArray,
 };
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{Columns, Shape};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -42,8 +44,19 @@ const IMAGES: [[u8; 4]; 3] = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 255]];
 
 /// A good file with something replaced.
 fn open(columns: Vec<(&str, ArrayRef)>, metadata: &[(&str, &str)]) -> Result<Dataset, DataError> {
+    open_as(columns, metadata, &Columns::default())
+}
+
+fn open_as(columns: Vec<(&str, ArrayRef)>, metadata: &[(&str, &str)], named: &Columns) -> Result<Dataset, DataError> {
     let folder = tempfile::tempdir().unwrap();
-    Dataset::open(&write(folder.path(), columns, metadata))
+    Dataset::open(&write(folder.path(), columns, metadata), named)
+}
+
+fn named(image: Option<&str>, label: Option<&str>) -> Columns {
+    Columns {
+        image: image.map(str::to_owned),
+        label: label.map(str::to_owned),
+    }
 }
 
 fn good(images: ArrayRef, metadata: &[(&str, &str)]) -> Dataset {
@@ -148,16 +161,15 @@ fn the_digest_is_that_of_the_content() {
 #[test]
 fn files_that_are_not_there_or_not_parquet_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let text = Dataset::open(&folder.path().join("none.parquet"))
-        .unwrap_err()
-        .to_string();
+    let open = |path: &Path| Dataset::open(path, &Columns::default());
+    let text = open(&folder.path().join("none.parquet")).unwrap_err().to_string();
     assert!(
         text.contains("none.parquet") && text.contains("check the path"),
         "{text}"
     );
     let path = folder.path().join("text.parquet");
     std::fs::write(&path, "image,label\n").unwrap();
-    assert!(matches!(Dataset::open(&path), Err(DataError::NotParquet { .. })));
+    assert!(matches!(open(&path), Err(DataError::NotParquet { .. })));
     let path = write(
         folder.path(),
         vec![("image", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))],
@@ -165,27 +177,109 @@ fn files_that_are_not_there_or_not_parquet_are_refused() {
     );
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(matches!(Dataset::open(&path), Err(DataError::NotParquet { .. })));
+    assert!(matches!(open(&path), Err(DataError::NotParquet { .. })));
 }
 
 #[test]
 fn columns_that_are_missing_or_of_another_type_are_named() {
-    let text = refused(vec![("img", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))], &[]);
+    let text = refused(vec![("picture", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))], &[]);
     assert!(
-        text.contains("'image'") && text.contains("img, label") && text.contains("rename 'img'"),
+        text.contains("'image'") && text.contains("picture, label") && text.contains("write image = "),
         "{text}"
     );
     let text = refused(vec![("image", fixed(&IMAGES)), ("labels", numbers(&[0, 1, 2]))], &[]);
-    assert!(text.contains("'label'") && text.contains("rename 'labels'"), "{text}");
+    assert!(
+        text.contains("'label'") && text.contains("write label = \"labels\""),
+        "{text}"
+    );
     let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
     let text = refused(vec![("image", words), ("label", numbers(&[0, 1, 2]))], &[]);
     assert!(text.contains("'image' is Utf8") && text.contains("raw bytes"), "{text}");
+    let nothing: ArrayRef = Arc::new(arrow_array::StructArray::from(vec![(
+        Arc::new(arrow_schema::Field::new("path", arrow_schema::DataType::Int64, false)),
+        numbers(&[0, 1, 2]),
+    )]));
+    let text = refused(vec![("image", nothing), ("label", numbers(&[0, 1, 2]))], &[]);
+    assert!(
+        text.contains("'image' is Struct") && text.contains("{bytes, path}"),
+        "{text}"
+    );
     let parts: ArrayRef = Arc::new(Float32Array::from(vec![0.0, 1.0, 2.0]));
     let text = refused(vec![("image", fixed(&IMAGES)), ("label", parts)], &[]);
     assert!(
         text.contains("'label' is Float32") && text.contains("whole numbers"),
         "{text}"
     );
+}
+
+#[test]
+fn columns_are_found_by_their_names_or_named() {
+    let file = || {
+        vec![
+            ("img", fixed(&IMAGES)),
+            ("fine_label", numbers(&[2, 0, 1])),
+            ("coarse_label", numbers(&[1, 0, 1])),
+        ]
+    };
+    let about = [
+        ("fine_classes", "5"),
+        ("classes", "9"),
+        ("coarse_class_names", r#"["a", "b", "c"]"#),
+    ];
+    let text = refused(file(), &about);
+    assert!(
+        text.contains("fine_label, coarse_label") && text.contains("label = \"fine_label\""),
+        "{text}"
+    );
+    let of = |label| open_as(file(), &about, &named(None, Some(label)));
+    let fine = of("fine_label").unwrap();
+    assert_eq!((fine.labels(), fine.classes()), (&[2, 0, 1][..], 5));
+    let coarse = of("coarse_label").unwrap();
+    assert_eq!((coarse.labels(), coarse.classes()), (&[1, 0, 1][..], 3));
+    assert_eq!(coarse.class_names(), ["a", "b", "c"]);
+    // The same file, read otherwise, is another data set, and so it is where both columns hold the same.
+    assert_ne!(fine.digest(), coarse.digest());
+    let text = of("fine_lable").unwrap_err().to_string();
+    assert!(
+        text.contains("no column 'fine_lable'") && text.contains("label = \"fine_label\""),
+        "{text}"
+    );
+    // The usual name goes before others; the only one that can be meant needs none.
+    let all = |label| open_as(vec![file(), vec![("label", numbers(&[0, 0, 0]))]].concat(), &[], &label).unwrap();
+    assert_eq!(all(named(None, None)).labels(), [0, 0, 0]);
+    assert_eq!(all(named(Some("img"), Some("fine_label"))).labels(), [2, 0, 1]);
+    let one = open(file()[..2].to_vec(), &about).unwrap();
+    assert_eq!((one.labels(), one.classes()), (&[2, 0, 1][..], 5));
+    let same = open_as(file()[..2].to_vec(), &about, &named(None, Some("fine_label"))).unwrap();
+    assert_ne!(one.digest(), same.digest());
+}
+
+#[test]
+fn hugging_face_says_what_columns_are() {
+    let about = r#"{"info": {"features": {"picture": {"_type": "Image"},
+        "kind": {"names": ["a", "b", "c", "d"], "_type": "ClassLabel"}, "other": {"dtype": "int64", "_type": "Value"}}}}"#;
+    let file = || {
+        vec![
+            ("other", numbers(&[7, 8, 9])),
+            ("picture", fixed(&IMAGES)),
+            ("kind", numbers(&[2, 0, 1])),
+        ]
+    };
+    let data = open(file(), &[("huggingface", about)]).unwrap();
+    assert_eq!((data.labels(), data.classes()), (&[2, 0, 1][..], 4));
+    assert_eq!(data.class_names(), ["a", "b", "c", "d"]);
+    // A description that cannot be read says nothing.
+    for about in [
+        "{",
+        "[]",
+        r#"{"info": 1}"#,
+        r#"{"info": {"features": {"picture": [1], "kind": 2}}}"#,
+    ] {
+        assert!(
+            refused(file(), &[("huggingface", about)]).contains("no column 'image'"),
+            "{about}"
+        );
+    }
 }
 
 #[test]
@@ -222,7 +316,8 @@ fn metadata_that_says_something_else_is_refused() {
         assert!(with(&[("shape", shape)]).contains("as in 1,28,28"), "{shape}");
     }
     assert!(with(&[("classes", "many")]).contains("'many'"));
-    assert!(with(&[("encoding", "webp")]).contains("decode"));
+    assert!(with(&[("encoding", "webp")]).contains("row 0 cannot be decoded"));
+    assert!(with(&[("encoding", "bmp")]).contains("'bmp'; store raw bytes"));
     assert!(with(&[("class_names", r#"["a"]"#)]).contains("1 names for 3 classes"));
     let images: ArrayRef = Arc::new(BinaryArray::from(vec![&[0_u8; 12][..]; 3]));
     let text = refused(vec![("image", images), ("label", numbers(&[0, 1, 2]))], &[]);
@@ -236,7 +331,10 @@ fn real_digits_are_learned() {
     let Some(folder) = std::env::var_os("FEDSTILL_DATA") else {
         return;
     };
-    let open = |name: &str| Dataset::open(&Path::new(&folder).join("usps").join(name)).unwrap();
+    let open = |name: &str| {
+        let path = Path::new(&folder).join("usps").join(name);
+        Dataset::open(&path, &Columns::default()).unwrap()
+    };
     let (train, test) = (open("train.parquet"), open("test.parquet"));
     assert_eq!((train.rows(), test.rows(), train.classes()), (7291, 2007, 10));
     let rows = crate::draw(0, "private", 0, train.rows(), 1500);
