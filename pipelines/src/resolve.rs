@@ -4,7 +4,7 @@
 use crate::algorithms;
 use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Shape};
+use fedstill_schemas::data::{Augmentation, DataSet, Shape};
 use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Pipeline};
@@ -96,7 +96,11 @@ fn with_data(
     };
     let private = match &file.data.private {
         Private::Divided(source) => open("private", source).map(|(data, set)| (Some(data), set)),
-        Private::Own { classes, shape } => Some((None, unknown(*classes, *shape))),
+        Private::Own {
+            classes,
+            shape,
+            augment,
+        } => Some((None, unknown(*classes, *shape, augment))),
     };
     let public = file.data.public.as_ref().map(|source| open("public", source));
     let test = open("test", &file.data.test);
@@ -135,8 +139,11 @@ fn with_data(
 }
 
 /// Rows that each party has for itself: nothing is known of them but what they are like.
-fn unknown(classes: u32, shape: Shape) -> DataSet {
-    DataSet::whole(Digest::of(b""), 0, classes, shape)
+fn unknown(classes: u32, shape: Shape, augment: &[Augmentation]) -> DataSet {
+    DataSet {
+        augment: augment.to_vec(),
+        ..DataSet::whole(Digest::of(b""), 0, classes, shape)
+    }
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
@@ -154,6 +161,7 @@ fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Resu
     Ok(DataSet {
         take,
         columns: source.columns.clone(),
+        augment: source.augment.clone(),
         ..DataSet::whole(data.digest(), rows, data.classes(), data.shape())
     })
 }

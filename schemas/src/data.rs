@@ -42,10 +42,36 @@ pub struct DataSet {
     /// The columns that were named.
     #[serde(default, skip_serializing_if = "Columns::is_default")]
     pub columns: Columns,
+    /// How images are changed where they are trained on by their labels, in this order; empty for not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Augmentation>,
+}
+
+/// A random change of the images of a training batch (He et al. 2015, arXiv:1512.03385, section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Augmentation {
+    /// Mirrored, left to right, with probability 1/2.
+    Flip,
+    /// A part of the image's own size out of the image with 4 black pixels around it, at a place drawn uniformly.
+    Crop,
+}
+
+impl Augmentation {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Flip, Self::Crop];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Crop => "crop",
+        }
+    }
 }
 
 impl DataSet {
-    /// All rows of a file, of columns that nobody named.
+    /// All rows of a file, of columns that nobody named, never augmented.
     pub fn whole(sha256: Digest, rows: u32, classes: u32, shape: Shape) -> Self {
         Self {
             sha256,
@@ -54,6 +80,7 @@ impl DataSet {
             classes,
             shape,
             columns: Columns::default(),
+            augment: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use fedstill_learner::{
     Dataset, FitJob, LearnError, Model, Registry, TargetData, TermData, draw, evaluate, fit, partition, predict,
 };
 use fedstill_schemas::architecture::Architecture;
-use fedstill_schemas::data::DataSet;
+use fedstill_schemas::data::{Augmentation, DataSet};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Target, Term};
@@ -209,6 +209,7 @@ impl Learner for Tensors {
                     target: target(run, term, inputs.consensus)?,
                     loss: term.loss,
                     weight: term.weight,
+                    augment: augment(run, term),
                 })
             })
             .collect::<Result<_, StageError>>()?;
@@ -270,6 +271,19 @@ impl Learner for Tensors {
             loss: scores.loss,
             samples: scores.samples,
         })
+    }
+}
+
+/// How a term's rows are changed: not where they are compared with predictions, nor where predictions are compared on them.
+fn augment<'a>(run: &'a ResolvedRun, term: &Term) -> &'a [Augmentation] {
+    let set = match (term.on, term.target) {
+        (On::Private, Target::Labels) => Some(&run.private),
+        (On::Public, Target::Labels) => run.public.as_ref(),
+        _ => None,
+    };
+    match set {
+        Some(set) => &set.augment,
+        None => &[],
     }
 }
 

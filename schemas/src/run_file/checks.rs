@@ -13,6 +13,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         public_is_missing(file, &pipelines),
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
+        augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
@@ -73,6 +74,28 @@ fn alignment_exceeds_public(file: &RunFile) -> Option<Problem> {
             "data.alignment",
             format!("an alignment set of {alignment} rows cannot be drawn from {rows} public rows"),
             format!("write alignment = {rows} or less, or raise rows of data.public"),
+        )
+    })
+}
+
+/// Rows of the alignment set are predicted on by all and never changed, and so are rows without labels.
+fn augmentation_changes_nothing(file: &RunFile, pipelines: &[&Pipeline]) -> Option<Problem> {
+    let augmented = file
+        .data
+        .public
+        .as_ref()
+        .is_some_and(|public| !public.augment.is_empty());
+    let changes = |step: &Step| {
+        step.terms
+            .iter()
+            .any(|term| term.on == On::Public && term.target == Target::Labels)
+    };
+    (augmented && users(pipelines, changes).is_none()).then(|| {
+        file.complain(
+            "data.public.augment",
+            "'data.public.augment' would change nothing: no step trains on public rows by their labels, and the alignment \
+             set is never augmented",
+            "remove it",
         )
     })
 }

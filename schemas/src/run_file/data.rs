@@ -3,14 +3,18 @@
 use super::reader::{Repeats, Table, Value};
 use super::spelling::quoted;
 use super::{Data, Private, Source};
-use crate::data::{Columns, Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
 
 /// Reads the table.
 pub(super) fn data(value: &Value<'_>) -> Option<Data> {
     let mut table = value.table()?;
     let private = table.required("private", "private = { url = \"data/letters.parquet\" }", private);
-    let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", source);
-    let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", source);
+    let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", |value| {
+        source(value, Use::Training)
+    });
+    let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", |value| {
+        source(value, Use::Evaluation)
+    });
     let labels = table.optional("labels", "labels = \"shared\"", |value| {
         let words = [
             ("union", Labels::Union),
@@ -36,15 +40,17 @@ pub(super) fn data(value: &Value<'_>) -> Option<Data> {
 fn private(value: &Value<'_>) -> Option<Private> {
     let own = value.is_table() && value.has("classes");
     if !own {
-        return source(value).map(Private::Divided);
+        return source(value, Use::Training).map(Private::Divided);
     }
     let mut table = value.table()?;
     let classes = table.required("classes", "classes = 26", |value| value.count(2));
     let shape = table.required("shape", "shape = [1, 28, 28]", shape);
+    let augment = augmentations(&mut table);
     table.finish();
     Some(Private::Own {
         classes: classes?,
         shape: shape?,
+        augment,
     })
 }
 
@@ -61,19 +67,41 @@ fn shape(value: &Value<'_>) -> Option<Shape> {
     })
 }
 
-fn source(value: &Value<'_>) -> Option<Source> {
+/// What rows are for: those that models are evaluated on are never changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Training,
+    Evaluation,
+}
+
+fn source(value: &Value<'_>, rows_are_for: Use) -> Option<Source> {
     let mut table = value.table()?;
     let url = table.required("url", "url = \"data/letters.parquet\"", url);
     let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
         value.count(1)
     });
     let columns = columns(&mut table);
+    let augment = match rows_are_for {
+        Use::Training => augmentations(&mut table),
+        Use::Evaluation => Vec::new(),
+    };
     table.finish();
     Some(Source {
         url: url?,
         rows,
         columns,
+        augment,
     })
+}
+
+fn augmentations(table: &mut Table<'_>) -> Vec<Augmentation> {
+    let words = Augmentation::ALL.map(|augmentation| (augmentation.name(), augmentation));
+    let listed = table.optional("augment", "augment = [\"flip\", \"crop\"]", |value| {
+        value.list(Repeats::Refused, |item| item.one_of("an augmentation", &words))
+    });
+    let mut listed = listed.unwrap_or_default();
+    listed.sort_unstable();
+    listed
 }
 
 /// The columns that a table names.

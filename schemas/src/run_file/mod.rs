@@ -32,7 +32,7 @@ pub use places::Places;
 pub use problem::Problem;
 
 use crate::architecture::Architecture;
-use crate::data::{Columns, Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
@@ -154,6 +154,8 @@ pub enum Private {
         classes: u32,
         /// Shape of an image.
         shape: Shape,
+        /// How images are changed in training; sorted.
+        augment: Vec<Augmentation>,
     },
 }
 
@@ -176,6 +178,8 @@ pub struct Source {
     pub rows: Option<u32>,
     /// Which of its columns are read.
     pub columns: Columns,
+    /// How its images are changed in training; sorted.
+    pub augment: Vec<Augmentation>,
 }
 
 impl Source {

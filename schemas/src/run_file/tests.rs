@@ -73,7 +73,7 @@ baselines   = ["self_digest", "standalone"]
 predictions = "float32"
 
 [data]
-private   = { url = "data/a.parquet", rows = 1_000 }
+private   = { url = "data/a.parquet", rows = 1_000, augment = ["crop", "flip"] }
 public    = { url = "file:///srv/b.parquet", rows = 0x100 }
 test      = { url = "../c.parquet", rows = 10, image = "img", label = "coarse_label" }
 labels    = "union"
@@ -135,8 +135,13 @@ fn every_key_is_read() {
         url: url.to_owned(),
         rows: Some(rows),
         columns: Columns::default(),
+        augment: Vec::new(),
     };
-    assert_eq!(file.data.private, Private::Divided(source("data/a.parquet", 1000)));
+    let augmented = Source {
+        augment: vec![Augmentation::Flip, Augmentation::Crop],
+        ..source("data/a.parquet", 1000)
+    };
+    assert_eq!(file.data.private, Private::Divided(augmented));
     assert_eq!(file.data.public, Some(source("file:///srv/b.parquet", 256)));
     let columns = Columns {
         image: Some("img".to_owned()),

@@ -67,6 +67,7 @@ fn export(architecture: &Architecture, data: &Dataset, folder: &Path) -> Result<
                 target: labels,
                 loss: Loss::CrossEntropy,
                 weight: 1.0,
+                augment: &[],
             }],
             settings: &settings,
             seed: 0,

@@ -14,9 +14,11 @@ mod read;
 
 pub use error::DataError;
 
+use crate::augment::Change;
+use crate::random::Stream;
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
-use fedstill_schemas::data::{Columns, Shape};
+use fedstill_schemas::data::{Augmentation, Columns, Shape};
 use fedstill_schemas::{Digest, canonical_json};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -151,17 +153,42 @@ impl Dataset {
     /// # Panics
     /// If a row is not there.
     pub fn images(&self, rows: impl ExactSizeIterator<Item = u32>, device: &Device) -> Tensor<4> {
+        let mut bytes = Vec::with_capacity(rows.len() * self.shape.len());
+        let count = rows.len();
+        for row in rows {
+            bytes.extend(self.image(row));
+        }
+        self.normalised(&bytes, count, device)
+    }
+
+    /// Normalised images of those rows, each changed as those augmentations and the stream have it.
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(crate) fn augmented(
+        &self,
+        rows: impl ExactSizeIterator<Item = u32>,
+        augmentations: &[Augmentation],
+        stream: &mut Stream,
+        device: &Device,
+    ) -> Tensor<4> {
+        let mut bytes = Vec::with_capacity(rows.len() * self.shape.len());
+        let count = rows.len();
+        for row in rows {
+            Change::draw(augmentations, stream).apply(self.shape, self.image(row), &mut bytes);
+        }
+        self.normalised(&bytes, count, device)
+    }
+
+    fn normalised(&self, bytes: &[u8], rows: usize, device: &Device) -> Tensor<4> {
         let normalised: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - 0.5) / 0.5);
         let Shape {
             channels,
             height,
             width,
         } = self.shape;
-        let dims = [rows.len(), channels as usize, height as usize, width as usize];
-        let mut values = Vec::with_capacity(rows.len() * self.shape.len());
-        for row in rows {
-            values.extend(self.image(row).iter().map(|byte| normalised[*byte as usize]));
-        }
+        let dims = [rows, channels as usize, height as usize, width as usize];
+        let values: Vec<f32> = bytes.iter().map(|byte| normalised[*byte as usize]).collect();
         Tensor::from_data(TensorData::new(values, dims), device)
     }
 }

@@ -15,6 +15,7 @@
 //! ([`registry::Network`]). So initialisation is explicit, nothing is shared between two models, and weights on disk
 //! are these tensors, which `torch.nn.Module.load_state_dict(strict=True)` reads.
 
+mod augment;
 mod batches;
 mod dataset;
 mod error;

@@ -51,6 +51,7 @@ pub(crate) fn labels<'a>(data: &'a Dataset, rows: &'a [u32]) -> TermData<'a> {
         target: TargetData::Labels { offset: 0 },
         loss: Loss::CrossEntropy,
         weight: 1.0,
+        augment: &[],
     }
 }
 

@@ -49,6 +49,7 @@ fn misspelt_names() {
         ("\"data/a.parquet\", rows", "\"data/a.parquet\", row", 10, 39, "unknown key 'row' in data.private", "'rows'"),
         ("{ url = \"../c", "{ uri = \"../c", 12, 15, "unknown key 'uri' in data.test", "did you mean 'url'?"),
         ("image = \"img\"", "imgae = \"img\"", 12, 48, "unknown key 'imgae' in data.test", "did you mean 'image'?"),
+        ("\"flip\"", "\"flop\"", 10, 72, "'flop', which is not an augmentation", "did you mean 'flip'?"),
         ("alpha =", "alfa =", 14, 35, "'alfa' in data.partition of kind 'dirichlet'", "did you mean 'alpha'?"),
         ("partition = { kind", "partition = { knd", 14, 15, "unknown key 'knd' in data.partition", "'kind'"),
         ("count         =", "counts        =", 18, 1, "unknown key 'counts' in parties", "'count'"),
@@ -76,6 +77,7 @@ fn misspelt_names() {
 fn keys_that_do_not_belong() {
     each_is_one_problem(MOST, &[
         ("count         =", "colour = 1\ncount =", 18, 1, "unknown key 'colour' in parties", "valid keys here: count"),
+        ("rows = 10,", "augment = [\"flip\"],", 12, 37, "unknown key 'augment' in data.test", "valid keys here: url, rows"),
         ("momentum", "beta_1", 29, 37, "'beta_1' in steps.revisit.optimizer of kind 'sgd'", "valid keys here: kind, lr"),
         ("[steps.digest]", "[steps.predict]", 22, 8, "step 'predict' of fedmd does not train", "remove this table"),
         ("[steps.digest]", "[[partys]]\nid = 1\n[steps.digest]", 22, 3, "unknown key 'partys'", "did you mean 'party'?"),
@@ -145,6 +147,7 @@ fn values_out_of_range() {
         ("3, 0,", "3, 3,", 5, 19, "'seeds' lists 3 twice", "remove one"),
         ("[3, 0, 9223372036854775807]", "[]", 5, 15, "'seeds' is an empty list", "write seeds = [0]"),
         ("\"standalone\"]", "\"self_digest\"]", 6, 31, "'baselines' lists the text 'self_digest' twice", "remove one"),
+        ("\"crop\", ", "\"flip\", ", 10, 72, "'data.private.augment' lists the text 'flip' twice", "remove one"),
         ("1_000", "0", 10, 46, "'data.private.rows' is 0, but a whole number of at least 1", "leave it out"),
         ("alpha = 1,", "alpha = 0,", 14, 43, "'data.partition.alpha' is 0, but a number above 0", "alpha = 0.5"),
         ("alpha = 1,", "alpha = inf,", 14, 43, "is inf, but a number above 0", "alpha = 0.5"),

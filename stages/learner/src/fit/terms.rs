@@ -4,17 +4,20 @@ use super::{FitJob, TargetData};
 use crate::dataset::Dataset;
 use crate::error::LearnError;
 use crate::predict::{labels_fit, logits, rows_exist};
+use crate::random::Stream;
 use crate::registry::Network;
 use crate::tensors::Tensors;
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_kernels::{Kl, Reduction, Teacher, cross_entropy, mae, mse, softmax_kl};
+use fedstill_schemas::data::Augmentation;
 use fedstill_schemas::fit::{Loss, Per};
 use std::borrow::Cow;
 
-/// Terms on the same rows: they share batches and forward passes.
+/// Terms on the same rows, changed alike: they share batches and forward passes.
 pub(super) struct Group<'a> {
     data: &'a Dataset,
     pub(super) rows: &'a [u32],
+    augment: &'a [Augmentation],
     terms: Vec<Summand<'a>>,
 }
 
@@ -75,6 +78,14 @@ pub(super) fn groups<'a>(
                 network, start, device, model, term.data, term.rows, batch,
             )?)),
         };
+        if matches!(target, Target::Logits(_)) && !term.augment.is_empty() {
+            let names: Vec<&str> = term.augment.iter().map(|change| change.name()).collect();
+            return Err(LearnError::Setting {
+                setting: "augment",
+                must: "left out where rows are compared with logits, which are of the rows as they are",
+                value: names.join(", "),
+            });
+        }
         match (&target, term.loss == Loss::CrossEntropy) {
             (Target::Labels { .. }, false) => {
                 return Err(LearnError::LossAndTarget {
@@ -90,12 +101,15 @@ pub(super) fn groups<'a>(
             loss: term.loss,
             weight: term.weight,
         };
-        let same = |group: &&mut Group<'_>| std::ptr::eq(group.data, term.data) && group.rows == term.rows;
+        let same = |group: &&mut Group<'_>| {
+            std::ptr::eq(group.data, term.data) && group.rows == term.rows && group.augment == term.augment
+        };
         match groups.iter_mut().find(same) {
             Some(group) => group.terms.push(summand),
             None => groups.push(Group {
                 data: term.data,
                 rows: term.rows,
+                augment: term.augment,
                 terms: vec![summand],
             }),
         }
@@ -117,6 +131,15 @@ impl Group<'_> {
     pub(super) fn images(&self, places: &[u32], device: &Device) -> Tensor<4> {
         self.data
             .images(places.iter().map(|place| self.rows[*place as usize]), device)
+    }
+
+    /// The images at those places, changed by what the stream draws where the group is augmented.
+    pub(super) fn training_images(&self, places: &[u32], changes: &mut Stream, device: &Device) -> Tensor<4> {
+        if self.augment.is_empty() {
+            return self.images(places, device);
+        }
+        let rows = places.iter().map(|place| self.rows[*place as usize]);
+        self.data.augmented(rows, self.augment, changes, device)
     }
 
     /// The weighted sum of the terms on the rows at those places.
