@@ -276,14 +276,7 @@ fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: 
     let needed = rows_needed(file, pipelines, On::Private);
     for seed in &file.seeds {
         let rows = draw(*seed, "private", 0, set.rows, set.take);
-        let parts = partition(
-            &file.data.partition,
-            data.labels(),
-            set.classes,
-            &rows,
-            file.parties.count,
-            *seed,
-        );
+        let parts = partition(&file.data.partition, data.known(), &rows, file.parties.count, *seed);
         let message = match parts {
             Err(error) => error.to_string(),
             Ok(parts) => match parts.iter().position(|rows| rows.len() < needed) {

@@ -95,6 +95,9 @@ pub struct Columns {
     /// The column of labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The column that says whose each row is; without it rows have no owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl Columns {
@@ -110,6 +113,14 @@ impl Columns {
 pub enum Partition {
     /// A seeded permutation in equal sizes.
     Iid,
+    /// A seeded permutation in sizes proportional to log-normal variables, drawn anew until every party has `min` rows.
+    LogNormal {
+        /// Standard deviation of a size's logarithm: 0 gives equal sizes.
+        sigma: f64,
+        /// Fewest rows a party may have.
+        #[serde(default = "one")]
+        min: u32,
+    },
     /// Each class divided by proportions drawn from a symmetric Dirichlet distribution
     /// (Hsu, Qi and Brown 2019, arXiv:1909.06335), drawn anew until every party has `min` rows.
     Dirichlet {
@@ -118,11 +129,27 @@ pub enum Partition {
         /// Fewest rows a party may have.
         #[serde(default = "one")]
         min: u32,
+        /// Whether parties with an equal share of all rows get no more, and every party half of an equal share
+        /// (Lin et al. 2020, arXiv:2006.07242).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        balanced: bool,
     },
     /// Every party holds rows of `per_party` classes, chosen by seed so that all classes are used evenly.
     Classes {
         /// Classes of one party.
         per_party: u32,
+    },
+    /// Rows in the order of their labels, cut into equal shards, of which every party gets so many at random (McMahan et
+    /// al. 2017, arXiv:1602.05629).
+    Shards {
+        /// Shards of one party.
+        per_party: u32,
+    },
+    /// Every party is one owner of rows, drawn among those with at least `min`; rows of other owners are not used.
+    Natural {
+        /// Fewest rows an owner may have.
+        #[serde(default = "one")]
+        min: u32,
     },
 }
 
@@ -165,6 +192,16 @@ impl Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_partition_leaves_out_is_as_it_was_before_it_could_be_said() {
+        let json = r#"{"kind":"dirichlet","alpha":0.5,"min":20}"#;
+        let partition: Partition = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&partition).unwrap(), json);
+        let natural: Partition = serde_json::from_str(r#"{"kind":"natural"}"#).unwrap();
+        assert_eq!(natural, Partition::Natural { min: 1 });
+        assert!(serde_json::from_str::<Partition>(r#"{"kind":"natural","per_party":1}"#).is_err());
+    }
 
     #[test]
     fn a_union_head_puts_public_classes_after_private_ones() {

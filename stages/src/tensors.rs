@@ -153,15 +153,8 @@ impl Learner for Tensors {
             let private = self.data(&run.private)?;
             let rows = draw(run.seed, "private", 0, run.private.rows, run.private.take);
             let parties = run.parties.len() as u32;
-            partition(
-                &run.partition,
-                private.labels(),
-                run.private.classes,
-                &rows,
-                parties,
-                run.seed,
-            )
-            .map_err(|error| StageError::Reject(error.to_string()))?
+            let parts = partition(&run.partition, private.known(), &rows, parties, run.seed);
+            parts.map_err(|error| StageError::Reject(error.to_string()))?
         };
         let (public, alignment) = match &run.public {
             None => (Vec::new(), Vec::new()),

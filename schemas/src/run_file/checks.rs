@@ -15,6 +15,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         alignment_exceeds_public(file),
         augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
+        owners_and_partition_do_not_fit(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
@@ -110,7 +111,9 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
             format!("write rows = {count} or more, or lower parties.count"),
         ));
     }
-    let Partition::Dirichlet { min, .. } = file.data.partition else {
+    let (Partition::LogNormal { min, .. } | Partition::Dirichlet { min, .. } | Partition::Natural { min }) =
+        file.data.partition
+    else {
         return None;
     };
     let needed = u64::from(min) * u64::from(count);
@@ -124,6 +127,24 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// The natural partition needs to know whose rows are whose, and nothing else asks for it.
+fn owners_and_partition_do_not_fit(file: &RunFile) -> Option<Problem> {
+    let owner = file.data.private.file()?.columns.owner.is_some();
+    match (&file.data.partition, owner) {
+        (Partition::Natural { .. }, false) => Some(file.complain(
+            "data.partition",
+            "the partition 'natural' makes owners of rows parties, and data.private does not name a column of owners",
+            "add the column's name to data.private, as in owner = \"client\"",
+        )),
+        (Partition::Natural { .. }, true) | (_, false) => None,
+        (_, true) => Some(file.complain(
+            "data.private.owner",
+            "'data.private.owner' would change nothing: only the partition 'natural' asks whose rows are whose",
+            "remove it, or write partition = { kind = \"natural\" }",
+        )),
+    }
 }
 
 /// Real parties have rows of their own, simulated ones share a file.

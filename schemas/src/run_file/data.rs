@@ -10,10 +10,10 @@ pub(super) fn data(value: &Value<'_>) -> Option<Data> {
     let mut table = value.table()?;
     let private = table.required("private", "private = { url = \"data/letters.parquet\" }", private);
     let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", |value| {
-        source(value, Use::Training)
+        source(value, Use::Public)
     });
     let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", |value| {
-        source(value, Use::Evaluation)
+        source(value, Use::Test)
     });
     let labels = table.optional("labels", "labels = \"shared\"", |value| {
         let words = [
@@ -40,7 +40,7 @@ pub(super) fn data(value: &Value<'_>) -> Option<Data> {
 fn private(value: &Value<'_>) -> Option<Private> {
     let own = value.is_table() && value.has("classes");
     if !own {
-        return source(value, Use::Training).map(Private::Divided);
+        return source(value, Use::Private).map(Private::Divided);
     }
     let mut table = value.table()?;
     let classes = table.required("classes", "classes = 26", |value| value.count(2));
@@ -70,8 +70,12 @@ fn shape(value: &Value<'_>) -> Option<Shape> {
 /// What rows are for: those that models are evaluated on are never changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    Training,
-    Evaluation,
+    /// Divided among parties, by owners perhaps, and trained on.
+    Private,
+    /// Trained on.
+    Public,
+    /// Evaluated on.
+    Test,
 }
 
 fn source(value: &Value<'_>, rows_are_for: Use) -> Option<Source> {
@@ -80,10 +84,13 @@ fn source(value: &Value<'_>, rows_are_for: Use) -> Option<Source> {
     let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
         value.count(1)
     });
-    let columns = columns(&mut table);
+    let mut columns = columns(&mut table);
+    if rows_are_for == Use::Private {
+        columns.owner = table.optional("owner", "owner = \"client\"", column);
+    }
     let augment = match rows_are_for {
-        Use::Training => augmentations(&mut table),
-        Use::Evaluation => Vec::new(),
+        Use::Private | Use::Public => augmentations(&mut table),
+        Use::Test => Vec::new(),
     };
     table.finish();
     Some(Source {
@@ -104,13 +111,17 @@ fn augmentations(table: &mut Table<'_>) -> Vec<Augmentation> {
     listed
 }
 
-/// The columns that a table names.
+/// The columns that a table of any set may name.
 pub(super) fn columns(table: &mut Table<'_>) -> Columns {
-    let name = |value: &Value<'_>| value.text("the name of a column").map(str::to_owned);
     Columns {
-        image: table.optional("image", "image = \"img\"", name),
-        label: table.optional("label", "label = \"fine_label\"", name),
+        image: table.optional("image", "image = \"img\"", column),
+        label: table.optional("label", "label = \"fine_label\"", column),
+        owner: None,
     }
+}
+
+fn column(value: &Value<'_>) -> Option<String> {
+    value.text("the name of a column").map(str::to_owned)
 }
 
 /// A file of this machine.
@@ -136,27 +147,40 @@ fn url(value: &Value<'_>) -> Option<String> {
 
 fn partition(value: &Value<'_>) -> Option<Partition> {
     const KIND: &str = "kind = \"iid\"";
+    const KINDS: [&str; 6] = ["iid", "log_normal", "dirichlet", "classes", "shards", "natural"];
     let mut table = value.table()?;
-    let words = [("iid", "iid"), ("dirichlet", "dirichlet"), ("classes", "classes")];
+    let words = KINDS.map(|kind| (kind, kind));
     let kind = table.required("kind", KIND, |value| value.one_of("a kind of partition", &words));
     if let Some(kind) = kind {
         table.specify(&format!("of kind '{kind}'"));
     }
+    let least = |table: &mut Table<'_>| table.optional("min", "min = 20", |value| value.count(1)).unwrap_or(1);
     let partition = match kind {
+        Some("log_normal") => {
+            let sigma = table.required("sigma", "sigma = 1.0", Value::not_negative);
+            let min = least(&mut table);
+            sigma.map(|sigma| Partition::LogNormal { sigma, min })
+        }
         Some("dirichlet") => {
             let alpha = table.required("alpha", "alpha = 0.5", Value::positive);
-            let min = table.optional("min", "min = 20", |value| value.count(1));
+            let min = least(&mut table);
+            let balanced = table.optional("balanced", "balanced = true", Value::truth);
             alpha.map(|alpha| Partition::Dirichlet {
                 alpha,
-                min: min.unwrap_or(1),
+                min,
+                balanced: balanced.unwrap_or(false),
             })
         }
         Some("classes") => table
             .required("per_party", "per_party = 2", |value| value.count(1))
             .map(|per_party| Partition::Classes { per_party }),
+        Some("shards") => table
+            .required("per_party", "per_party = 2", |value| value.count(1))
+            .map(|per_party| Partition::Shards { per_party }),
+        Some("natural") => Some(Partition::Natural { min: least(&mut table) }),
         Some(_) => Some(Partition::Iid),
         None => {
-            table.allow(&["alpha", "min", "per_party"]);
+            table.allow(&["alpha", "balanced", "min", "per_party", "sigma"]);
             None
         }
     };

@@ -10,11 +10,14 @@ mod error;
 mod images;
 mod labels;
 mod metadata;
+mod owners;
 mod read;
+mod values;
 
 pub use error::DataError;
 
 use crate::augment::Change;
+use crate::partition::Known;
 use crate::random::Stream;
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
@@ -33,6 +36,8 @@ pub struct Dataset {
     classes: u32,
     class_names: Vec<String>,
     labels: Vec<u32>,
+    /// Of each row; empty where they were not asked for.
+    owners: Vec<u32>,
     images: Vec<u8>,
     digest: Digest,
 }
@@ -94,16 +99,22 @@ impl Dataset {
             classes,
             class_names: Vec::new(),
             labels,
+            owners: Vec::new(),
             images,
             digest,
         }
     }
 
-    /// The same rows, from columns that were named.
-    fn of_columns(mut self, columns: &Columns) -> Self {
+    /// The same rows, from columns that were named, with the owner of each where that column was.
+    fn of_columns(mut self, columns: &Columns, owners: Vec<u32>) -> Self {
         if !columns.is_default() {
-            let name = format!("{} {}", self.digest, canonical_json(columns));
-            self.digest = Digest::of(name.as_bytes());
+            let mut hash = Sha256::new();
+            hash.update(format!("{} {}\n", self.digest, canonical_json(columns)));
+            for owner in &owners {
+                hash.update(owner.to_le_bytes());
+            }
+            self.digest = Digest::from_bytes(hash.finalize().into());
+            self.owners = owners;
         }
         self
     }
@@ -128,8 +139,17 @@ impl Dataset {
         &self.labels
     }
 
-    /// sha256 of shape, transform, labels and images, in order, and of the columns that were named: a file of which
-    /// other columns are read is another data set.
+    /// What a partition goes by.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            labels: &self.labels,
+            classes: self.classes,
+            owners: &self.owners,
+        }
+    }
+
+    /// sha256 of shape, transform, labels and images, in order, and of the columns that were named, and the owners among
+    /// them: a file of which other columns are read is another data set.
     pub fn digest(&self) -> Digest {
         self.digest
     }

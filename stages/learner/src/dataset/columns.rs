@@ -24,6 +24,12 @@ impl<'a> Columns<'a> {
         })
     }
 
+    /// The column of owners, where one was named.
+    pub(super) fn owner(&self, named: Option<&str>) -> Result<Option<&'a str>, DataError> {
+        let column = named.map(|name| self.one("owner", Some(name), &[], |_| false));
+        column.transpose()
+    }
+
     /// The column that was named, the first with a usual name, or the only one that could be meant.
     fn one(
         &self,

@@ -3,8 +3,8 @@
 use super::DataError;
 use super::encoded::{Pixels, decode, is_encoded};
 use super::metadata::Encoding;
+use super::values::binaries;
 use arrow_array::Array;
-use arrow_array::cast::AsArray as _;
 use arrow_schema::DataType;
 use fedstill_schemas::data::Shape;
 use std::path::Path;
@@ -124,23 +124,6 @@ impl<'a> Images<'a> {
         }
         pixels.append(shape.channels, &mut self.values).map_err(bad)
     }
-}
-
-/// The rows of a column of bytes, or of a struct that has such a column `bytes`; `None` where it has another type.
-fn binaries(column: &dyn Array) -> Option<Vec<Option<&[u8]>>> {
-    Some(match column.data_type() {
-        DataType::FixedSizeBinary(_) => column.as_fixed_size_binary().iter().collect(),
-        DataType::Binary => column.as_binary::<i32>().iter().collect(),
-        DataType::LargeBinary => column.as_binary::<i64>().iter().collect(),
-        DataType::BinaryView => column.as_binary_view().iter().collect(),
-        DataType::Struct(_) => {
-            let rows = column.as_struct();
-            let bytes = binaries(rows.column_by_name("bytes")?.as_ref())?;
-            let bytes = bytes.into_iter().enumerate();
-            bytes.map(|(row, bytes)| bytes.filter(|_| rows.is_valid(row))).collect()
-        }
-        _ => return None,
-    })
 }
 
 /// The square image of one channel that has that many bytes.

@@ -1,10 +1,8 @@
 //! A column of labels.
 
 use super::DataError;
+use super::values::numbers;
 use arrow_array::Array;
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
-use arrow_schema::DataType;
 use std::path::Path;
 
 /// What was read so far.
@@ -25,32 +23,12 @@ impl<'a> Labels<'a> {
 
     /// Adds the labels of a column.
     pub(super) fn take(&mut self, column: &dyn Array) -> Result<(), DataError> {
-        macro_rules! widen {
-            ($type:ty) => {
-                column
-                    .as_primitive::<$type>()
-                    .iter()
-                    .map(|label| label.map(i64::from))
-                    .collect()
-            };
-        }
-        let labels: Vec<Option<i64>> = match column.data_type() {
-            DataType::Int8 => widen!(Int8Type),
-            DataType::Int16 => widen!(Int16Type),
-            DataType::Int32 => widen!(Int32Type),
-            DataType::Int64 => widen!(Int64Type),
-            DataType::UInt8 => widen!(UInt8Type),
-            DataType::UInt16 => widen!(UInt16Type),
-            DataType::UInt32 => widen!(UInt32Type),
-            other => {
-                return Err(DataError::WrongType {
-                    path: self.path.to_owned(),
-                    column: self.column.to_owned(),
-                    found: other.to_string(),
-                    wanted: "whole numbers of at most 63 bits",
-                });
-            }
-        };
+        let labels = numbers(column).ok_or_else(|| DataError::WrongType {
+            path: self.path.to_owned(),
+            column: self.column.to_owned(),
+            found: column.data_type().to_string(),
+            wanted: "whole numbers of at most 63 bits",
+        })?;
         for label in labels {
             let row = self.values.len() as u64;
             let missing = || DataError::Missing {

@@ -4,6 +4,7 @@ use super::columns::Columns;
 use super::images::Images;
 use super::labels::Labels;
 use super::metadata::Metadata;
+use super::owners::Owners;
 use super::{DataError, Dataset};
 use arrow_array::RecordBatch;
 use fedstill_schemas::data;
@@ -44,14 +45,22 @@ pub(super) fn read(path: &Path, file: impl ChunkReader + 'static, named: &data::
     };
     let image = columns.image(named.image.as_deref())?;
     let label = columns.label(named.label.as_deref())?;
+    let owner = columns.owner(named.owner.as_deref())?;
     let mut images = Images::new(path, image, about.encoding()?, about.shape()?);
     let mut labels = Labels::new(path, label);
-    each(path, builder, &[image, label], |batch| {
+    let mut owners = owner.map(|owner| Owners::new(path, owner));
+    let read: Vec<&str> = [image, label].into_iter().chain(owner).collect();
+    each(path, builder, &read, |batch| {
         if let Some(column) = batch.column_by_name(image) {
             images.take(column.as_ref())?;
         }
         if let Some(column) = batch.column_by_name(label) {
             labels.take(column.as_ref())?;
+        }
+        if let (Some(owners), Some(owner)) = (&mut owners, owner)
+            && let Some(column) = batch.column_by_name(owner)
+        {
+            owners.take(column.as_ref())?;
         }
         Ok(())
     })?;
@@ -65,7 +74,7 @@ pub(super) fn read(path: &Path, file: impl ChunkReader + 'static, named: &data::
         .ok_or_else(|| DataError::Empty { path: path.to_owned() })?;
     let mut dataset = Dataset::from_rows(shape, classes, images, labels);
     dataset.class_names = class_names;
-    Ok(dataset.of_columns(named))
+    Ok(dataset.of_columns(named, owners.map(Owners::finish).unwrap_or_default()))
 }
 
 fn damaged(path: &Path, error: impl std::fmt::Display) -> DataError {

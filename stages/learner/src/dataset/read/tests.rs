@@ -3,9 +3,10 @@
 mod encoded;
 
 use crate::dataset::{DataError, Dataset};
+use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BinaryArray, FixedSizeBinaryArray, Float32Array, Int8Array, Int64Array, LargeBinaryArray, RecordBatch,
-    StringArray,
+    ArrayRef, BinaryArray, DictionaryArray, FixedSizeBinaryArray, Float32Array, Int8Array, Int64Array,
+    LargeBinaryArray, RecordBatch, StringArray, StringViewArray,
 };
 use fedstill_schemas::data::{Columns, Shape};
 use parquet::arrow::ArrowWriter;
@@ -56,6 +57,7 @@ fn named(image: Option<&str>, label: Option<&str>) -> Columns {
     Columns {
         image: image.map(str::to_owned),
         label: label.map(str::to_owned),
+        owner: None,
     }
 }
 
@@ -252,6 +254,51 @@ fn columns_are_found_by_their_names_or_named() {
     assert_eq!((one.labels(), one.classes()), (&[2, 0, 1][..], 5));
     let same = open_as(file()[..2].to_vec(), &about, &named(None, Some("fine_label"))).unwrap();
     assert_ne!(one.digest(), same.digest());
+}
+
+#[test]
+fn owners_are_numbered_in_the_order_of_their_first_rows() {
+    let words: ArrayRef = Arc::new(StringArray::from(vec!["b", "a", "b"]));
+    let views: ArrayRef = Arc::new(StringViewArray::from(vec!["b", "a", "b"]));
+    let dictionary: DictionaryArray<Int32Type> = vec!["b", "a", "b"].into_iter().collect();
+    let dictionary: ArrayRef = Arc::new(dictionary);
+    let with = |owners: ArrayRef, owner: Option<&str>| {
+        let columns = Columns {
+            owner: owner.map(str::to_owned),
+            ..Columns::default()
+        };
+        let file = vec![
+            ("image", fixed(&IMAGES)),
+            ("label", numbers(&[0, 1, 2])),
+            ("writer", owners),
+        ];
+        open_as(file, &[], &columns)
+    };
+    let digests = [words, views, dictionary, numbers(&[7, -7, 7])].map(|owners| {
+        let data = with(owners, Some("writer")).unwrap();
+        assert_eq!(data.known().owners, [0, 1, 0]);
+        data.digest()
+    });
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+    // Whose rows they are is a part of what they are, where it was asked for.
+    let others = with(numbers(&[1, 1, 2]), Some("writer")).unwrap();
+    assert_ne!(others.digest(), digests[0]);
+    let nobody = with(numbers(&[1, 1, 2]), None).unwrap();
+    assert!(nobody.known().owners.is_empty());
+    let text = with(numbers(&[1, 1, 2]), Some("author")).unwrap_err().to_string();
+    assert!(
+        text.contains("no column 'author'") && text.contains("owner = "),
+        "{text}"
+    );
+    let holes: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("b")]));
+    let text = with(holes, Some("writer")).unwrap_err().to_string();
+    assert!(text.contains("row 1 has no 'writer'"), "{text}");
+    let parts: ArrayRef = Arc::new(Float32Array::from(vec![0.0, 1.0, 2.0]));
+    let text = with(parts, Some("writer")).unwrap_err().to_string();
+    assert!(
+        text.contains("'writer' is Float32") && text.contains("names of owners"),
+        "{text}"
+    );
 }
 
 #[test]
