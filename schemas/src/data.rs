@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-/// Channels, height and width of an image.
+/// Channels, height and width of an image; a window of text has one channel, and is one high and as wide as it is long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Channels.
@@ -98,6 +98,9 @@ pub struct Columns {
     /// The column that says whose each row is; without it rows have no owners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The column of texts, of a set of windows of text instead of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 impl Columns {

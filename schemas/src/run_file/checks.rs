@@ -1,7 +1,7 @@
 //! Fields of a run file against each other, and against what its pipelines do.
 
 use super::problem::Problem;
-use super::{Catalog, RunFile};
+use super::{Catalog, RunFile, Source};
 use crate::data::{Labels, Partition};
 use crate::pipeline::{On, Pipeline, Stage, Step, Target};
 
@@ -15,7 +15,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         alignment_exceeds_public(file),
         augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
-        owners_and_partition_do_not_fit(file),
+        owners_do_not_fit(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
@@ -129,22 +129,30 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
     })
 }
 
-/// The natural partition needs to know whose rows are whose, and nothing else asks for it.
-fn owners_and_partition_do_not_fit(file: &RunFile) -> Option<Problem> {
-    let owner = file.data.private.file()?.columns.owner.is_some();
-    match (&file.data.partition, owner) {
-        (Partition::Natural { .. }, false) => Some(file.complain(
+/// The natural partition needs to know whose rows are whose, and texts are put together by their owners; nothing else asks
+/// for them.
+fn owners_do_not_fit(file: &RunFile) -> Option<Problem> {
+    let natural = matches!(file.data.partition, Partition::Natural { .. });
+    let private = file.data.private.file();
+    if natural && private.is_some_and(|private| private.columns.owner.is_none()) {
+        return Some(file.complain(
             "data.partition",
             "the partition 'natural' makes owners of rows parties, and data.private does not name a column of owners",
             "add the column's name to data.private, as in owner = \"client\"",
-        )),
-        (Partition::Natural { .. }, true) | (_, false) => None,
-        (_, true) => Some(file.complain(
-            "data.private.owner",
-            "'data.private.owner' would change nothing: only the partition 'natural' asks whose rows are whose",
-            "remove it, or write partition = { kind = \"natural\" }",
-        )),
+        ));
     }
+    let sources = [
+        ("data.private", private.filter(|_| !natural)),
+        ("data.public", file.data.public.as_ref()),
+        ("data.test", Some(&file.data.test)),
+    ];
+    let unasked = |source: &Source| source.columns.owner.is_some() && source.columns.text.is_none();
+    let (key, _) = sources.into_iter().find(|(_, source)| source.is_some_and(unasked))?;
+    Some(file.complain(
+        &format!("{key}.owner"),
+        format!("'{key}.owner' would change nothing: only the partition 'natural' and texts ask whose rows are whose"),
+        "remove it",
+    ))
 }
 
 /// Real parties have rows of their own, simulated ones share a file.

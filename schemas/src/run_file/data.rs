@@ -10,10 +10,10 @@ pub(super) fn data(value: &Value<'_>) -> Option<Data> {
     let mut table = value.table()?;
     let private = table.required("private", "private = { url = \"data/letters.parquet\" }", private);
     let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", |value| {
-        source(value, Use::Public)
+        source(value, Use::Training)
     });
     let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", |value| {
-        source(value, Use::Test)
+        source(value, Use::Evaluation)
     });
     let labels = table.optional("labels", "labels = \"shared\"", |value| {
         let words = [
@@ -40,7 +40,7 @@ pub(super) fn data(value: &Value<'_>) -> Option<Data> {
 fn private(value: &Value<'_>) -> Option<Private> {
     let own = value.is_table() && value.has("classes");
     if !own {
-        return source(value, Use::Private).map(Private::Divided);
+        return source(value, Use::Training).map(Private::Divided);
     }
     let mut table = value.table()?;
     let classes = table.required("classes", "classes = 26", |value| value.count(2));
@@ -70,12 +70,8 @@ fn shape(value: &Value<'_>) -> Option<Shape> {
 /// What rows are for: those that models are evaluated on are never changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// Divided among parties, by owners perhaps, and trained on.
-    Private,
-    /// Trained on.
-    Public,
-    /// Evaluated on.
-    Test,
+    Training,
+    Evaluation,
 }
 
 fn source(value: &Value<'_>, rows_are_for: Use) -> Option<Source> {
@@ -84,15 +80,29 @@ fn source(value: &Value<'_>, rows_are_for: Use) -> Option<Source> {
     let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
         value.count(1)
     });
-    let mut columns = columns(&mut table);
-    if rows_are_for == Use::Private {
-        columns.owner = table.optional("owner", "owner = \"client\"", column);
-    }
+    let columns = columns(&mut table);
     let augment = match rows_are_for {
-        Use::Private | Use::Public => augmentations(&mut table),
-        Use::Test => Vec::new(),
+        Use::Training => augmentations(&mut table),
+        Use::Evaluation => Vec::new(),
     };
     table.finish();
+    if columns.text.is_some() {
+        let images = [
+            ("image", columns.image.is_some()),
+            ("label", columns.label.is_some()),
+            ("augment", !augment.is_empty()),
+        ];
+        if let Some((key, _)) = images.iter().find(|(_, written)| *written) {
+            value.refuse(
+                format!(
+                    "'{}' names a column of texts, and '{key}' is about images",
+                    value.path()
+                ),
+                "remove one of the two: the label of a window of text is the character that follows",
+            );
+            return None;
+        }
+    }
     Some(Source {
         url: url?,
         rows,
@@ -111,12 +121,13 @@ fn augmentations(table: &mut Table<'_>) -> Vec<Augmentation> {
     listed
 }
 
-/// The columns that a table of any set may name.
+/// The columns that a table names.
 pub(super) fn columns(table: &mut Table<'_>) -> Columns {
     Columns {
         image: table.optional("image", "image = \"img\"", column),
         label: table.optional("label", "label = \"fine_label\"", column),
-        owner: None,
+        owner: table.optional("owner", "owner = \"client\"", column),
+        text: table.optional("text", "text = \"text\"", column),
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 mod bad_files;
+mod partitions;
 
 /// Pipelines and families of these tests.
 const CATALOG: &str = r#"
@@ -147,6 +148,7 @@ fn every_key_is_read() {
         image: Some("img".to_owned()),
         label: Some("coarse_label".to_owned()),
         owner: None,
+        text: None,
     };
     let named = Source {
         columns,
@@ -154,12 +156,12 @@ fn every_key_is_read() {
     };
     assert_eq!(file.data.test, named);
     assert_eq!(file.data.labels, Labels::Union);
-    let dirichlet = |balanced| Partition::Dirichlet {
+    let dirichlet = Partition::Dirichlet {
         alpha: 1.0,
         min: 20,
-        balanced,
+        balanced: false,
     };
-    assert_eq!(file.data.partition, dirichlet(false));
+    assert_eq!(file.data.partition, dirichlet);
     assert_eq!(file.data.alignment, Some(256));
     let turns: Vec<String> = (0..3).map(|slot| file.parties.architecture(slot).to_string()).collect();
     assert_eq!(turns, ["cnn[16,32]", "lenet", "cnn[16,32]"]);
@@ -200,27 +202,6 @@ fn every_key_is_read() {
             deadline: Some(Duration::from_secs(90)),
         }
     );
-    let log_normal = |sigma, min| Partition::LogNormal { sigma, min };
-    for (written, partition) in [
-        ("kind = \"iid\"", Partition::Iid),
-        ("kind = \"log_normal\", sigma = 1", log_normal(1.0, 1)),
-        ("kind = \"log_normal\", sigma = 0, min = 5", log_normal(0.0, 5)),
-        (
-            "kind = \"dirichlet\", alpha = 1, min = 20, balanced = true",
-            dirichlet(true),
-        ),
-        ("kind = \"classes\", per_party = 2", Partition::Classes { per_party: 2 }),
-        ("kind = \"shards\", per_party = 3", Partition::Shards { per_party: 3 }),
-    ] {
-        let file = MOST.replace("kind = \"dirichlet\", alpha = 1, min = 20", written);
-        assert_eq!(parse(&file).unwrap().data.partition, partition, "{written}");
-    }
-    let natural = MOST
-        .replace("kind = \"dirichlet\", alpha = 1, min", "kind = \"natural\", min")
-        .replace("rows = 1_000,", "rows = 1_000, owner = \"client\",");
-    let data = parse(&natural).unwrap().data;
-    assert_eq!(data.partition, Partition::Natural { min: 20 });
-    assert_eq!(data.private.file().unwrap().columns.owner.as_deref(), Some("client"));
 }
 
 #[test]

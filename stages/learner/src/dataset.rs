@@ -1,8 +1,9 @@
-//! Labelled images from Parquet, held as one byte a value.
+//! Labelled images from Parquet, or windows of text, held as one byte a value.
 //!
 //! The file has a column of images (raw bytes, channels x height x width, or PNG, JPEG and WebP files, plain or in Hugging
 //! Face's struct `{bytes, path}`) and a column of labels (whole numbers). Of raw images the key-value metadata `shape` =
 //! `C,H,W` says what they are; `classes` and `class_names` (a JSON list) are optional, as is Hugging Face's own metadata.
+//! Or it has a column of texts, whose windows of characters are labelled by the character that follows.
 
 mod columns;
 mod encoded;
@@ -12,6 +13,7 @@ mod labels;
 mod metadata;
 mod owners;
 mod read;
+mod text;
 mod values;
 
 pub use error::DataError;
@@ -26,20 +28,60 @@ use fedstill_schemas::{Digest, canonical_json};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
-/// What is done to a byte before a network sees it; a part of a data set's identity.
-const TRANSFORM: &str = "(x/255-0.5)/0.5";
+/// What a row's bytes are, and what a network sees of each; a part of a data set's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Pixels of an image, seen as `(x / 255 - 0.5) / 0.5`.
+    Pixels,
+    /// Tokens of a window of text, seen as the numbers that they are.
+    Tokens {
+        /// Tokens run from 0 to `vocabulary` - 1.
+        vocabulary: u32,
+    },
+}
 
-/// Labelled images: rows of bytes, channels x height x width.
+impl Values {
+    /// What is done to a byte before a network sees it.
+    fn transform(self) -> String {
+        match self {
+            Self::Pixels => "(x/255-0.5)/0.5".to_owned(),
+            Self::Tokens { vocabulary } => format!("token below {vocabulary}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pixels => f.write_str("images"),
+            Self::Tokens { vocabulary } => write!(f, "text of {vocabulary} tokens"),
+        }
+    }
+}
+
+/// Labelled rows of bytes: images, channels x height x width, or windows of text, 1 x 1 x length.
 #[derive(Clone)]
 pub struct Dataset {
+    values: Values,
     shape: Shape,
     classes: u32,
     class_names: Vec<String>,
     labels: Vec<u32>,
     /// Of each row; empty where they were not asked for.
     owners: Vec<u32>,
-    images: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Where each row begins in the bytes; one after the other where `None`. Windows of a text overlap.
+    starts: Option<Vec<u32>>,
     digest: Digest,
+}
+
+/// The shape of a window of so many characters.
+fn window(length: u32) -> Shape {
+    Shape {
+        channels: 1,
+        height: 1,
+        width: length,
+    }
 }
 
 impl std::fmt::Debug for Dataset {
@@ -47,6 +89,7 @@ impl std::fmt::Debug for Dataset {
         f.debug_struct("Dataset")
             .field("rows", &self.rows())
             .field("classes", &self.classes)
+            .field("values", &self.values)
             .field("shape", &self.shape)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
@@ -76,33 +119,72 @@ impl Dataset {
     /// If there are not as many images as labels, or a label is not below `classes`.
     pub fn from_rows(shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
         assert_eq!(images.len(), labels.len() * shape.len(), "one image a label");
+        Self::of(Values::Pixels, shape, classes, images, None, labels)
+    }
+
+    /// A data set of text: `tokens` window after window, `length` of them each and below `vocabulary`, `labels` below
+    /// `classes`. Its shape is 1 x 1 x `length`.
+    ///
+    /// # Panics
+    /// As [`Dataset::from_rows`], and if a token is not below `vocabulary`.
+    pub fn from_windows(length: u32, vocabulary: u32, classes: u32, tokens: Vec<u8>, labels: Vec<u32>) -> Self {
+        assert_eq!(tokens.len(), labels.len() * length as usize, "one window a label");
+        assert!(
+            tokens.iter().all(|token| u32::from(*token) < vocabulary),
+            "tokens run from 0 to {vocabulary} - 1"
+        );
+        Self::of(
+            Values::Tokens { vocabulary },
+            window(length),
+            classes,
+            tokens,
+            None,
+            labels,
+        )
+    }
+
+    /// Rows of bytes, one after the other or where they begin.
+    fn of(
+        values: Values,
+        shape: Shape,
+        classes: u32,
+        bytes: Vec<u8>,
+        starts: Option<Vec<u32>>,
+        labels: Vec<u32>,
+    ) -> Self {
         assert!(
             labels.iter().all(|label| *label < classes),
             "labels run from 0 to {classes} - 1"
         );
-        let mut hash = Sha256::new();
-        let frame = format!(
-            "fedstill data 1 {},{},{} {} {TRANSFORM}\n",
-            shape.channels,
-            shape.height,
-            shape.width,
-            labels.len()
-        );
-        hash.update(frame);
-        for label in &labels {
-            hash.update(label.to_le_bytes());
-        }
-        hash.update(&images);
-        let digest = Digest::from_bytes(hash.finalize().into());
-        Self {
+        let mut dataset = Self {
+            values,
             shape,
             classes,
             class_names: Vec::new(),
             labels,
             owners: Vec::new(),
-            images,
-            digest,
+            bytes,
+            starts,
+            digest: Digest::of(b""),
+        };
+        let mut hash = Sha256::new();
+        let frame = format!(
+            "fedstill data 1 {},{},{} {} {}\n",
+            shape.channels,
+            shape.height,
+            shape.width,
+            dataset.labels.len(),
+            values.transform()
+        );
+        hash.update(frame);
+        for label in &dataset.labels {
+            hash.update(label.to_le_bytes());
         }
+        for row in 0..dataset.rows() {
+            hash.update(dataset.image(row));
+        }
+        dataset.digest = Digest::from_bytes(hash.finalize().into());
+        dataset
     }
 
     /// The same rows, from columns that were named, with the owner of each where that column was.
@@ -129,7 +211,12 @@ impl Dataset {
         self.classes
     }
 
-    /// Shape of an image.
+    /// What its bytes are.
+    pub fn values(&self) -> Values {
+        self.values
+    }
+
+    /// Shape of a row.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -148,7 +235,7 @@ impl Dataset {
         }
     }
 
-    /// sha256 of shape, transform, labels and images, in order, and of the columns that were named, and the owners among
+    /// sha256 of shape, transform, labels and rows, in order, and of the columns that were named, and the owners among
     /// them: a file of which other columns are read is another data set.
     pub fn digest(&self) -> Digest {
         self.digest
@@ -159,16 +246,20 @@ impl Dataset {
         &self.class_names
     }
 
-    /// The bytes of a row's image, channels x height x width.
+    /// The bytes of a row, channels x height x width.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn image(&self, row: u32) -> &[u8] {
         let len = self.shape.len();
-        &self.images[row as usize * len..][..len]
+        let start = match &self.starts {
+            Some(starts) => starts[row as usize] as usize,
+            None => row as usize * len,
+        };
+        &self.bytes[start..][..len]
     }
 
-    /// Normalised images of those rows: `rows x channels x height x width`, each value `(x / 255 - 0.5) / 0.5`.
+    /// Those rows as a network sees them: `rows x channels x height x width`, each value as [`Dataset::values`] says.
     ///
     /// # Panics
     /// If a row is not there.
@@ -178,10 +269,10 @@ impl Dataset {
         for row in rows {
             bytes.extend(self.image(row));
         }
-        self.normalised(&bytes, count, device)
+        self.seen(&bytes, count, device)
     }
 
-    /// Normalised images of those rows, each changed as those augmentations and the stream have it.
+    /// Images of those rows as a network sees them, each changed as those augmentations and the stream have it.
     ///
     /// # Panics
     /// If a row is not there.
@@ -197,18 +288,21 @@ impl Dataset {
         for row in rows {
             Change::draw(augmentations, stream).apply(self.shape, self.image(row), &mut bytes);
         }
-        self.normalised(&bytes, count, device)
+        self.seen(&bytes, count, device)
     }
 
-    fn normalised(&self, bytes: &[u8], rows: usize, device: &Device) -> Tensor<4> {
-        let normalised: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - 0.5) / 0.5);
+    fn seen(&self, bytes: &[u8], rows: usize, device: &Device) -> Tensor<4> {
+        let seen: [f32; 256] = std::array::from_fn(|byte| match self.values {
+            Values::Pixels => (byte as f32 / 255.0 - 0.5) / 0.5,
+            Values::Tokens { .. } => byte as f32,
+        });
         let Shape {
             channels,
             height,
             width,
         } = self.shape;
         let dims = [rows, channels as usize, height as usize, width as usize];
-        let values: Vec<f32> = bytes.iter().map(|byte| normalised[*byte as usize]).collect();
+        let values: Vec<f32> = bytes.iter().map(|byte| seen[*byte as usize]).collect();
         Tensor::from_data(TensorData::new(values, dims), device)
     }
 }

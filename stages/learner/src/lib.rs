@@ -38,7 +38,7 @@ mod testing;
 pub mod random;
 pub mod registry;
 
-pub use dataset::{DataError, Dataset};
+pub use dataset::{DataError, Dataset, Values};
 pub use error::LearnError;
 pub use fit::{FitJob, Fitted, TargetData, TermData, fit};
 pub use isolate::job;

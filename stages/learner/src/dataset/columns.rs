@@ -14,7 +14,28 @@ pub(super) struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// The column of images: `image`, `img`, or the one that Hugging Face's description calls an image.
     pub(super) fn image(&self, named: Option<&str>) -> Result<&'a str, DataError> {
-        self.one("image", named, &["image", "img"], |name| self.about.is(name, "Image"))
+        let found = self.one("image", named, &["image", "img"], |name| self.about.is(name, "Image"));
+        match (found, self.find("text")) {
+            // Texts are read where they are asked for.
+            (
+                Err(DataError::NoColumn {
+                    path, column, found, ..
+                }),
+                Some(text),
+            ) => Err(DataError::NoColumn {
+                path,
+                key: "text",
+                column,
+                found,
+                nearest: text.to_owned(),
+            }),
+            (found, _) => found,
+        }
+    }
+
+    /// A column of texts.
+    pub(super) fn text(&self, named: &str) -> Result<&'a str, DataError> {
+        self.one("text", Some(named), &[], |_| false)
     }
 
     /// The column of labels: `label`, or the one whose name ends with it or that Hugging Face's description calls one.

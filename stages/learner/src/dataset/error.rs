@@ -127,6 +127,20 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// No text gives a window.
+    #[error(
+        "{path}: no text of column '{column}' is longer than {window} characters; where rows are lines of a text, leave \
+         their owner out, or name who has more of them",
+        path = path.display()
+    )]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Characters of a window.
+        window: usize,
+    },
     /// There are more rows than a row number can name.
     #[error("{path} has {rows} rows and a data set at most {}; split it", u32::MAX, path = path.display())]
     TooLarge {

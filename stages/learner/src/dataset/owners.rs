@@ -30,10 +30,14 @@ impl<'a> Owners<'a> {
         self.rows
     }
 
-    /// Adds the owners of a column.
-    pub(super) fn take(&mut self, column: &dyn Array) -> Result<(), DataError> {
+    /// Adds the owners of a column, and gives them.
+    pub(super) fn take(&mut self, column: &dyn Array) -> Result<&[u32], DataError> {
+        let first = self.rows.len();
         if let Some(names) = texts(column) {
-            return names.into_iter().try_for_each(|name| self.add(name.map(str::to_owned)));
+            names
+                .into_iter()
+                .try_for_each(|name| self.add(name.map(str::to_owned)))?;
+            return Ok(&self.rows[first..]);
         }
         let numbers = numbers(column).ok_or_else(|| DataError::WrongType {
             path: self.path.to_owned(),
@@ -43,7 +47,8 @@ impl<'a> Owners<'a> {
         })?;
         numbers
             .into_iter()
-            .try_for_each(|number| self.add(number.map(|number| number.to_string())))
+            .try_for_each(|number| self.add(number.map(|number| number.to_string())))?;
+        Ok(&self.rows[first..])
     }
 
     fn add(&mut self, name: Option<String>) -> Result<(), DataError> {

@@ -5,7 +5,7 @@ use super::images::Images;
 use super::labels::Labels;
 use super::metadata::Metadata;
 use super::owners::Owners;
-use super::{DataError, Dataset};
+use super::{DataError, Dataset, text};
 use arrow_array::RecordBatch;
 use fedstill_schemas::data;
 use parquet::arrow::ProjectionMask;
@@ -43,9 +43,13 @@ pub(super) fn read(path: &Path, file: impl ChunkReader + 'static, named: &data::
         names: schema.fields().iter().map(|field| field.name().as_str()).collect(),
         about: &about,
     };
+    let owner = columns.owner(named.owner.as_deref())?;
+    if let Some(text) = &named.text {
+        let (dataset, owners) = text::read(path, builder, columns.text(text)?, owner)?;
+        return Ok(dataset.of_columns(named, owners));
+    }
     let image = columns.image(named.image.as_deref())?;
     let label = columns.label(named.label.as_deref())?;
-    let owner = columns.owner(named.owner.as_deref())?;
     let mut images = Images::new(path, image, about.encoding()?, about.shape()?);
     let mut labels = Labels::new(path, label);
     let mut owners = owner.map(|owner| Owners::new(path, owner));
@@ -85,7 +89,7 @@ fn damaged(path: &Path, error: impl std::fmt::Display) -> DataError {
 }
 
 /// Hands out the rows of those columns, some at a time.
-fn each<R: ChunkReader + 'static>(
+pub(super) fn each<R: ChunkReader + 'static>(
     path: &Path,
     builder: ParquetRecordBatchReaderBuilder<R>,
     columns: &[&str],

@@ -1,7 +1,7 @@
 //! The terms of a job: which rows they need together, and the loss that they sum to.
 
 use super::{FitJob, TargetData};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Values};
 use crate::error::LearnError;
 use crate::predict::{labels_fit, logits, rows_exist};
 use crate::random::Stream;
@@ -78,11 +78,18 @@ pub(super) fn groups<'a>(
                 network, start, device, model, term.data, term.rows, batch,
             )?)),
         };
-        if matches!(target, Target::Logits(_)) && !term.augment.is_empty() {
+        let must = match (&target, term.data.values()) {
+            (Target::Logits(_), _) => {
+                Some("left out where rows are compared with logits, which are of the rows as they are")
+            }
+            (_, Values::Tokens { .. }) => Some("left out of text"),
+            (Target::Labels { .. }, Values::Pixels) => None,
+        };
+        if let (Some(must), false) = (must, term.augment.is_empty()) {
             let names: Vec<&str> = term.augment.iter().map(|change| change.name()).collect();
             return Err(LearnError::Setting {
                 setting: "augment",
-                must: "left out where rows are compared with logits, which are of the rows as they are",
+                must,
                 value: names.join(", "),
             });
         }
