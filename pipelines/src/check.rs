@@ -6,6 +6,7 @@ use fedstill_learner::{Model, Registry};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer, Per};
 use fedstill_schemas::pipeline::{On, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
+use fedstill_schemas::resolved::ResolvedRun;
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 
@@ -87,6 +88,9 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         run.test.take,
         run.head()
     ));
+    if let Some(augmented) = augmented(run) {
+        line(format!("  augmented in training: {augmented}"));
+    }
     let models: Vec<String> = run
         .architectures()
         .into_iter()
@@ -106,6 +110,17 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         bytes(estimate::disk(job, &(0..=rounds), registry))
     ));
     out
+}
+
+/// Which rows are changed in training, and how.
+fn augmented(run: &ResolvedRun) -> Option<String> {
+    let sets = [("private", Some(&run.private)), ("public", run.public.as_ref())];
+    let sets = sets.into_iter().filter_map(|(name, set)| {
+        let changes: Vec<&str> = set?.augment.iter().map(|change| change.name()).collect();
+        (!changes.is_empty()).then(|| format!("{name} rows ({})", changes.join(", ")))
+    });
+    let sets: Vec<String> = sets.collect();
+    (!sets.is_empty()).then(|| sets.join(", "))
 }
 
 fn who(job: &Job, who: Who) -> String {

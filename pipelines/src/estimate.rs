@@ -163,6 +163,7 @@ fn trial(registry: &Registry, model: Model<'_>, data: &Dataset, rows: &[u32], se
         target: TargetData::Labels { offset: 0 },
         loss: Loss::CrossEntropy,
         weight: 1.0,
+        augment: &[],
     };
     let job = FitJob {
         model,

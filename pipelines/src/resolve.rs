@@ -4,7 +4,7 @@
 use crate::algorithms;
 use fedstill_learner::{DataError, Dataset, Model, Registry, draw, partition};
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Shape};
+use fedstill_schemas::data::{Augmentation, DataSet, Shape};
 use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Pipeline};
@@ -86,7 +86,8 @@ fn with_data(
 ) -> Result<Resolved, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut open = |key: &str, source: &Source| -> Option<(Arc<Dataset>, DataSet)> {
-        let opened = Dataset::open(&source.path(folder)).map_err(|error| unusable(&file, key, &error));
+        let opened = Dataset::open(&source.path(folder), &source.columns);
+        let opened = opened.map_err(|error| unusable(&file, key, &error));
         let checked = opened.and_then(|data| {
             let set = described(&file, key, source, &data)?;
             Ok((Arc::new(data), set))
@@ -95,7 +96,11 @@ fn with_data(
     };
     let private = match &file.data.private {
         Private::Divided(source) => open("private", source).map(|(data, set)| (Some(data), set)),
-        Private::Own { classes, shape } => Some((None, unknown(*classes, *shape))),
+        Private::Own {
+            classes,
+            shape,
+            augment,
+        } => Some((None, unknown(*classes, *shape, augment))),
     };
     let public = file.data.public.as_ref().map(|source| open("public", source));
     let test = open("test", &file.data.test);
@@ -134,19 +139,16 @@ fn with_data(
 }
 
 /// Rows that each party has for itself: nothing is known of them but what they are like.
-fn unknown(classes: u32, shape: Shape) -> DataSet {
+fn unknown(classes: u32, shape: Shape, augment: &[Augmentation]) -> DataSet {
     DataSet {
-        sha256: Digest::of(b""),
-        rows: 0,
-        take: 0,
-        classes,
-        shape,
+        augment: augment.to_vec(),
+        ..DataSet::whole(Digest::of(b""), 0, classes, shape)
     }
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
-    let help = "paths are relative to the run file; a data set is a Parquet file with the columns image and label";
-    file.complain(&format!("data.{key}.url"), error.to_string(), help)
+    let help = "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels";
+    file.complain(&format!("data.{key}.{}", error.key()), error.to_string(), help)
 }
 
 fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Result<DataSet, Problem> {
@@ -157,11 +159,10 @@ fn described(file: &RunFile, key: &str, source: &Source, data: &Dataset) -> Resu
         return Err(file.complain(&format!("data.{key}.rows"), message, format!("ask for {rows} at most")));
     }
     Ok(DataSet {
-        sha256: data.digest(),
-        rows,
         take,
-        classes: data.classes(),
-        shape: data.shape(),
+        columns: source.columns.clone(),
+        augment: source.augment.clone(),
+        ..DataSet::whole(data.digest(), rows, data.classes(), data.shape())
     })
 }
 
@@ -275,14 +276,7 @@ fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: 
     let needed = rows_needed(file, pipelines, On::Private);
     for seed in &file.seeds {
         let rows = draw(*seed, "private", 0, set.rows, set.take);
-        let parts = partition(
-            &file.data.partition,
-            data.labels(),
-            set.classes,
-            &rows,
-            file.parties.count,
-            *seed,
-        );
+        let parts = partition(&file.data.partition, data.known(), &rows, file.parties.count, *seed);
         let message = match parts {
             Err(error) => error.to_string(),
             Ok(parts) => match parts.iter().position(|rows| rows.len() < needed) {

@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-/// Channels, height and width of an image.
+/// Channels, height and width of an image; a window of text has one channel, and is one high and as wide as it is long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// Channels.
@@ -29,7 +29,7 @@ impl Shape {
 /// A data set of a resolved run: which rows it has, by content, and what a model must know of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataSet {
-    /// sha256 of all rows (images and labels, in order) and of the transform.
+    /// sha256 of all rows (images and labels, in order), of the transform, and of the columns that were named.
     pub sha256: Digest,
     /// Rows in the file.
     pub rows: u32,
@@ -39,6 +39,75 @@ pub struct DataSet {
     pub classes: u32,
     /// Shape of an image.
     pub shape: Shape,
+    /// The columns that were named.
+    #[serde(default, skip_serializing_if = "Columns::is_default")]
+    pub columns: Columns,
+    /// How images are changed where they are trained on by their labels, in this order; empty for not at all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Augmentation>,
+}
+
+/// A random change of the images of a training batch (He et al. 2015, arXiv:1512.03385, section 4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Augmentation {
+    /// Mirrored, left to right, with probability 1/2.
+    Flip,
+    /// A part of the image's own size out of the image with 4 black pixels around it, at a place drawn uniformly.
+    Crop,
+}
+
+impl Augmentation {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Flip, Self::Crop];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flip => "flip",
+            Self::Crop => "crop",
+        }
+    }
+}
+
+impl DataSet {
+    /// All rows of a file, of columns that nobody named, never augmented.
+    pub fn whole(sha256: Digest, rows: u32, classes: u32, shape: Shape) -> Self {
+        Self {
+            sha256,
+            rows,
+            take: rows,
+            classes,
+            shape,
+            columns: Columns::default(),
+            augment: Vec::new(),
+        }
+    }
+}
+
+/// Which columns of a file to read; those that are not named are found by what the file says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// The column of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The column of labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The column that says whose each row is; without it rows have no owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The column of texts, of a set of windows of text instead of images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl Columns {
+    /// Whether none is named.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How private rows are divided among the parties.
@@ -47,6 +116,14 @@ pub struct DataSet {
 pub enum Partition {
     /// A seeded permutation in equal sizes.
     Iid,
+    /// A seeded permutation in sizes proportional to log-normal variables, drawn anew until every party has `min` rows.
+    LogNormal {
+        /// Standard deviation of a size's logarithm: 0 gives equal sizes.
+        sigma: f64,
+        /// Fewest rows a party may have.
+        #[serde(default = "one")]
+        min: u32,
+    },
     /// Each class divided by proportions drawn from a symmetric Dirichlet distribution
     /// (Hsu, Qi and Brown 2019, arXiv:1909.06335), drawn anew until every party has `min` rows.
     Dirichlet {
@@ -55,11 +132,27 @@ pub enum Partition {
         /// Fewest rows a party may have.
         #[serde(default = "one")]
         min: u32,
+        /// Whether parties with an equal share of all rows get no more, and every party half of an equal share
+        /// (Lin et al. 2020, arXiv:2006.07242).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        balanced: bool,
     },
     /// Every party holds rows of `per_party` classes, chosen by seed so that all classes are used evenly.
     Classes {
         /// Classes of one party.
         per_party: u32,
+    },
+    /// Rows in the order of their labels, cut into equal shards, of which every party gets so many at random (McMahan et
+    /// al. 2017, arXiv:1602.05629).
+    Shards {
+        /// Shards of one party.
+        per_party: u32,
+    },
+    /// Every party is one owner of rows, drawn among those with at least `min`; rows of other owners are not used.
+    Natural {
+        /// Fewest rows an owner may have.
+        #[serde(default = "one")]
+        min: u32,
     },
 }
 
@@ -102,6 +195,16 @@ impl Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_partition_leaves_out_is_as_it_was_before_it_could_be_said() {
+        let json = r#"{"kind":"dirichlet","alpha":0.5,"min":20}"#;
+        let partition: Partition = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&partition).unwrap(), json);
+        let natural: Partition = serde_json::from_str(r#"{"kind":"natural"}"#).unwrap();
+        assert_eq!(natural, Partition::Natural { min: 1 });
+        assert!(serde_json::from_str::<Partition>(r#"{"kind":"natural","per_party":1}"#).is_err());
+    }
 
     #[test]
     fn a_union_head_puts_public_classes_after_private_ones() {

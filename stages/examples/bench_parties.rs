@@ -271,17 +271,12 @@ fn resolved(parties: u32) -> ResolvedRun {
     let evaluate = || step("evaluate", Stage::Evaluate, Who::Parties, Start::Own);
     let mut aggregate = step("aggregate", Stage::Aggregate, Who::Partitions, Start::Own);
     aggregate.rule = Some(Rule::Mean);
-    let set = |name: &str| DataSet {
-        sha256: Digest::of(name.as_bytes()),
-        rows: parties.max(ALIGNMENT),
-        take: parties.max(ALIGNMENT),
-        classes: CLASSES,
-        shape: Shape {
-            channels: 1,
-            height: 1,
-            width: 1,
-        },
+    let shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 1,
     };
+    let set = |name: &str| DataSet::whole(Digest::of(name.as_bytes()), parties.max(ALIGNMENT), CLASSES, shape);
     ResolvedRun {
         version: VERSION,
         pipeline: Pipeline {

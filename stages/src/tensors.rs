@@ -7,7 +7,7 @@ use fedstill_learner::{
     Dataset, FitJob, LearnError, Model, Registry, TargetData, TermData, draw, evaluate, fit, partition, predict,
 };
 use fedstill_schemas::architecture::Architecture;
-use fedstill_schemas::data::DataSet;
+use fedstill_schemas::data::{Augmentation, DataSet};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{On, Target, Term};
@@ -95,7 +95,7 @@ impl Tensors {
                 set.sha256.short()
             ))
         })?;
-        let read = Dataset::parse(&names::data_object(set.sha256), file);
+        let read = Dataset::parse(&names::data_object(set.sha256), file, &set.columns);
         let read = read.map_err(|error| StageError::Reject(error.to_string()))?;
         if read.digest() != set.sha256 {
             return Err(StageError::Reject(format!(
@@ -153,15 +153,8 @@ impl Learner for Tensors {
             let private = self.data(&run.private)?;
             let rows = draw(run.seed, "private", 0, run.private.rows, run.private.take);
             let parties = run.parties.len() as u32;
-            partition(
-                &run.partition,
-                private.labels(),
-                run.private.classes,
-                &rows,
-                parties,
-                run.seed,
-            )
-            .map_err(|error| StageError::Reject(error.to_string()))?
+            let parts = partition(&run.partition, private.known(), &rows, parties, run.seed);
+            parts.map_err(|error| StageError::Reject(error.to_string()))?
         };
         let (public, alignment) = match &run.public {
             None => (Vec::new(), Vec::new()),
@@ -209,6 +202,7 @@ impl Learner for Tensors {
                     target: target(run, term, inputs.consensus)?,
                     loss: term.loss,
                     weight: term.weight,
+                    augment: augment(run, term),
                 })
             })
             .collect::<Result<_, StageError>>()?;
@@ -270,6 +264,19 @@ impl Learner for Tensors {
             loss: scores.loss,
             samples: scores.samples,
         })
+    }
+}
+
+/// How a term's rows are changed: not where they are compared with predictions, nor where predictions are compared on them.
+fn augment<'a>(run: &'a ResolvedRun, term: &Term) -> &'a [Augmentation] {
+    let set = match (term.on, term.target) {
+        (On::Private, Target::Labels) => Some(&run.private),
+        (On::Public, Target::Labels) => run.public.as_ref(),
+        _ => None,
+    };
+    match set {
+        Some(set) => &set.augment,
+        None => &[],
     }
 }
 

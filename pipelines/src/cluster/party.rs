@@ -79,7 +79,8 @@ pub(crate) fn serve(
         .map_err(|error| stop(format!("cannot read the key {}: {error}", key.display())))?
         .parse()
         .map_err(|why| stop(format!("the key {}: {why}", key.display())))?;
-    let data = Dataset::open(&folder.join(&party.data)).map_err(|error| stop(error.to_string()))?;
+    let data = Dataset::open(&folder.join(&party.data), &party.columns);
+    let data = data.map_err(|error| stop(error.to_string()))?;
     let config = Config::over(party.deployment).map_err(stop)?;
 
     let learner = Tensors::new(options.registry.clone(), []).with_own(Arc::new(data));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fedstill_learner::Dataset;
 use fedstill_log::kafka::Settings;
 use fedstill_log::{Kafka, Log, Message, Record, SystemClock};
+use fedstill_schemas::data::Columns;
 use fedstill_schemas::names;
 use fedstill_schemas::plan::{Draws, Plan};
 use fedstill_schemas::task::Attempt;
@@ -24,7 +25,8 @@ pub(crate) const RUN: &str = "tiny-fedmd-0";
 
 /// The rows that each simulated party of a finished run has, as a file of that party's own.
 pub(crate) fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
-    let data = Dataset::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet")).unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet");
+    let data = Dataset::open(&data, &Columns::default()).unwrap();
     let store = out.join(RUN).join("store");
     let read = |path: PathBuf| std::fs::read(path).unwrap();
     let plan: Plan = serde_json::from_slice(&read(store.join(RUN).join("0/plan-0.json"))).unwrap();

@@ -3,6 +3,7 @@
 use crate::federation::{files, finish, write};
 use fedstill_learner::Dataset;
 use fedstill_log::{Embedded, Log, SystemClock};
+use fedstill_schemas::data::Columns;
 use fedstill_schemas::plan::{Draws, Plan};
 use fedstill_schemas::predictions::{Values, decode};
 use fedstill_schemas::task::TaskResult;
@@ -71,7 +72,8 @@ fn in_float32_and_float16(values: impl Iterator<Item = f32> + Clone) -> [Vec<u8>
 
 /// Private rows that parties hold, raw and normalised.
 fn rows(out: &Path) -> HashSet<[u8; NEEDLE]> {
-    let data = Dataset::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet")).unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet");
+    let data = Dataset::open(&data, &Columns::default()).unwrap();
     let store = out.join(RUN).join("store");
     let plan: Plan = serde_json::from_slice(&std::fs::read(store.join(RUN).join("0/plan-0.json")).unwrap()).unwrap();
     let draws: Draws =

@@ -1,7 +1,7 @@
 //! Fields of a run file against each other, and against what its pipelines do.
 
 use super::problem::Problem;
-use super::{Catalog, RunFile};
+use super::{Catalog, RunFile, Source};
 use crate::data::{Labels, Partition};
 use crate::pipeline::{On, Pipeline, Stage, Step, Target};
 
@@ -13,7 +13,9 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         public_is_missing(file, &pipelines),
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
+        augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
+        owners_do_not_fit(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
@@ -77,6 +79,28 @@ fn alignment_exceeds_public(file: &RunFile) -> Option<Problem> {
     })
 }
 
+/// Rows of the alignment set are predicted on by all and never changed, and so are rows without labels.
+fn augmentation_changes_nothing(file: &RunFile, pipelines: &[&Pipeline]) -> Option<Problem> {
+    let augmented = file
+        .data
+        .public
+        .as_ref()
+        .is_some_and(|public| !public.augment.is_empty());
+    let changes = |step: &Step| {
+        step.terms
+            .iter()
+            .any(|term| term.on == On::Public && term.target == Target::Labels)
+    };
+    (augmented && users(pipelines, changes).is_none()).then(|| {
+        file.complain(
+            "data.public.augment",
+            "'data.public.augment' would change nothing: no step trains on public rows by their labels, and the alignment \
+             set is never augmented",
+            "remove it",
+        )
+    })
+}
+
 fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
     let rows = file.data.private.file()?.rows?;
     let count = file.parties.count;
@@ -87,7 +111,9 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
             format!("write rows = {count} or more, or lower parties.count"),
         ));
     }
-    let Partition::Dirichlet { min, .. } = file.data.partition else {
+    let (Partition::LogNormal { min, .. } | Partition::Dirichlet { min, .. } | Partition::Natural { min }) =
+        file.data.partition
+    else {
         return None;
     };
     let needed = u64::from(min) * u64::from(count);
@@ -101,6 +127,32 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
             ),
         )
     })
+}
+
+/// The natural partition needs to know whose rows are whose, and texts are put together by their owners; nothing else asks
+/// for them.
+fn owners_do_not_fit(file: &RunFile) -> Option<Problem> {
+    let natural = matches!(file.data.partition, Partition::Natural { .. });
+    let private = file.data.private.file();
+    if natural && private.is_some_and(|private| private.columns.owner.is_none()) {
+        return Some(file.complain(
+            "data.partition",
+            "the partition 'natural' makes owners of rows parties, and data.private does not name a column of owners",
+            "add the column's name to data.private, as in owner = \"client\"",
+        ));
+    }
+    let sources = [
+        ("data.private", private.filter(|_| !natural)),
+        ("data.public", file.data.public.as_ref()),
+        ("data.test", Some(&file.data.test)),
+    ];
+    let unasked = |source: &Source| source.columns.owner.is_some() && source.columns.text.is_none();
+    let (key, _) = sources.into_iter().find(|(_, source)| source.is_some_and(unasked))?;
+    Some(file.complain(
+        &format!("{key}.owner"),
+        format!("'{key}.owner' would change nothing: only the partition 'natural' and texts ask whose rows are whose"),
+        "remove it",
+    ))
 }
 
 /// Real parties have rows of their own, simulated ones share a file.

@@ -1,11 +1,11 @@
 //! The keys of a run file, table by table: names, types, ranges, defaults.
 
+use super::data::data;
 use super::reader::{Notes, Repeats, Table, Value};
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
-use super::{Catalog, Close, Data, Parties, Private, RunFile, Source, deployment, duration};
+use super::{Catalog, Close, Parties, RunFile, deployment, duration};
 use crate::architecture::Architecture;
-use crate::data::{Labels, Partition, Shape};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
 use crate::signature::{PartyIdentity, PublicKey};
@@ -128,122 +128,6 @@ fn seeds(value: &Value<'_>) -> Option<Vec<u64>> {
         return None;
     }
     Some(seeds)
-}
-
-fn data(value: &Value<'_>) -> Option<Data> {
-    let mut table = value.table()?;
-    let private = table.required("private", "private = { url = \"data/letters.parquet\" }", private);
-    let public = table.optional("public", "public = { url = \"data/mnist.parquet\" }", source);
-    let test = table.required("test", "test = { url = \"data/letters-test.parquet\" }", source);
-    let labels = table.optional("labels", "labels = \"shared\"", |value| {
-        let words = [
-            ("union", Labels::Union),
-            ("shared", Labels::Shared),
-            ("private", Labels::Private),
-        ];
-        value.one_of("a way to join labels", &words)
-    });
-    let partition = table.optional("partition", "partition = { kind = \"iid\" }", partition);
-    let alignment = table.optional("alignment", "alignment = 3000", |value| value.count(1));
-    table.finish();
-    Some(Data {
-        private: private?,
-        public,
-        test: test?,
-        labels: labels.unwrap_or(Labels::Shared),
-        partition: partition.unwrap_or(Partition::Iid),
-        alignment,
-    })
-}
-
-/// A file that is divided, or what each party's own rows are like.
-fn private(value: &Value<'_>) -> Option<Private> {
-    let own = value.is_table() && value.has("classes");
-    if !own {
-        return source(value).map(Private::Divided);
-    }
-    let mut table = value.table()?;
-    let classes = table.required("classes", "classes = 26", |value| value.count(2));
-    let shape = table.required("shape", "shape = [1, 28, 28]", shape);
-    table.finish();
-    Some(Private::Own {
-        classes: classes?,
-        shape: shape?,
-    })
-}
-
-fn shape(value: &Value<'_>) -> Option<Shape> {
-    let sides = value.list(Repeats::Allowed, |item| item.whole(1, 1023))?;
-    let [channels, height, width] = sides[..] else {
-        value.expect("a list of channels, height and width");
-        return None;
-    };
-    Some(Shape {
-        channels: channels as u32,
-        height: height as u32,
-        width: width as u32,
-    })
-}
-
-fn source(value: &Value<'_>) -> Option<Source> {
-    let mut table = value.table()?;
-    let url = table.required("url", "url = \"data/letters.parquet\"", url);
-    let rows = table.optional("rows", "rows = 1000, or leave it out to use all", |value| {
-        value.count(1)
-    });
-    table.finish();
-    Some(Source { url: url?, rows })
-}
-
-/// A file of this machine.
-fn url(value: &Value<'_>) -> Option<String> {
-    let url = value.text("the path of a Parquet file")?;
-    let local = match url.split_once("://") {
-        None => !url.is_empty(),
-        Some(("file", path)) => path.len() > 1 && path.starts_with('/'),
-        Some(_) => false,
-    };
-    if !local {
-        value.refuse(
-            format!(
-                "'{}' is {}, but only local files are read so far",
-                value.path(),
-                quoted(url)
-            ),
-            "write a path relative to this file, as in url = \"data/letters.parquet\", or file:// and an absolute path",
-        );
-    }
-    local.then(|| url.to_owned())
-}
-
-fn partition(value: &Value<'_>) -> Option<Partition> {
-    const KIND: &str = "kind = \"iid\"";
-    let mut table = value.table()?;
-    let words = [("iid", "iid"), ("dirichlet", "dirichlet"), ("classes", "classes")];
-    let kind = table.required("kind", KIND, |value| value.one_of("a kind of partition", &words));
-    if let Some(kind) = kind {
-        table.specify(&format!("of kind '{kind}'"));
-    }
-    let partition = match kind {
-        Some("dirichlet") => {
-            let alpha = table.required("alpha", "alpha = 0.5", Value::positive);
-            let min = table.optional("min", "min = 20", |value| value.count(1));
-            alpha.map(|alpha| Partition::Dirichlet {
-                alpha,
-                min: min.unwrap_or(1),
-            })
-        }
-        Some("classes") => table
-            .required("per_party", "per_party = 2", |value| value.count(1))
-            .map(|per_party| Partition::Classes { per_party }),
-        Some(_) => Some(Partition::Iid),
-        None => {
-            table.allow(&["alpha", "min", "per_party"]);
-            None
-        }
-    };
-    table.finish();
-    partition
 }
 
 fn parties(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Parties> {

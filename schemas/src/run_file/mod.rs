@@ -13,6 +13,7 @@
 //! problem. serde does not do the reading, because its tagged enums forget where a value stood.
 
 mod checks;
+mod data;
 mod deployment;
 mod duration;
 mod fields;
@@ -31,7 +32,7 @@ pub use places::Places;
 pub use problem::Problem;
 
 use crate::architecture::Architecture;
-use crate::data::{Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer};
 use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
@@ -153,6 +154,8 @@ pub enum Private {
         classes: u32,
         /// Shape of an image.
         shape: Shape,
+        /// How images are changed in training; sorted.
+        augment: Vec<Augmentation>,
     },
 }
 
@@ -173,6 +176,10 @@ pub struct Source {
     pub url: String,
     /// Rows to draw; all where `None`.
     pub rows: Option<u32>,
+    /// Which of its columns are read.
+    pub columns: Columns,
+    /// How its images are changed in training; sorted.
+    pub augment: Vec<Augmentation>,
 }
 
 impl Source {

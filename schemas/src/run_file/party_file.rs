@@ -1,10 +1,12 @@
 //! `party.toml`: what a party that runs its own worker keeps to itself.
 
+use super::data::columns;
 use super::deployment::{self, Deployment};
 use super::fields::party_id;
 use super::problem;
 use super::problem::Problem;
 use super::reader::{Notes, Repeats, Table};
+use crate::data::Columns;
 use crate::pipeline::Disclosure;
 use std::collections::BTreeSet;
 use toml::de::DeTable;
@@ -20,6 +22,8 @@ pub struct PartyFile {
     pub allow: BTreeSet<Disclosure>,
     /// Its private rows, relative to this file.
     pub data: String,
+    /// Which of their columns are read.
+    pub columns: Columns,
     /// Where its weights lie: a store that nobody else reads.
     pub store: String,
     /// The log and the shared store.
@@ -57,18 +61,20 @@ impl PartyFile {
             let store = table.required("store", "store = \"file:///var/lib/fedstill\"", |value| {
                 value.text("a URL").map(str::to_owned)
             });
+            let columns = columns(&mut table);
             table.finish();
-            Some((data?, store?))
+            Some((data?, columns, store?))
         });
         let deployment = deployment::tables(&mut top);
         top.finish();
         let problems = notes.into_problems();
         match (id, key, allow, own) {
-            (Some(id), Some(key), Some(allow), Some((data, store))) if problems.is_empty() => Ok(Self {
+            (Some(id), Some(key), Some(allow), Some((data, columns, store))) if problems.is_empty() => Ok(Self {
                 id,
                 key,
                 allow: allow.into_iter().collect(),
                 data,
+                columns,
                 store,
                 deployment,
             }),
@@ -103,6 +109,10 @@ mod tests {
             BTreeSet::from([Disclosure::Predictions, Disclosure::Consensus])
         );
         assert_eq!(file.deployment.store.as_deref(), Some("s3://bucket/fedstill"));
+        assert!(file.columns.is_default());
+        let file = FILE.replace("[own]", "[own]\nlabel = \"fine_label\"");
+        let columns = PartyFile::parse(&file).unwrap().columns;
+        assert_eq!(columns.label.as_deref(), Some("fine_label"));
     }
 
     #[test]

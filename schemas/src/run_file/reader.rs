@@ -237,6 +237,15 @@ impl<'t> Value<'t> {
         self.content.as_bool() == Some(truth)
     }
 
+    /// A truth value.
+    pub(super) fn truth(&self) -> Option<bool> {
+        let truth = self.content.as_bool();
+        if truth.is_none() {
+            self.expect("true or false");
+        }
+        truth
+    }
+
     /// Whether this is a table.
     pub(super) fn is_table(&self) -> bool {
         self.content.is_table()

@@ -4,6 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 mod bad_files;
+mod partitions;
 
 /// Pipelines and families of these tests.
 const CATALOG: &str = r#"
@@ -73,9 +74,9 @@ baselines   = ["self_digest", "standalone"]
 predictions = "float32"
 
 [data]
-private   = { url = "data/a.parquet", rows = 1_000 }
+private   = { url = "data/a.parquet", rows = 1_000, augment = ["crop", "flip"] }
 public    = { url = "file:///srv/b.parquet", rows = 0x100 }
-test      = { url = "../c.parquet", rows = 10 }
+test      = { url = "../c.parquet", rows = 10, image = "img", label = "coarse_label" }
 labels    = "union"
 partition = { kind = "dirichlet", alpha = 1, min = 20 }
 alignment = 256
@@ -134,12 +135,33 @@ fn every_key_is_read() {
     let source = |url: &str, rows| Source {
         url: url.to_owned(),
         rows: Some(rows),
+        columns: Columns::default(),
+        augment: Vec::new(),
     };
-    assert_eq!(file.data.private, Private::Divided(source("data/a.parquet", 1000)));
+    let augmented = Source {
+        augment: vec![Augmentation::Flip, Augmentation::Crop],
+        ..source("data/a.parquet", 1000)
+    };
+    assert_eq!(file.data.private, Private::Divided(augmented));
     assert_eq!(file.data.public, Some(source("file:///srv/b.parquet", 256)));
-    assert_eq!(file.data.test, source("../c.parquet", 10));
+    let columns = Columns {
+        image: Some("img".to_owned()),
+        label: Some("coarse_label".to_owned()),
+        owner: None,
+        text: None,
+    };
+    let named = Source {
+        columns,
+        ..source("../c.parquet", 10)
+    };
+    assert_eq!(file.data.test, named);
     assert_eq!(file.data.labels, Labels::Union);
-    assert_eq!(file.data.partition, Partition::Dirichlet { alpha: 1.0, min: 20 });
+    let dirichlet = Partition::Dirichlet {
+        alpha: 1.0,
+        min: 20,
+        balanced: false,
+    };
+    assert_eq!(file.data.partition, dirichlet);
     assert_eq!(file.data.alignment, Some(256));
     let turns: Vec<String> = (0..3).map(|slot| file.parties.architecture(slot).to_string()).collect();
     assert_eq!(turns, ["cnn[16,32]", "lenet", "cnn[16,32]"]);
@@ -179,14 +201,6 @@ fn every_key_is_read() {
             quorum: 1.0,
             deadline: Some(Duration::from_secs(90)),
         }
-    );
-    let classes = MOST.replace(
-        "kind = \"dirichlet\", alpha = 1, min = 20",
-        "kind = \"classes\", per_party = 2",
-    );
-    assert_eq!(
-        parse(&classes).unwrap().data.partition,
-        Partition::Classes { per_party: 2 }
     );
 }
 
@@ -281,8 +295,8 @@ fn later_checks_point_at_the_same_places() {
     assert_eq!(place("data"), (9, 1, "[data]".to_owned()));
     // What is not written is complained about where it would be.
     assert_eq!(
-        place("data.test.transform"),
-        (12, 13, "{ url = \"../c.parquet\", rows = 10 }".to_owned())
+        place("data.public.transform"),
+        (11, 13, "{ url = \"file:///srv/b.parquet\", rows = 0x100 }".to_owned())
     );
     assert_eq!(place("log.url"), (1, 1, String::new()));
 }

@@ -250,17 +250,12 @@ fn resolved(parties: u32) -> ResolvedRun {
         rule,
         keep: None,
     };
-    let set = |name: &str| DataSet {
-        sha256: Digest::of(name.as_bytes()),
-        rows: ROWS,
-        take: ROWS,
-        classes: CLASSES,
-        shape: Shape {
-            channels: 1,
-            height: 1,
-            width: 1,
-        },
+    let shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 1,
     };
+    let set = |name: &str| DataSet::whole(Digest::of(name.as_bytes()), ROWS, CLASSES, shape);
     ResolvedRun {
         version: VERSION,
         pipeline: Pipeline {

@@ -52,6 +52,7 @@ fn main() {
                                 target: TargetData::Labels { offset: 0 },
                                 loss: Loss::CrossEntropy,
                                 weight: 1.0,
+                                augment: &[],
                             }],
                             settings: &settings,
                             seed: 0,

@@ -149,6 +149,7 @@ fn train(
         target: TargetData::Labels { offset: 0 },
         loss: Loss::CrossEntropy,
         weight: 1.0,
+        augment: &[],
     };
     let job = FitJob {
         model: model(architecture, data),

@@ -1,16 +1,32 @@
-//! Labelled images from Parquet, held as the bytes that they are; windows of text beside them, from memory.
+//! Labelled images from Parquet, or windows of text, held as one byte a value.
 //!
-//! The file has a column `image` (raw bytes, channels x height x width, one byte a value) and a column `label` (whole
-//! numbers), and the key-value metadata `shape` = `C,H,W`; `classes` and `class_names` (a JSON list) are optional.
+//! The file has a column of images (raw bytes, channels x height x width, or PNG, JPEG and WebP files, plain or in Hugging
+//! Face's struct `{bytes, path}`) and a column of labels (whole numbers). Of raw images the key-value metadata `shape` =
+//! `C,H,W` says what they are; `classes` and `class_names` (a JSON list) are optional, as is Hugging Face's own metadata.
+//! Or it has a column of texts, whose windows of characters are labelled by the character that follows.
 
+mod columns;
+mod encoded;
+mod error;
+mod images;
+mod labels;
+mod metadata;
+mod owners;
 mod read;
+mod text;
+mod values;
 
+pub use error::DataError;
+
+use crate::augment::Change;
+use crate::partition::Known;
+use crate::random::Stream;
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
-use fedstill_schemas::Digest;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{Augmentation, Columns, Shape};
+use fedstill_schemas::{Digest, canonical_json};
 use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a row's bytes are, and what a network sees of each; a part of a data set's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,115 +76,21 @@ pub struct Dataset {
     classes: u32,
     class_names: Vec<String>,
     labels: Vec<u32>,
-    images: Vec<u8>,
+    /// Of each row; empty where they were not asked for.
+    owners: Vec<u32>,
+    bytes: Vec<u8>,
+    /// Where each row begins in the bytes; one after the other where `None`. Windows of a text overlap.
+    starts: Option<Vec<u32>>,
     digest: Digest,
 }
 
-/// A file is not a data set. The text says what to change.
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    /// It cannot be opened.
-    #[error("cannot open {path}: {source}; check the path, which is relative to the run file", path = path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It is not Parquet, or damaged.
-    #[error("{path} cannot be read as Parquet: {reason}", path = path.display())]
-    NotParquet {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        reason: String,
-    },
-    /// A column is missing.
-    #[error("{path} has no column '{column}'; its columns are {found}: rename '{nearest}' if it is the one", path = path.display())]
-    NoColumn {
-        /// The file.
-        path: PathBuf,
-        /// The column looked for.
-        column: &'static str,
-        /// The columns there are.
-        found: String,
-        /// The column with the name most like it.
-        nearest: String,
-    },
-    /// A column has another type.
-    #[error("{path}: column '{column}' is {found}; it must hold {wanted}", path = path.display())]
-    WrongType {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: &'static str,
-        /// Its type.
-        found: String,
-        /// What it must hold.
-        wanted: &'static str,
-    },
-    /// A row has no value.
-    #[error("{path}: row {row} has no '{column}'; remove the row or give it one", path = path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: &'static str,
-        /// The row, from 0.
-        row: u64,
-    },
-    /// The metadata does not say what the bytes are.
-    #[error("{path}: metadata '{key}' {problem}", path = path.display())]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what to write.
-        problem: String,
-    },
-    /// An image has another size than the shape says.
-    #[error(
-        "{path}: the image of row {row} has {found} bytes and {} x {} x {} needs {}; \
-         store raw bytes, one a value, channels first",
-        shape.channels, shape.height, shape.width, shape.len(), path = path.display()
-    )]
-    WrongLength {
-        /// The file.
-        path: PathBuf,
-        /// The row, from 0.
-        row: u64,
-        /// Its bytes.
-        found: usize,
-        /// The shape of all images.
-        shape: Shape,
-    },
-    /// A label is not a class.
-    #[error("{path}: the label of row {row} is {label}; labels must run from 0 to {most}", path = path.display())]
-    LabelOutside {
-        /// The file.
-        path: PathBuf,
-        /// The row, from 0.
-        row: u64,
-        /// Its label.
-        label: i64,
-        /// The largest label there may be.
-        most: i64,
-    },
-    /// There are no rows.
-    #[error("{path} has no rows", path = path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// There are more rows than a row number can name.
-    #[error("{path} has {rows} rows and a data set at most {}; split it", u32::MAX, path = path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its rows.
-        rows: i64,
-    },
+/// The shape of a window of so many characters.
+fn window(length: u32) -> Shape {
+    Shape {
+        channels: 1,
+        height: 1,
+        width: length,
+    }
 }
 
 impl std::fmt::Debug for Dataset {
@@ -184,20 +106,20 @@ impl std::fmt::Debug for Dataset {
 }
 
 impl Dataset {
-    /// Reads a file whole.
+    /// Reads those columns of a file whole.
     ///
     /// # Errors
     /// [`DataError`], with the row where one is at fault.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        read::open(path)
+    pub fn open(path: &Path, columns: &Columns) -> Result<Self, DataError> {
+        read::open(path, columns)
     }
 
     /// Reads the bytes of a file, which messages call `name`.
     ///
     /// # Errors
     /// As [`Dataset::open`].
-    pub fn parse(name: &str, file: Bytes) -> Result<Self, DataError> {
-        read::read(Path::new(name), file)
+    pub fn parse(name: &str, file: Bytes, columns: &Columns) -> Result<Self, DataError> {
+        read::read(Path::new(name), file, columns)
     }
 
     /// A data set from its rows: `images` row after row, `labels` below `classes`.
@@ -205,7 +127,8 @@ impl Dataset {
     /// # Panics
     /// If there are not as many images as labels, or a label is not below `classes`.
     pub fn from_rows(shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
-        Self::of(Values::Pixels, shape, classes, images, labels)
+        assert_eq!(images.len(), labels.len() * shape.len(), "one image a label");
+        Self::of(Values::Pixels, shape, classes, images, None, labels)
     }
 
     /// A data set of text: `tokens` window after window, `length` of them each and below `vocabulary`, `labels` below
@@ -214,48 +137,77 @@ impl Dataset {
     /// # Panics
     /// As [`Dataset::from_rows`], and if a token is not below `vocabulary`.
     pub fn from_windows(length: u32, vocabulary: u32, classes: u32, tokens: Vec<u8>, labels: Vec<u32>) -> Self {
+        assert_eq!(tokens.len(), labels.len() * length as usize, "one window a label");
         assert!(
             tokens.iter().all(|token| u32::from(*token) < vocabulary),
             "tokens run from 0 to {vocabulary} - 1"
         );
-        let shape = Shape {
-            channels: 1,
-            height: 1,
-            width: length,
-        };
-        Self::of(Values::Tokens { vocabulary }, shape, classes, tokens, labels)
+        Self::of(
+            Values::Tokens { vocabulary },
+            window(length),
+            classes,
+            tokens,
+            None,
+            labels,
+        )
     }
 
-    fn of(values: Values, shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
-        assert_eq!(images.len(), labels.len() * shape.len(), "one image a label");
+    /// Rows of bytes, one after the other or where they begin.
+    fn of(
+        values: Values,
+        shape: Shape,
+        classes: u32,
+        bytes: Vec<u8>,
+        starts: Option<Vec<u32>>,
+        labels: Vec<u32>,
+    ) -> Self {
         assert!(
             labels.iter().all(|label| *label < classes),
             "labels run from 0 to {classes} - 1"
         );
+        let mut dataset = Self {
+            values,
+            shape,
+            classes,
+            class_names: Vec::new(),
+            labels,
+            owners: Vec::new(),
+            bytes,
+            starts,
+            digest: Digest::of(b""),
+        };
         let mut hash = Sha256::new();
         let frame = format!(
             "fedstill data 1 {},{},{} {} {}\n",
             shape.channels,
             shape.height,
             shape.width,
-            labels.len(),
+            dataset.labels.len(),
             values.transform()
         );
         hash.update(frame);
-        for label in &labels {
+        for label in &dataset.labels {
             hash.update(label.to_le_bytes());
         }
-        hash.update(&images);
-        let digest = Digest::from_bytes(hash.finalize().into());
-        Self {
-            values,
-            shape,
-            classes,
-            class_names: Vec::new(),
-            labels,
-            images,
-            digest,
+        for row in 0..dataset.rows() {
+            hash.update(dataset.image(row));
         }
+        dataset.digest = Digest::from_bytes(hash.finalize().into());
+        dataset
+    }
+
+    /// The same rows, from columns that were named, with the owner of each where that column was.
+    fn of_columns(mut self, columns: &Columns, owners: Vec<u32>) -> Self {
+        if !columns.is_default() {
+            let mut hash = Sha256::new();
+            hash.update(format!("{} {}\n", self.digest, canonical_json(columns)));
+            for owner in &owners {
+                hash.update(owner.to_le_bytes());
+            }
+            self.digest = Digest::from_bytes(hash.finalize().into());
+            self.owners = owners;
+        }
+        self
     }
 
     /// Rows.
@@ -283,7 +235,17 @@ impl Dataset {
         &self.labels
     }
 
-    /// sha256 of shape, transform, labels and rows, in order.
+    /// What a partition goes by.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            labels: &self.labels,
+            classes: self.classes,
+            owners: &self.owners,
+        }
+    }
+
+    /// sha256 of shape, transform, labels and rows, in order, and of the columns that were named, and the owners among
+    /// them: a file of which other columns are read is another data set.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -299,7 +261,11 @@ impl Dataset {
     /// If there is no such row.
     pub fn image(&self, row: u32) -> &[u8] {
         let len = self.shape.len();
-        &self.images[row as usize * len..][..len]
+        let start = match &self.starts {
+            Some(starts) => starts[row as usize] as usize,
+            None => row as usize * len,
+        };
+        &self.bytes[start..][..len]
     }
 
     /// Those rows as a network sees them: `rows x channels x height x width`, each value as [`Dataset::values`] says.
@@ -307,6 +273,34 @@ impl Dataset {
     /// # Panics
     /// If a row is not there.
     pub fn images(&self, rows: impl ExactSizeIterator<Item = u32>, device: &Device) -> Tensor<4> {
+        let mut bytes = Vec::with_capacity(rows.len() * self.shape.len());
+        let count = rows.len();
+        for row in rows {
+            bytes.extend(self.image(row));
+        }
+        self.seen(&bytes, count, device)
+    }
+
+    /// Images of those rows as a network sees them, each changed as those augmentations and the stream have it.
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(crate) fn augmented(
+        &self,
+        rows: impl ExactSizeIterator<Item = u32>,
+        augmentations: &[Augmentation],
+        stream: &mut Stream,
+        device: &Device,
+    ) -> Tensor<4> {
+        let mut bytes = Vec::with_capacity(rows.len() * self.shape.len());
+        let count = rows.len();
+        for row in rows {
+            Change::draw(augmentations, stream).apply(self.shape, self.image(row), &mut bytes);
+        }
+        self.seen(&bytes, count, device)
+    }
+
+    fn seen(&self, bytes: &[u8], rows: usize, device: &Device) -> Tensor<4> {
         let seen: [f32; 256] = std::array::from_fn(|byte| match self.values {
             Values::Pixels => (byte as f32 / 255.0 - 0.5) / 0.5,
             Values::Tokens { .. } => byte as f32,
@@ -316,11 +310,8 @@ impl Dataset {
             height,
             width,
         } = self.shape;
-        let dims = [rows.len(), channels as usize, height as usize, width as usize];
-        let mut values = Vec::with_capacity(rows.len() * self.shape.len());
-        for row in rows {
-            values.extend(self.image(row).iter().map(|byte| seen[*byte as usize]));
-        }
+        let dims = [rows, channels as usize, height as usize, width as usize];
+        let values: Vec<f32> = bytes.iter().map(|byte| seen[*byte as usize]).collect();
         Tensor::from_data(TensorData::new(values, dims), device)
     }
 }

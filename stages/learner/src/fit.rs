@@ -1,7 +1,8 @@
 //! Training: weights in, weights out.
 //!
-//! A job is a function of its arguments. Rows come in seeded orders, dropout masks from a seeded stream; the batches of
-//! an epoch are those of the first term's rows, and terms on other rows take batches of their own beside them.
+//! A job is a function of its arguments. Rows come in seeded orders, dropout masks and augmentations from seeded streams;
+//! the batches of an epoch are those of the first term's rows, and terms on other rows, or on the same rows otherwise
+//! augmented, take batches of their own beside them.
 
 mod terms;
 
@@ -17,6 +18,7 @@ use crate::registry::{Network, Registry};
 use crate::stop::Watch;
 use crate::tensors::{Tensors, values};
 use burn::tensor::{Device, Tensor};
+use fedstill_schemas::data::Augmentation;
 use fedstill_schemas::fit::{Fit, Loss};
 
 /// A model to train, on what, and how.
@@ -68,6 +70,9 @@ pub struct TermData<'a> {
     pub loss: Loss,
     /// Its weight in the sum.
     pub weight: f64,
+    /// How the rows' images are changed in training batches; empty where they are compared with logits, which are of the
+    /// images as they are.
+    pub augment: &'a [Augmentation],
 }
 
 /// What the logits of a term's rows are compared with.
@@ -125,6 +130,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
     let groups = groups(network.as_ref(), &start, device, job)?;
     let stream = Stream::new(job.seed, job.round, job.step, job.subject);
     let mut orders = Vec::new();
+    let mut changes = Vec::new();
     let mut held_out = Vec::new();
     for (i, group) in groups.iter().enumerate() {
         let mut places: Vec<u32> = (0..group.rows.len() as u32).collect();
@@ -139,6 +145,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
             });
         }
         orders.push(Batches::new(places, settings.batch, stream.fork(&format!("order {i}"))));
+        changes.push(stream.fork(&format!("augment {i}")));
     }
     let rows = groups.first().map_or(0, |group| group.rows.len() - held_out.len()) as u32;
 
@@ -149,6 +156,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         tensors: start.tracked(),
         optimizer,
         mode: Mode::training(stream.fork("dropout")),
+        changes,
         steps: 0,
     };
     let mut watch = settings.stop.as_ref().map(Watch::new);
@@ -217,6 +225,8 @@ struct Training<'a> {
     tensors: Tensors,
     optimizer: Optimizer,
     mode: Mode,
+    /// What augments each group's images.
+    changes: Vec<Stream>,
     steps: u64,
 }
 
@@ -254,8 +264,9 @@ impl Training<'_> {
 
     /// The loss of a group's batch, in training mode.
     fn forward(&mut self, group: usize, places: &[u32]) -> Result<Tensor<1>, LearnError> {
+        let changes = &mut self.changes[group];
         let group = &self.groups[group];
-        let images = group.images(places, self.device);
+        let images = group.training_images(places, changes, self.device);
         let logits = self.network.forward(&self.tensors, images, &mut self.mode);
         self.mode.settle(&mut self.tensors);
         group.loss(&logits, places)

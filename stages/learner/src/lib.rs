@@ -15,6 +15,7 @@
 //! ([`registry::Network`]). So initialisation is explicit, nothing is shared between two models, and weights on disk
 //! are these tensors, which `torch.nn.Module.load_state_dict(strict=True)` reads.
 
+mod augment;
 mod batches;
 mod dataset;
 mod error;
@@ -43,7 +44,7 @@ pub use fit::{FitJob, Fitted, TargetData, TermData, fit};
 pub use isolate::job;
 pub use mode::Mode;
 pub use numerics::numerics;
-pub use partition::{PartitionError, partition};
+pub use partition::{Known, PartitionError, partition};
 pub use predict::{Scores, evaluate, predict};
 pub use processor::Processor;
 pub use random::{Stream, draw};

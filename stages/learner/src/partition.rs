@@ -1,9 +1,14 @@
-//! Which rows each simulated party holds: pure functions of the labels and a seed.
+//! Which rows each simulated party holds: pure functions of the labels, or owners, and a seed.
+
+mod classes;
+mod dirichlet;
+mod natural;
+mod sizes;
 
 use crate::random::Stream;
 use fedstill_schemas::data::Partition;
 
-/// Dirichlet draws before giving up.
+/// Draws before giving up.
 const TRIES: u32 = 10_000;
 
 /// The rows cannot be divided as asked. The text says what to change.
@@ -28,18 +33,26 @@ pub enum PartitionError {
         /// As written.
         String,
     ),
+    /// The deviation has no meaning.
+    #[error("sigma must not be negative, and be finite, not {0}")]
+    Sigma(
+        /// As written.
+        String,
+    ),
     /// No draw gave every party enough rows.
     #[error(
-        "{tries} draws of dirichlet(alpha = {alpha}) left a party with fewer than {min} rows; \
-         use a larger alpha, a smaller min, more rows or fewer parties"
+        "{tries} draws of {draw} left a party with fewer than {min} rows; use {instead}, a smaller min, more rows or fewer \
+         parties"
     )]
     Unlucky {
         /// Draws made.
         tries: u32,
-        /// Concentration, as written.
-        alpha: String,
+        /// What was drawn.
+        draw: String,
         /// Fewest rows of a party.
         min: u32,
+        /// What makes draws more even.
+        instead: &'static str,
     },
     /// There are not that many classes.
     #[error("per_party must be from 1 to the {classes} classes that have rows, not {per_party}")]
@@ -59,23 +72,51 @@ pub enum PartitionError {
         /// Parties that are to hold it.
         holders: usize,
     },
+    /// A party gets something.
+    #[error("per_party must be at least 1 shard, not 0")]
+    NoShards,
+    /// Nobody said who owns which row.
+    #[error("the rows have no owners; name the column that says whose each row is, as in owner = \"client\"")]
+    NoOwners,
+    /// There are fewer owners than parties.
+    #[error(
+        "{owners} owners have at least {min} rows, for {parties} parties; use fewer parties, more rows or a smaller min"
+    )]
+    FewOwners {
+        /// Owners with enough rows.
+        owners: usize,
+        /// Parties.
+        parties: u32,
+        /// Fewest rows of a party.
+        min: u32,
+    },
 }
 
-/// Divides `rows`, which are places in `labels`, among parties: for each party its rows, in draw order.
+/// What is known of the rows of a data set.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The label of each row.
+    pub labels: &'a [u32],
+    /// Labels are below it.
+    pub classes: u32,
+    /// The owner of each row, from 0; empty where nobody said who they are.
+    pub owners: &'a [u32],
+}
+
+/// Divides `rows` of a data set among parties: for each party its rows, in draw order.
 ///
-/// No row is given twice. [`Partition::Iid`] and [`Partition::Dirichlet`] give all of them; so does
-/// [`Partition::Classes`] if there are at least as many places (parties times classes of one party) as classes, else the
-/// rows of classes that no party holds are left out.
+/// No row is given twice, and all are given, but for two kinds: [`Partition::Classes`] leaves out the classes that no party
+/// holds where there are more of them than places (parties times classes of one party), and [`Partition::Natural`] the rows
+/// of owners that are no parties.
 ///
 /// # Errors
 /// [`PartitionError`] where that cannot be done.
 ///
 /// # Panics
-/// If a row has no label, or a label is not below `classes`.
+/// If a row has no label, or no owner where others have one, or a label is not below `classes`.
 pub fn partition(
     kind: &Partition,
-    labels: &[u32],
-    classes: u32,
+    known: Known<'_>,
     rows: &[u32],
     parties: u32,
     seed: u64,
@@ -93,28 +134,36 @@ pub fn partition(
             min,
         })
     };
-    let mut stream = Stream::new(seed, 0, "partition", "");
-    match kind {
+    let stream = &mut Stream::new(seed, 0, "partition", "");
+    match *kind {
         Partition::Iid => {
             enough(1)?;
-            let mut rows = rows.to_vec();
-            stream.shuffle(&mut rows);
-            Ok(equal(&rows, parties as usize).map(<[u32]>::to_vec).collect())
+            Ok(sizes::iid(rows, parties, stream))
         }
-        Partition::Dirichlet { alpha, min } => {
-            enough((*min).max(1))?;
-            dirichlet(
-                *alpha,
-                (*min).max(1),
-                by_class(labels, classes, rows),
-                parties,
-                &mut stream,
-            )
+        Partition::LogNormal { sigma, min } => {
+            let min = min.max(1);
+            enough(min)?;
+            sizes::log_normal(sigma, min, rows, parties, stream)
+        }
+        Partition::Dirichlet { alpha, min, balanced } => {
+            let min = min.max(1);
+            enough(min)?;
+            let classes = by_class(known, rows);
+            if balanced {
+                dirichlet::balanced(alpha, min, classes, parties, stream)
+            } else {
+                dirichlet::dirichlet(alpha, min, classes, parties, stream)
+            }
         }
         Partition::Classes { per_party } => {
-            enough(*per_party)?;
-            few_classes(*per_party, by_class(labels, classes, rows), parties, &mut stream)
+            enough(per_party)?;
+            classes::few_classes(per_party, by_class(known, rows), parties, stream)
         }
+        Partition::Shards { per_party } => {
+            enough(per_party)?;
+            classes::shards(per_party, known, rows, parties, stream)
+        }
+        Partition::Natural { min } => natural::natural(min.max(1), known, rows, parties, stream),
     }
 }
 
@@ -124,69 +173,8 @@ fn equal(rows: &[u32], parts: usize) -> impl Iterator<Item = &[u32]> {
     (0..parts).map(move |part| &rows[bound(part)..bound(part + 1)])
 }
 
-/// The classes that have rows, with them.
-fn by_class(labels: &[u32], classes: u32, rows: &[u32]) -> Vec<(u32, Vec<u32>)> {
-    let mut held: Vec<(u32, Vec<u32>)> = (0..classes).map(|class| (class, Vec::new())).collect();
-    for row in rows {
-        held[labels[*row as usize] as usize].1.push(*row);
-    }
-    held.retain(|(_, rows)| !rows.is_empty());
-    held
-}
-
-/// Each class by its own proportions (Hsu, Qi and Brown 2019, arXiv:1909.06335, section 3, per class as in Yurochkin et
-/// al. 2019, arXiv:1905.12022, section 4).
-fn dirichlet(
-    alpha: f64,
-    min: u32,
-    mut classes: Vec<(u32, Vec<u32>)>,
-    parties: u32,
-    stream: &mut Stream,
-) -> Result<Vec<Vec<u32>>, PartitionError> {
-    if !(alpha.is_finite() && alpha > 0.0) {
-        return Err(PartitionError::Alpha(alpha.to_string()));
-    }
-    for _ in 0..TRIES {
-        // Where each party's share of each class ends.
-        let ends: Vec<Vec<usize>> = classes
-            .iter()
-            .map(|(_, rows)| shares(alpha, rows.len(), parties, stream))
-            .collect();
-        let size = |party: usize| -> usize {
-            ends.iter()
-                .map(|ends| ends[party] - party.checked_sub(1).map_or(0, |before| ends[before]))
-                .sum()
-        };
-        if (0..parties as usize).any(|party| size(party) < min as usize) {
-            continue;
-        }
-        let mut held = vec![Vec::new(); parties as usize];
-        for ((_, rows), ends) in classes.iter_mut().zip(&ends) {
-            stream.shuffle(rows);
-            let mut start = 0;
-            for (party, end) in held.iter_mut().zip(ends) {
-                party.extend(&rows[start..*end]);
-                start = *end;
-            }
-        }
-        for rows in &mut held {
-            stream.shuffle(rows);
-        }
-        return Ok(held);
-    }
-    Err(PartitionError::Unlucky {
-        tries: TRIES,
-        alpha: alpha.to_string(),
-        min,
-    })
-}
-
-/// Where the shares of a class of `rows` end, by proportions from a symmetric Dirichlet distribution.
-fn shares(alpha: f64, rows: usize, parties: u32, stream: &mut Stream) -> Vec<usize> {
-    // Normalised gamma variables, in logarithms: all of them may be too small for a float.
-    let logs: Vec<f64> = (0..parties).map(|_| stream.log_gamma(alpha)).collect();
-    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let parts: Vec<f64> = logs.iter().map(|log| libm::exp(log - largest)).collect();
+/// Where the shares of so many rows end, in those proportions.
+fn ends(parts: &[f64], rows: usize) -> Vec<usize> {
     let whole: f64 = parts.iter().sum();
     let mut sum = 0.0;
     let mut ends: Vec<usize> = parts
@@ -202,48 +190,14 @@ fn shares(alpha: f64, rows: usize, parties: u32, stream: &mut Stream) -> Vec<usi
     ends
 }
 
-/// Classes in a seeded circle; each party takes the next `per_party` of it. So all classes are held equally often, give
-/// or take one, and no party has one twice.
-fn few_classes(
-    per_party: u32,
-    mut classes: Vec<(u32, Vec<u32>)>,
-    parties: u32,
-    stream: &mut Stream,
-) -> Result<Vec<Vec<u32>>, PartitionError> {
-    if per_party == 0 || per_party as usize > classes.len() {
-        return Err(PartitionError::Classes {
-            per_party,
-            classes: classes.len(),
-        });
+/// The classes that have rows, with them.
+fn by_class(known: Known<'_>, rows: &[u32]) -> Vec<(u32, Vec<u32>)> {
+    let mut held: Vec<(u32, Vec<u32>)> = (0..known.classes).map(|class| (class, Vec::new())).collect();
+    for row in rows {
+        held[known.labels[*row as usize] as usize].1.push(*row);
     }
-    stream.shuffle(&mut classes);
-    let places = (parties * per_party) as usize;
-    let mut held = vec![Vec::new(); parties as usize];
-    let count = classes.len();
-    for (i, (class, rows)) in classes.iter_mut().enumerate() {
-        stream.shuffle(rows);
-        let holders: Vec<usize> = (i..places)
-            .step_by(count)
-            .map(|place| place / per_party as usize)
-            .collect();
-        if holders.len() > rows.len() {
-            return Err(PartitionError::RareClass {
-                class: *class,
-                rows: rows.len(),
-                holders: holders.len(),
-            });
-        }
-        if holders.is_empty() {
-            continue;
-        }
-        for (party, rows) in holders.iter().zip(equal(rows, holders.len())) {
-            held[*party].extend(rows);
-        }
-    }
-    for rows in &mut held {
-        stream.shuffle(rows);
-    }
-    Ok(held)
+    held.retain(|(_, rows)| !rows.is_empty());
+    held
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ pub(crate) fn labels<'a>(data: &'a Dataset, rows: &'a [u32]) -> TermData<'a> {
         target: TargetData::Labels { offset: 0 },
         loss: Loss::CrossEntropy,
         weight: 1.0,
+        augment: &[],
     }
 }
 
@@ -90,4 +91,47 @@ pub(crate) fn job<'a>(architecture: &'a Architecture, terms: Vec<TermData<'a>>, 
 
 pub(crate) fn run(job: &FitJob<'_>) -> Result<Fitted, LearnError> {
     fit(&Registry::default(), job)
+}
+
+/// A PNG file of 8-bit samples, so many a pixel.
+pub(crate) fn png_file(width: u32, height: u32, samples: usize, values: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_color(match samples {
+        1 => png::ColorType::Grayscale,
+        2 => png::ColorType::GrayscaleAlpha,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    });
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(values).unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+/// A JPEG file, as near to grey or RGB values as JPEG comes.
+pub(crate) fn jpeg_file(width: u32, height: u32, samples: usize, values: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let colours = if samples == 1 {
+        jpeg_encoder::ColorType::Luma
+    } else {
+        jpeg_encoder::ColorType::Rgb
+    };
+    let encoder = jpeg_encoder::Encoder::new(&mut file, 100);
+    encoder.encode(values, width as u16, height as u16, colours).unwrap();
+    file
+}
+
+/// A lossless WebP file of RGB or RGBA values.
+pub(crate) fn webp_file(width: u32, height: u32, samples: usize, values: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let colours = if samples == 3 {
+        image_webp::ColorType::Rgb8
+    } else {
+        image_webp::ColorType::Rgba8
+    };
+    let encoder = image_webp::WebPEncoder::new(&mut file);
+    encoder.encode(values, width, height, colours).unwrap();
+    file
 }

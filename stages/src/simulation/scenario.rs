@@ -139,17 +139,12 @@ impl Scenario {
 
     /// The resolved run.
     pub(super) fn resolved(&self) -> ResolvedRun {
-        let set = |name: &str| DataSet {
-            sha256: Digest::of(name.as_bytes()),
-            rows: 4000,
-            take: 4000,
-            classes: 1,
-            shape: Shape {
-                channels: 1,
-                height: 1,
-                width: 1,
-            },
+        let shape = Shape {
+            channels: 1,
+            height: 1,
+            width: 1,
         };
+        let set = |name: &str| DataSet::whole(Digest::of(name.as_bytes()), 4000, 1, shape);
         let architecture = |slot: u32| format!("mlp[{}]", 1 + slot % 2).parse().unwrap();
         ResolvedRun {
             version: VERSION,

@@ -1,20 +1,23 @@
 //! The terms of a job: which rows they need together, and the loss that they sum to.
 
 use super::{FitJob, TargetData};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Values};
 use crate::error::LearnError;
 use crate::predict::{data_fits, labels_fit, logits, rows_exist};
+use crate::random::Stream;
 use crate::registry::Network;
 use crate::tensors::Tensors;
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_kernels::{Kl, Reduction, Teacher, cross_entropy, mae, mse, softmax_kl};
+use fedstill_schemas::data::Augmentation;
 use fedstill_schemas::fit::{Loss, Per};
 use std::borrow::Cow;
 
-/// Terms on the same rows: they share batches and forward passes.
+/// Terms on the same rows, changed alike: they share batches and forward passes.
 pub(super) struct Group<'a> {
     data: &'a Dataset,
     pub(super) rows: &'a [u32],
+    augment: &'a [Augmentation],
     terms: Vec<Summand<'a>>,
 }
 
@@ -70,6 +73,21 @@ pub(super) fn groups<'a>(
                 network, start, device, model, term.data, term.rows, batch,
             )?)),
         };
+        let must = match (&target, term.data.values()) {
+            (Target::Logits(_), _) => {
+                Some("left out where rows are compared with logits, which are of the rows as they are")
+            }
+            (_, Values::Tokens { .. }) => Some("left out of text"),
+            (Target::Labels { .. }, Values::Pixels) => None,
+        };
+        if let (Some(must), false) = (must, term.augment.is_empty()) {
+            let names: Vec<&str> = term.augment.iter().map(|change| change.name()).collect();
+            return Err(LearnError::Setting {
+                setting: "augment",
+                must,
+                value: names.join(", "),
+            });
+        }
         match (&target, term.loss == Loss::CrossEntropy) {
             (Target::Labels { .. }, false) => {
                 return Err(LearnError::LossAndTarget {
@@ -85,12 +103,15 @@ pub(super) fn groups<'a>(
             loss: term.loss,
             weight: term.weight,
         };
-        let same = |group: &&mut Group<'_>| std::ptr::eq(group.data, term.data) && group.rows == term.rows;
+        let same = |group: &&mut Group<'_>| {
+            std::ptr::eq(group.data, term.data) && group.rows == term.rows && group.augment == term.augment
+        };
         match groups.iter_mut().find(same) {
             Some(group) => group.terms.push(summand),
             None => groups.push(Group {
                 data: term.data,
                 rows: term.rows,
+                augment: term.augment,
                 terms: vec![summand],
             }),
         }
@@ -112,6 +133,15 @@ impl Group<'_> {
     pub(super) fn images(&self, places: &[u32], device: &Device) -> Tensor<4> {
         self.data
             .images(places.iter().map(|place| self.rows[*place as usize]), device)
+    }
+
+    /// The images at those places, changed by what the stream draws where the group is augmented.
+    pub(super) fn training_images(&self, places: &[u32], changes: &mut Stream, device: &Device) -> Tensor<4> {
+        if self.augment.is_empty() {
+            return self.images(places, device);
+        }
+        let rows = places.iter().map(|place| self.rows[*place as usize]);
+        self.data.augmented(rows, self.augment, changes, device)
     }
 
     /// The weighted sum of the terms on the rows at those places.

@@ -1,11 +1,15 @@
 //! Good files give their rows, bad ones an error that says what to change.
 
+mod columns;
+mod encoded;
+mod text;
+
 use crate::dataset::{DataError, Dataset};
 use arrow_array::{
     ArrayRef, BinaryArray, FixedSizeBinaryArray, Float32Array, Int8Array, Int64Array, LargeBinaryArray, RecordBatch,
     StringArray,
 };
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{Columns, Shape};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -42,8 +46,21 @@ const IMAGES: [[u8; 4]; 3] = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 255]];
 
 /// A good file with something replaced.
 fn open(columns: Vec<(&str, ArrayRef)>, metadata: &[(&str, &str)]) -> Result<Dataset, DataError> {
+    open_as(columns, metadata, &Columns::default())
+}
+
+fn open_as(columns: Vec<(&str, ArrayRef)>, metadata: &[(&str, &str)], named: &Columns) -> Result<Dataset, DataError> {
     let folder = tempfile::tempdir().unwrap();
-    Dataset::open(&write(folder.path(), columns, metadata))
+    Dataset::open(&write(folder.path(), columns, metadata), named)
+}
+
+fn named(image: Option<&str>, label: Option<&str>) -> Columns {
+    Columns {
+        image: image.map(str::to_owned),
+        label: label.map(str::to_owned),
+        owner: None,
+        text: None,
+    }
 }
 
 fn good(images: ArrayRef, metadata: &[(&str, &str)]) -> Dataset {
@@ -148,16 +165,15 @@ fn the_digest_is_that_of_the_content() {
 #[test]
 fn files_that_are_not_there_or_not_parquet_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let text = Dataset::open(&folder.path().join("none.parquet"))
-        .unwrap_err()
-        .to_string();
+    let open = |path: &Path| Dataset::open(path, &Columns::default());
+    let text = open(&folder.path().join("none.parquet")).unwrap_err().to_string();
     assert!(
         text.contains("none.parquet") && text.contains("check the path"),
         "{text}"
     );
     let path = folder.path().join("text.parquet");
     std::fs::write(&path, "image,label\n").unwrap();
-    assert!(matches!(Dataset::open(&path), Err(DataError::NotParquet { .. })));
+    assert!(matches!(open(&path), Err(DataError::NotParquet { .. })));
     let path = write(
         folder.path(),
         vec![("image", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))],
@@ -165,21 +181,33 @@ fn files_that_are_not_there_or_not_parquet_are_refused() {
     );
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(matches!(Dataset::open(&path), Err(DataError::NotParquet { .. })));
+    assert!(matches!(open(&path), Err(DataError::NotParquet { .. })));
 }
 
 #[test]
 fn columns_that_are_missing_or_of_another_type_are_named() {
-    let text = refused(vec![("img", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))], &[]);
+    let text = refused(vec![("picture", fixed(&IMAGES)), ("label", numbers(&[0, 1, 2]))], &[]);
     assert!(
-        text.contains("'image'") && text.contains("img, label") && text.contains("rename 'img'"),
+        text.contains("'image'") && text.contains("picture, label") && text.contains("write image = "),
         "{text}"
     );
     let text = refused(vec![("image", fixed(&IMAGES)), ("labels", numbers(&[0, 1, 2]))], &[]);
-    assert!(text.contains("'label'") && text.contains("rename 'labels'"), "{text}");
+    assert!(
+        text.contains("'label'") && text.contains("write label = \"labels\""),
+        "{text}"
+    );
     let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
     let text = refused(vec![("image", words), ("label", numbers(&[0, 1, 2]))], &[]);
     assert!(text.contains("'image' is Utf8") && text.contains("raw bytes"), "{text}");
+    let nothing: ArrayRef = Arc::new(arrow_array::StructArray::from(vec![(
+        Arc::new(arrow_schema::Field::new("path", arrow_schema::DataType::Int64, false)),
+        numbers(&[0, 1, 2]),
+    )]));
+    let text = refused(vec![("image", nothing), ("label", numbers(&[0, 1, 2]))], &[]);
+    assert!(
+        text.contains("'image' is Struct") && text.contains("{bytes, path}"),
+        "{text}"
+    );
     let parts: ArrayRef = Arc::new(Float32Array::from(vec![0.0, 1.0, 2.0]));
     let text = refused(vec![("image", fixed(&IMAGES)), ("label", parts)], &[]);
     assert!(
@@ -222,7 +250,8 @@ fn metadata_that_says_something_else_is_refused() {
         assert!(with(&[("shape", shape)]).contains("as in 1,28,28"), "{shape}");
     }
     assert!(with(&[("classes", "many")]).contains("'many'"));
-    assert!(with(&[("encoding", "webp")]).contains("decode"));
+    assert!(with(&[("encoding", "webp")]).contains("row 0 cannot be decoded"));
+    assert!(with(&[("encoding", "bmp")]).contains("'bmp'; store raw bytes"));
     assert!(with(&[("class_names", r#"["a"]"#)]).contains("1 names for 3 classes"));
     let images: ArrayRef = Arc::new(BinaryArray::from(vec![&[0_u8; 12][..]; 3]));
     let text = refused(vec![("image", images), ("label", numbers(&[0, 1, 2]))], &[]);
@@ -236,7 +265,10 @@ fn real_digits_are_learned() {
     let Some(folder) = std::env::var_os("FEDSTILL_DATA") else {
         return;
     };
-    let open = |name: &str| Dataset::open(&Path::new(&folder).join("usps").join(name)).unwrap();
+    let open = |name: &str| {
+        let path = Path::new(&folder).join("usps").join(name);
+        Dataset::open(&path, &Columns::default()).unwrap()
+    };
     let (train, test) = (open("train.parquet"), open("test.parquet"));
     assert_eq!((train.rows(), test.rows(), train.classes()), (7291, 2007, 10));
     let rows = crate::draw(0, "private", 0, train.rows(), 1500);

@@ -4,6 +4,7 @@ use crate::fit::tests::{distance, rows};
 use crate::fit::{FitJob, TargetData, TermData};
 use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run};
 use crate::{LearnError, Model, Registry, evaluate, predict};
+use fedstill_schemas::data::Augmentation;
 use fedstill_schemas::fit::{Fit, Loss, Optimizer as OptimizerSettings, Per};
 
 #[test]
@@ -140,4 +141,54 @@ fn terms_on_other_rows_take_batches_of_their_own() {
     };
     let halves = fitted(vec![half, half]);
     assert!(distance(&halves.weights, &alone.weights) < 1e-5);
+}
+
+#[test]
+fn augmentation_changes_what_is_trained_on_and_the_same_way_each_time() {
+    let data = patterns(SHAPE, 40, 4);
+    let rows = rows(40);
+    let architecture = architecture("mlp[8]");
+    let settings = adam(2, 8);
+    let with = |augment: &'static [Augmentation]| TermData {
+        augment,
+        ..labels(&data, &rows)
+    };
+    let fitted = |terms| run(&job(&architecture, terms, &settings)).unwrap();
+    let plain = fitted(vec![with(&[])]);
+    let both = fitted(vec![with(&Augmentation::ALL)]);
+    assert_eq!(both, fitted(vec![with(&Augmentation::ALL)]));
+    assert_ne!(both.weights, plain.weights);
+    assert_ne!(fitted(vec![with(&[Augmentation::Flip])]).weights, plain.weights);
+    let other = FitJob {
+        subject: "4",
+        ..job(&architecture, vec![with(&Augmentation::ALL)], &settings)
+    };
+    assert_ne!(run(&other).unwrap().weights, both.weights);
+    // Otherwise augmented rows take batches of their own; alike, they are one pass.
+    let half = |augment| TermData {
+        weight: 0.5,
+        ..with(augment)
+    };
+    let halves = fitted(vec![half(&Augmentation::ALL), half(&Augmentation::ALL)]);
+    assert!(distance(&halves.weights, &both.weights) < 1e-5);
+    let mixed = fitted(vec![half(&Augmentation::ALL), half(&[])]);
+    assert!(distance(&mixed.weights, &both.weights) > 1e-5);
+}
+
+#[test]
+fn rows_that_are_compared_with_logits_are_not_augmented() {
+    let data = patterns(SHAPE, 16, 4);
+    let rows = rows(16);
+    let (architecture, settings) = (architecture("mlp[4]"), adam(1, 8));
+    let target = vec![0.0; 64];
+    for target in [TargetData::Own, TargetData::Logits(&target)] {
+        let term = TermData {
+            target,
+            loss: Loss::Mse,
+            augment: &[Augmentation::Flip],
+            ..labels(&data, &rows)
+        };
+        let refused = run(&job(&architecture, vec![term], &settings)).unwrap_err().to_string();
+        assert!(refused.contains("augment") && refused.contains("flip"), "{refused}");
+    }
 }
