@@ -112,8 +112,21 @@ fn with_data(
         Some(Some(public)) => Some(public),
         None => None,
     };
+    if let Some(what) = private.1.too_large() {
+        return Err(vec![file.complain(
+            "data.private",
+            what,
+            "check the classes and the shape",
+        )]);
+    }
     check_sets(&file, &private.1, public.as_ref().map(|(_, set)| set), &test.1)?;
-    check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set))?;
+    let sets = [
+        private.0.as_deref(),
+        public.as_ref().map(|(data, _)| &**data),
+        Some(&*test.0),
+    ];
+    let sets: Vec<&Dataset> = sets.into_iter().flatten().collect();
+    check_architectures(&file, registry, &private.1, public.as_ref().map(|(_, set)| set), &sets)?;
     check_public(&file, pipelines, public.as_ref().map(|(_, set)| set))?;
     if let Some(data) = &private.0 {
         check_partition(&file, pipelines, data, &private.1)?;
@@ -147,7 +160,8 @@ fn unknown(classes: u32, shape: Shape, augment: &[Augmentation]) -> DataSet {
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
-    let help = "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels";
+    let help =
+        "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels";
     file.complain(&format!("data.{key}.{}", error.key()), error.to_string(), help)
 }
 
@@ -204,6 +218,7 @@ fn check_architectures(
     registry: &Registry,
     private: &DataSet,
     public: Option<&DataSet>,
+    sets: &[&Dataset],
 ) -> Result<(), Vec<Problem>> {
     let classes = file
         .data
@@ -221,8 +236,12 @@ fn check_architectures(
                 shape,
                 classes,
             };
-            let error = fedstill_learner::parameters(registry, &model).err()?;
-            let help = format!("images are {}x{}x{}", shape.channels, shape.height, shape.width);
+            let mut reads = sets.iter().map(|data| fedstill_learner::reads(registry, &model, data));
+            let built = fedstill_learner::parameters(registry, &model).map(|_| ());
+            let error = built
+                .and_then(|()| reads.find(Result::is_err).unwrap_or(Ok(())))
+                .err()?;
+            let help = format!("rows are {}x{}x{}", shape.channels, shape.height, shape.width);
             Some(file.complain(&format!("parties.architectures[{index}]"), error.to_string(), help))
         });
     let problems: Vec<Problem> = built.collect();

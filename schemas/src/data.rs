@@ -47,6 +47,31 @@ pub struct DataSet {
     pub augment: Vec<Augmentation>,
 }
 
+/// Classes of a data set, and values of a row, at most: far above what anybody has, far below what memory holds.
+const MOST: (u32, u64) = (1 << 20, 1 << 24);
+
+impl DataSet {
+    /// What of it is larger than anything that can be trained on, in words for people.
+    pub fn too_large(&self) -> Option<String> {
+        let Shape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        let values = [channels, height, width].map(u64::from).into_iter();
+        let values = values.fold(1_u64, u64::saturating_mul);
+        if self.classes > MOST.0 {
+            return Some(format!("{} classes, where {} are the most", self.classes, MOST.0));
+        }
+        (values > MOST.1).then(|| {
+            format!(
+                "rows of {channels}x{height}x{width}, where {} values are the most",
+                MOST.1
+            )
+        })
+    }
+}
+
 /// A random change of the images of a training batch (He et al. 2015, arXiv:1512.03385, section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -122,6 +122,18 @@ impl ResolvedRun {
         self.labels.head(self.private.classes, public)
     }
 
+    /// What of its data sets is larger than anything that can be trained on, in words for people.
+    pub fn too_large(&self) -> Option<String> {
+        let sets = [Some(&self.private), self.public.as_ref(), Some(&self.test)];
+        let data = sets.into_iter().flatten().find_map(DataSet::too_large);
+        // Both counts are small enough to be added where that found nothing.
+        data.or_else(|| {
+            let values = u64::from(self.alignment) * u64::from(self.head());
+            let most = 1_u64 << 30;
+            (values > most).then(|| format!("predictions of {values} values, where {most} are the most"))
+        })
+    }
+
     /// The distinct architectures, in the order of their first party.
     pub fn architectures(&self) -> Vec<&Architecture> {
         let mut distinct: Vec<&Architecture> = Vec::new();

@@ -8,7 +8,7 @@ use crate::signed::{self, Said};
 use crate::store::Store;
 use crate::telemetry::{Observed, Telemetry};
 use bytes::Bytes;
-use fedstill_log::{Log, Message, Record};
+use fedstill_log::{Log, Message, Record, UNREADABLE};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::envelope::{self, Kind};
 use fedstill_schemas::events::{Answer, Closed, Decision};
@@ -314,7 +314,8 @@ impl Context {
     /// A log that does not answer.
     pub fn dead_letter(&self, record: &Record, reason: &str) -> Result<(), StageError> {
         const INLINE: usize = 64 * 1024;
-        let reason = shortened(reason);
+        let unreadable = record.header(UNREADABLE).map(String::from_utf8_lossy);
+        let reason = shortened(unreadable.as_deref().unwrap_or(reason));
         let origin = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let of = |(name, value): &(String, Bytes)| name.len() + value.len();
         let size = record.key.len() + record.value.len() + record.headers.iter().map(of).sum::<usize>();

@@ -103,6 +103,9 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
             "close.quorum is a fraction above 0 and at most 1, not {quorum}"
         ));
     }
+    if let Some(what) = trigger.resolved.too_large() {
+        return Admission::Refuse(format!("the resolved run has {what}"));
+    }
     if known.deployed && trigger.close.deadline_ms.is_none() {
         return Admission::Refuse(
             "a deployed run needs close.deadline_ms, or one party that is gone stops it for ever".to_owned(),

@@ -303,7 +303,9 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub fn get_url(&self, url: &str) -> Result<Option<Bytes>, StoreError> {
-        match url.strip_prefix(&self.url()) {
+        // A folder is shown as its path; its URL begins with the scheme.
+        let path = url.strip_prefix("file://").unwrap_or(url);
+        match path.strip_prefix(&self.url()) {
             Some(path) if !path.split('/').any(|part| part.is_empty() || part.starts_with('.')) => self.get(path),
             _ => Ok(None),
         }

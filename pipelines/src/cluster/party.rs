@@ -36,8 +36,9 @@ pub(crate) fn init(folder: &Path, id: &str) -> Result<String, String> {
             .map_err(|error| format!("cannot write {}: {error}", path.display()))
     };
     std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-    write("party.toml", 0o644, &file)?;
+    // The key first: it is what must not be written over.
     write("party.key", 0o600, &key.to_text())?;
+    write("party.toml", 0o644, &file)?;
     Ok(format!(
         "wrote {0}/party.toml and {0}/party.key: name your data and stores in the first, show the second to nobody\n\n\
          send this to the operator of the federation:\n\n\

@@ -29,8 +29,14 @@ pub(crate) fn replay(
 ) -> Result<Replayed, StageError> {
     let source = config.store_to_read()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let resolved = source.get_json::<ResolvedRun>(&names::run_object(run))?;
-    let parties = resolved.map_or(0, |(resolved, _)| resolved.parties.len() as u32);
+    let resolved = match names::is_run_id(run) {
+        true => source.get_json::<ResolvedRun>(&names::run_object(run))?,
+        false => None,
+    };
+    let Some((resolved, _)) = resolved else {
+        return Err(StageError::Stop(format!("there is no run '{run}' in {}", source.url())));
+    };
+    let parties = resolved.parties.len() as u32;
     let (log, store) = folder::open_run(out, run, parties, Arc::clone(&clock))?;
     let learner = Tensors::new(Registry::default(), []).with_store(source.clone());
     let mut context = Context::new(log, store, Arc::new(learner));

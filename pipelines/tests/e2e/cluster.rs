@@ -2,7 +2,7 @@
 
 use crate::deployment::{DEADLINE, Deployment, good};
 use crate::federation::{assert_same, bits, fedstill, files, finish, said, write};
-use crate::parties::{RUN, everything, kafka};
+use crate::parties::{ALL, Party, RUN, assert_same_weights_of, divide_run, everything, kafka};
 use fedstill_log::{Log, Message};
 use fedstill_schemas::{names, results};
 use fedstill_test_servers::s3::S3;
@@ -111,6 +111,62 @@ fn the_quickstart_on_kafka_gives_the_bits_of_one_machine() {
         let what = format!("the quickstart with {workers} workers");
         assert_same(&bits(&out, NAME), &deployment.bits(NAME), &what);
     }
+    if counts == full {
+        by_processes(NAME, &file, &out);
+    }
+}
+
+/// The quickstart once more, each of its ten parties a process of its own.
+fn by_processes(run: &str, file: &Path, out: &Path) {
+    let own = tempfile::tempdir().unwrap();
+    let rows = divide_run(run, out, own.path());
+    let Some(mut deployment) = Deployment::start("the quickstart's parties on Apache Kafka", own.path(), 1) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    deployment.work(&["--jobs", "1"]);
+    let mut parties: Vec<Party> = (0..rows.len())
+        .map(|slot| Party::new(&deployment, own.path(), slot, &rows[slot], ALL))
+        .collect();
+    // Who has which architecture follows from the file, as the run itself says.
+    let resolved = std::fs::read(out.join(run).join("store").join(run).join("run.json")).unwrap();
+    let resolved: serde_json::Value = serde_json::from_slice(&resolved).unwrap();
+    let architectures = resolved["parties"].as_array().unwrap();
+    let tables: String = parties
+        .iter()
+        .zip(architectures)
+        .map(|(party, architecture)| party.table.replace("\"lenet\"", &architecture.to_string()))
+        .collect();
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut placed = String::new();
+    let mut skips = false;
+    for line in text.lines() {
+        if line.starts_with('[') {
+            skips = line.starts_with("[parties]");
+        }
+        let private = line.starts_with("private");
+        match (skips, private) {
+            (true, _) => {}
+            (_, true) => placed += "private = { classes = 26, shape = [1, 28, 28] }\n",
+            _ => placed += &format!("{line}\n"),
+        }
+    }
+    let file = own.path().join("placed.toml");
+    std::fs::write(&file, placed + &tables).unwrap();
+    for party in &mut parties {
+        party.start(&deployment);
+    }
+    good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    good(&deployment.does(&["watch", run]));
+    let scores = |results: &Path| files(&results.join("metrics").join(format!("run={run}")));
+    let deployed = scores(&deployment.path().join("results"));
+    assert_eq!(deployed.len(), 6);
+    assert_same(
+        &scores(&out.join("results")),
+        &deployed,
+        "the scores of parties of their own",
+    );
+    assert_same_weights_of(run, out, &parties, "the quickstart's parties");
 }
 
 #[test]
@@ -154,7 +210,7 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
     let resolved = deployment.path().join("store/by-hand/run.json");
     std::fs::create_dir_all(resolved.parent().unwrap()).unwrap();
     std::fs::write(&resolved, trigger["resolved"].to_string()).unwrap();
-    let at = |path: &str| format!("{}/store/{path}", deployment.path().display());
+    let at = |path: &str| format!("file://{}/store/{path}", deployment.path().display());
     for (url, through) in [
         (at("nothing.json"), 2),
         ("file:///etc/passwd".to_owned(), 2),
@@ -164,6 +220,10 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
         trigger["through"] = through.into();
         write(&trigger);
     }
+    // What no worker could hold.
+    let mut huge: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+    huge["resolved"]["private"]["classes"] = 1_000_000_000.into();
+    write(&huge);
     write(&serde_json::json!({"version": 1, "throgh": 3}));
     write(&serde_json::json!({"version": 99}));
     deployment.work(&["--jobs", "2"]);
@@ -199,6 +259,7 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
     for reason in [
         "nothing.json below",
         "/etc/passwd below",
+        "1000000000 classes",
         "`throgh`",
         "schema version 99",
     ] {

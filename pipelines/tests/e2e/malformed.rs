@@ -131,9 +131,14 @@ fn ten_thousand_malformed_records_stop_nobody_and_change_no_bit() {
     std::fs::write(&file, text.replace(six.0, six.1)).unwrap();
     good(&deployment.does(&["submit", file.to_str().unwrap()]));
     let mut settings = Settings::new(&deployment.cluster.bootstrap());
-    settings
-        .properties
-        .insert("compression.codec".to_owned(), "zstd".to_owned());
+    for (name, value) in [
+        ("compression.codec", "zstd"),
+        ("message.max.bytes", "1000000000"),
+        ("fetch.max.bytes", "1000000000"),
+        ("receive.message.max.bytes", "1000001000"),
+    ] {
+        settings.properties.insert(name.to_owned(), value.to_owned());
+    }
     let log = Kafka::new(settings, Arc::new(SystemClock::new())).unwrap();
     let mut random = Random(1);
     let topics: Vec<&str> = names::topics()
@@ -164,6 +169,26 @@ fn ten_thousand_malformed_records_stop_nobody_and_change_no_bit() {
             hopeless.insert(format!("{}/{}/{offset}", message.topic, message.partition));
         }
         assert!(deployment.workers[0].try_wait().unwrap().is_none(), "the worker lives");
+    }
+    // Small on the wire, and larger than a worker's memory may be for all of them.
+    for topic in [
+        names::PARTY_ANSWERS,
+        names::ROUNDS,
+        "fedstill.train",
+        "fedstill.aggregate",
+        names::LOGITS,
+    ] {
+        let bomb = Message {
+            topic: topic.to_owned(),
+            partition: 0,
+            key: Bytes::new(),
+            headers: Vec::new(),
+            value: vec![0; 300 << 20].into(),
+        };
+        let offset = log.append(&[bomb]).unwrap()[0];
+        if all_read(topic) {
+            hopeless.insert(format!("{topic}/0/{offset}"));
+        }
     }
     let watched = good(&deployment.does(&["watch", RUN]));
     assert!(watched.contains("finished with round 6"), "{watched}");

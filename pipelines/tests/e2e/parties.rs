@@ -23,14 +23,19 @@ use std::time::Duration;
 
 pub(crate) const RUN: &str = "tiny-fedmd-0";
 
-/// The rows that each simulated party of a finished run has, as a file of that party's own.
+/// The rows that each simulated party of the finished tiny run has, as a file of that party's own.
 pub(crate) fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
+    divide_run(RUN, out, folder)
+}
+
+/// The same of another run on letters.
+pub(crate) fn divide_run(run: &str, out: &Path, folder: &Path) -> Vec<PathBuf> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/letters.parquet");
     let data = Dataset::open(&data, &Columns::default()).unwrap();
-    let store = out.join(RUN).join("store");
+    let store = out.join(run).join("store");
     let read = |path: PathBuf| std::fs::read(path).unwrap();
-    let plan: Plan = serde_json::from_slice(&read(store.join(RUN).join("0/plan-0.json"))).unwrap();
-    let draws: Draws = serde_json::from_slice(&read(store.join(names::part_object(RUN, &plan.draws)))).unwrap();
+    let plan: Plan = serde_json::from_slice(&read(store.join(run).join("0/plan-0.json"))).unwrap();
+    let draws: Draws = serde_json::from_slice(&read(store.join(names::part_object(run, &plan.draws)))).unwrap();
     let one = |(slot, rows): (usize, &Vec<u32>)| {
         let schema = Arc::new(Schema::new(vec![
             Field::new("image", DataType::Binary, false),
@@ -60,7 +65,8 @@ pub(crate) fn divide(out: &Path, folder: &Path) -> Vec<PathBuf> {
 
 pub(crate) struct Party {
     folder: PathBuf,
-    table: String,
+    /// What it sends to the operator.
+    pub(crate) table: String,
     /// Whether it reaches the brokers by their second way.
     pub(crate) second_way: bool,
     process: Option<Child>,
@@ -138,13 +144,18 @@ pub(crate) fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf
 /// The models of parties of their own are those of simulated ones, bit for bit: each party's store holds the same parts,
 /// whose names are the sha256 of what they hold.
 pub(crate) fn assert_same_weights(out: &Path, parties: &[Party], what: &str) {
+    assert_same_weights_of(RUN, out, parties, what);
+}
+
+/// The same of another run than the tiny one.
+pub(crate) fn assert_same_weights_of(run: &str, out: &Path, parties: &[Party], what: &str) {
     let parts = |folder: &Path| -> BTreeMap<String, Vec<u8>> {
         let parts = files(folder).into_iter();
         let parts = parts.filter(|(name, _)| name.contains("/parts/") && !name.contains('#'));
         parts.collect()
     };
     for (slot, party) in parties.iter().enumerate() {
-        let simulated = parts(&out.join(RUN).join("parties").join(slot.to_string()));
+        let simulated = parts(&out.join(run).join("parties").join(slot.to_string()));
         let own = parts(&party.folder.join("own").join(slot.to_string()));
         assert!(!simulated.is_empty(), "{what}: party-{slot} has parts");
         assert_same(&simulated, &own, &format!("{what}: the models of party-{slot}"));

@@ -6,7 +6,7 @@ use crate::parties::{ALL, Party, RUN, divide, run_file};
 use fedstill_log::kafka::Settings;
 use fedstill_log::{ErrorKind, Kafka, Log, Message, SystemClock};
 use fedstill_schemas::names;
-use fedstill_schemas::task::Task;
+use fedstill_schemas::task::{Reference, Task};
 use fedstill_test_servers::kafka::Cluster;
 use std::path::Path;
 use std::process::Command;
@@ -110,7 +110,18 @@ fn a_partys_principal_can_take_part_and_can_do_nothing_else() {
         for partition in 0..party.partitions(topic).unwrap() {
             let mut reader = party.read(topic, partition, 0).unwrap();
             for record in reader.next(1 << 24).unwrap() {
-                serde_json::from_slice::<Task>(&record.value).expect("a task, which names what it reads");
+                let task: Task = serde_json::from_slice(&record.value).expect("a task, which names what it reads");
+                let said: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
+                let fields = "at members phase reads resolved stage step subject version";
+                assert!(
+                    said.as_object()
+                        .unwrap()
+                        .keys()
+                        .all(|name| fields.contains(name.as_str())),
+                    "{said}"
+                );
+                let names = |reference: &Reference| serde_json::to_string(reference).unwrap().len();
+                assert!(task.reads.values().all(|reference| names(reference) < 400), "{said}");
                 tasks += 1;
             }
         }
@@ -121,7 +132,12 @@ fn a_partys_principal_can_take_part_and_can_do_nothing_else() {
         .map(drop)
         .expect_err("a worker's tasks");
     // Groups of workers and of other parties are closed to it.
-    for group in ["fedstill.workers", "fedstill.party.clinic-1"] {
+    for group in [
+        "fedstill.workers",
+        "fedstill.plan",
+        "fedstill.advance",
+        "fedstill.party.clinic-1",
+    ] {
         let mut member = party.subscribe(group, &["fedstill.party.train"]).unwrap();
         let refused = (0..100).find_map(|_| member.poll(Duration::from_millis(100)).err());
         let error = refused.expect(group);

@@ -250,5 +250,9 @@ mod tests {
         assert!(problems[0].help.as_ref().unwrap().contains("brokers"));
         let text = format!("{:?}", Deployment::parse(FILE).unwrap());
         assert!(!text.contains("hunter2"), "{text}");
+        // Without quotes it is a number, which is refused and not repeated.
+        let problems = Deployment::parse("[log.properties]\n\"sasl.password\" = 12345678\n").unwrap_err();
+        assert!(problems[0].message.contains("sasl.password"), "{problems:?}");
+        assert!(!format!("{problems:?}").contains("1234"), "{problems:?}");
     }
 }

@@ -25,6 +25,18 @@ pub enum LearnError {
         /// What the family takes.
         wants: String,
     },
+    /// A model that no worker could train.
+    #[error(
+        "{architecture} has {values} parameters here, and {most} are the most: choose smaller sizes, or fewer classes"
+    )]
+    TooLarge {
+        /// The architecture.
+        architecture: String,
+        /// Its parameters.
+        values: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// The image has too few pixels for the architecture.
     #[error(
         "architecture '{architecture}' needs images of at least {least}x{least} pixels, not {height}x{width}; \

@@ -75,6 +75,15 @@ pub fn parameters(registry: &Registry, model: &Model<'_>) -> Result<u64, LearnEr
     Ok(trained.map(|parameter| parameter.len() as u64).sum())
 }
 
+/// Whether a model can read a data set.
+///
+/// # Errors
+/// Why it cannot, and as [`Registry::build`].
+pub fn reads(registry: &Registry, model: &Model<'_>, data: &Dataset) -> Result<(), LearnError> {
+    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    predict::data_fits(&*network, model, data)
+}
+
 /// Multiply-adds of one row's forward pass, roughly: for estimates of time. A training step takes about three times
 /// as many.
 ///

@@ -181,7 +181,23 @@ impl Registry {
                 value,
             });
         }
-        constructor(architecture, shape, classes)
+        let network = constructor(architecture, shape, classes)?;
+        // What a worker cannot hold must not end it.
+        const MOST: usize = 1 << 28;
+        let parameters = network.parameters();
+        let values = parameters.iter().map(|parameter| {
+            let sides = parameter.shape.iter();
+            sides.fold(1_usize, |values, side| values.saturating_mul(*side))
+        });
+        let values = values.fold(0_usize, usize::saturating_add);
+        if values > MOST {
+            return Err(LearnError::TooLarge {
+                architecture: architecture.to_string(),
+                values,
+                most: MOST,
+            });
+        }
+        Ok(network)
     }
 }
 

@@ -28,4 +28,4 @@ pub use error::{ErrorKind, LogError};
 pub use faults::Faulty;
 pub use kafka::Kafka;
 pub use log::{Cleanup, Consumer, Log, Polled, Reader};
-pub use record::{Headers, Message, Offset, Record, TopicPartition};
+pub use record::{Headers, Message, Offset, Record, TopicPartition, UNREADABLE};

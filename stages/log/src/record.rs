@@ -11,6 +11,9 @@ pub type Offset = u64;
 /// Named values beside the body, in the order in which they were given. Names may repeat.
 pub type Headers = Vec<(String, Bytes)>;
 
+/// Header of an empty record that stands in for one that cannot be unpacked: the reason, for people.
+pub const UNREADABLE: &str = "fedstill_unreadable";
+
 /// One partition of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {

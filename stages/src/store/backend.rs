@@ -292,7 +292,7 @@ fn from_io(path: String, error: &io::Error) -> StoreError {
             "the disk is full: free some space and run again; nothing is lost"
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "it cannot be written: change its permissions, or choose another folder with --out"
+            "it cannot be written: change its permissions, or choose another folder (--out of a run here, the store's url of a deployment)"
         }
         _ => {
             return StoreError::Unavailable {

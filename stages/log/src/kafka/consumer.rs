@@ -19,12 +19,12 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::client::Client;
-use super::failure::{advice, failure};
+use super::failure::{advice, failure, is_unreadable};
 use super::{Deadline, PAUSE, REQUEST};
 use crate::clock::Clock;
 use crate::error::{Cause, LogError};
 use crate::log::{Consumer, Polled};
-use crate::record::{Headers, Offset, Record, TopicPartition};
+use crate::record::{Headers, Offset, Record, TopicPartition, UNREADABLE};
 
 /// What one poll returns at most.
 const MOST_BYTES: usize = 4 << 20;
@@ -33,6 +33,7 @@ const MOST_RECORDS: usize = 512;
 /// A member of a group.
 pub(super) struct Member {
     consumer: BaseConsumer<Group>,
+    config: ClientConfig,
     clock: Arc<dyn Clock>,
     /// What `poll` has given and not taken.
     given: BTreeMap<TopicPartition, Place>,
@@ -58,6 +59,7 @@ impl Member {
         let consumer = join().map_err(|error| failure("joining a group", &error, None))?;
         Ok(Self {
             consumer,
+            config: config.clone(),
             clock,
             given: BTreeMap::new(),
             topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
@@ -99,6 +101,7 @@ impl Member {
         topics.dedup();
         Ok(Self {
             consumer,
+            config: config.clone(),
             clock,
             given: BTreeMap::new(),
             topics,
@@ -159,6 +162,24 @@ impl Member {
         }
     }
 
+    /// What stands in for the record at which a partition is stuck, and goes on behind it. librdkafka does not say which one
+    /// that is: each is asked.
+    fn stand_in(&mut self, error: &KafkaError) -> Result<Option<Record>, LogError> {
+        let places = self.given.iter();
+        let places: Vec<_> = places
+            .filter_map(|(at, place)| Some((at.clone(), place.next?)))
+            .collect();
+        for (at, next) in places {
+            let end = self.consumer.fetch_watermarks(&at.topic, at.partition as i32, REQUEST);
+            let end = end.map_err(|error| failure("asking for offsets", &error, None))?.1;
+            if (next as i64) < end && is_stuck(&self.config, &at, next, &self.clock) {
+                self.seek(&at, next + 1)?;
+                return Ok(Some(unreadable(&at, next, error)));
+            }
+        }
+        Ok(None)
+    }
+
     fn list<'a>(&self, partitions: impl Iterator<Item = &'a TopicPartition>) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for partition in partitions.filter(|partition| self.given.contains_key(partition)) {
@@ -203,6 +224,7 @@ impl Consumer for Member {
                     }
                     records.push(record);
                 }
+                Some(Err(error)) if is_unreadable(&error) => records.extend(self.stand_in(&error)?),
                 Some(Err(error)) => {
                     let code = error.rdkafka_error_code();
                     if code.and_then(advice).is_some() && records.is_empty() {
@@ -300,6 +322,45 @@ impl Consumer for Member {
             };
         }
         Ok(())
+    }
+}
+
+/// Whether the record there cannot be unpacked.
+fn is_stuck(config: &ClientConfig, at: &TopicPartition, offset: Offset, clock: &Arc<dyn Clock>) -> bool {
+    let start = || {
+        let consumer: BaseConsumer<Client> = config.create_with_context(Client::default())?;
+        let mut list = TopicPartitionList::new();
+        let from = KafkaOffset::Offset(offset as i64);
+        list.add_partition_offset(&at.topic, at.partition as i32, from)?;
+        consumer.assign(&list)?;
+        Ok::<_, KafkaError>(consumer)
+    };
+    let Ok(consumer) = start() else { return false };
+    let deadline = Deadline::after(clock, REQUEST);
+    while !deadline.is_over() {
+        match consumer.poll(PAUSE) {
+            Some(Ok(_)) => return false,
+            Some(Err(error)) if is_unreadable(&error) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// An empty record in the place of one that cannot be unpacked, with the reason.
+pub(super) fn unreadable(at: &TopicPartition, offset: Offset, error: &KafkaError) -> Record {
+    let reason = format!(
+        "its batch cannot be unpacked ({error}): it is damaged, far too large, or in a compression but zstd, lz4 and snappy"
+    );
+    tracing::warn!(record = %at, offset, reason, "passed over");
+    Record {
+        topic: Arc::clone(&at.topic),
+        partition: at.partition,
+        offset,
+        timestamp_ms: 0,
+        key: Bytes::new(),
+        headers: vec![(UNREADABLE.to_owned(), reason.into())],
+        value: Bytes::new(),
     }
 }
 

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList, TopicPartitionListElem};
 
 use super::client::Client;
-use super::consumer::record;
-use super::failure::{advice, failure};
+use super::consumer::{record, unreadable};
+use super::failure::{advice, failure, is_unreadable};
 use super::{Deadline, Kafka, REQUEST};
 use crate::error::{ErrorKind, LogError};
 use crate::log::Reader;
-use crate::record::{Offset, Record};
+use crate::record::{Offset, Record, TopicPartition};
 
 /// Reads one partition.
 pub(super) struct RangeReader {
@@ -29,22 +29,26 @@ pub(super) struct RangeReader {
 impl RangeReader {
     /// Reads from `from` on; `end` is the present end.
     pub(super) fn new(log: Kafka, topic: &str, partition: u32, from: Offset, end: Offset) -> Result<Self, LogError> {
-        let start = || {
-            let consumer: BaseConsumer<Client> = log.inner.settings.reader().create_with_context(Client::default())?;
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition as i32, KafkaOffset::Offset(from as i64))?;
-            consumer.assign(&list)?;
-            Ok(consumer)
-        };
-        let consumer = start().map_err(|error| failure("reading", &error, None))?;
-        Ok(Self {
+        let consumer = log.inner.settings.reader().create_with_context(Client::default());
+        let failed = |error| failure("reading", &error, None);
+        let reader = Self {
+            consumer: consumer.map_err(failed)?,
             log,
-            consumer,
             topic: Arc::from(topic),
             partition,
             next: from,
             end,
-        })
+        };
+        reader.start().map_err(failed)?;
+        Ok(reader)
+    }
+
+    /// Has librdkafka read from the next record on.
+    fn start(&self) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        let from = KafkaOffset::Offset(self.next as i64);
+        list.add_partition_offset(&self.topic, self.partition as i32, from)?;
+        self.consumer.assign(&list)
     }
 
     /// Moves on over what has offsets and is no record: control records, and what compaction took away.
@@ -84,6 +88,17 @@ impl Reader for RangeReader {
                     if bytes >= max_bytes {
                         return Ok(records);
                     }
+                }
+                Some(Err(error)) if is_unreadable(&error) => {
+                    if !records.is_empty() {
+                        // Told again when it is the next one.
+                        return Ok(records);
+                    }
+                    let at = TopicPartition::new(Arc::clone(&self.topic), self.partition);
+                    records.push(unreadable(&at, self.next, &error));
+                    self.next += 1;
+                    self.start().map_err(|error| failure("reading", &error, None))?;
+                    return Ok(records);
                 }
                 Some(Err(error)) => {
                     // The consumer asks for a coordinator that it never needs: a right to the group is not one to read.

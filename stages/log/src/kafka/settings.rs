@@ -67,10 +67,15 @@ impl Settings {
     pub(super) fn member(&self, group: &str) -> ClientConfig {
         self.config(
             &[
-                ("partition.assignment.strategy", "cooperative-sticky"),
                 ("queued.max.messages.kbytes", "16384"),
+                // What a compressed batch may unpack to, which its writer chooses.
+                ("fetch.max.bytes", "16777216"),
+                ("receive.message.max.bytes", "33554432"),
             ],
             &[
+                // Assignments are taken over one by one.
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                ("group.protocol", "classic"),
                 ("group.id", group),
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fedstill_log::kafka::Settings;
-use fedstill_log::{Cleanup, ErrorKind, Kafka, Log, Message, Polled, SystemClock};
+use fedstill_log::{Cleanup, ErrorKind, Kafka, Log, Message, Polled, Record, SystemClock, TopicPartition, UNREADABLE};
 use fedstill_test_servers::kafka::{Cluster, Options};
 use fedstill_test_servers::{free_port, skip};
 use futures::executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 fn open(settings: Settings) -> Kafka {
     Kafka::new(settings, Arc::new(SystemClock::new())).expect("a client")
@@ -47,6 +48,74 @@ fn user(brokers: &str, mechanism: &str, (user, password): (&str, &str)) -> Setti
         settings.properties.insert(name.to_owned(), value.to_owned());
     }
     settings
+}
+
+/// Appends zeros that are small on the wire and large unpacked, as a librdkafka of anybody can.
+fn append_bomb(brokers: &str, topic: &str, bytes: usize) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("compression.type", "zstd");
+    config.set("message.max.bytes", "1000000000");
+    let producer: BaseProducer = config.create().expect("a producer");
+    let zeros = vec![0; bytes];
+    let record = BaseRecord::<(), Vec<u8>>::to(topic).partition(0).payload(&zeros);
+    producer.send(record).map_err(|(error, _)| error).expect("it is queued");
+    producer.flush(Duration::from_mins(1)).expect("it is taken");
+}
+
+#[test]
+fn a_record_that_cannot_be_unpacked_is_stood_in_for_and_what_follows_is_read() {
+    let options = Options {
+        brokers: 1,
+        ..Options::default()
+    };
+    let Some(cluster) = started(options, "compression bombs") else {
+        return;
+    };
+    let log = open(Settings::new(&cluster.bootstrap()));
+    log.ensure_topic("t", 1, Cleanup::Delete).unwrap();
+    log.append(&[message("t", "before")]).unwrap();
+    append_bomb(&cluster.bootstrap(), "t", 150 << 20);
+    append_bomb(&cluster.bootstrap(), "t", 150 << 20);
+    log.append(&[message("t", "after")]).unwrap();
+    assert_eq!(log.offsets("t", 0).unwrap(), 0..4);
+    let assert_all = |records: &[Record]| {
+        let offsets: Vec<_> = records.iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, [0, 1, 2, 3]);
+        assert_eq!(
+            (&*records[0].value, &*records[3].value),
+            (&b"before"[..], &b"after"[..])
+        );
+        for bomb in &records[1..3] {
+            assert!(bomb.value.is_empty());
+            let reason = String::from_utf8_lossy(bomb.header(UNREADABLE).unwrap()).into_owned();
+            assert!(reason.contains("cannot be unpacked"), "{reason}");
+        }
+    };
+    let mut reader = log.read("t", 0, 0).unwrap();
+    let mut records = Vec::new();
+    while records.len() < 4 {
+        records.extend(reader.next(1 << 20).unwrap());
+    }
+    assert_all(&records);
+    let mut consumer = log.subscribe("g", &["t"]).unwrap();
+    let mut records = Vec::new();
+    for _ in 0..300 {
+        if let Polled::Records(more) = consumer.poll(Duration::from_millis(200)).unwrap() {
+            records.extend(more);
+        }
+        if records.len() >= 4 {
+            break;
+        }
+    }
+    assert_all(&records);
+    assert_eq!(consumer.position(&TopicPartition::new("t", 0)), Some(4));
+}
+
+#[test]
+fn what_nothing_bounds_when_it_is_unpacked_is_not_built_in() {
+    let native = ClientConfig::new().create_native_config().unwrap();
+    let features = native.get("builtin.features").unwrap();
+    assert!(!features.contains("gzip") && features.contains("zstd"), "{features}");
 }
 
 #[test]

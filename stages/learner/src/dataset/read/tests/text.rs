@@ -106,7 +106,7 @@ fn text_is_not_augmented() {
     use crate::testing::{adam, architecture, job, labels, run};
     let data = read(&[&"ab".repeat(60)], &["p"], None).unwrap();
     let rows: Vec<u32> = (0..data.rows()).collect();
-    let (architecture, settings) = (architecture("mlp[4]"), adam(1, 8));
+    let (architecture, settings) = (architecture("charlstm[1]"), adam(1, 8));
     let term = crate::TermData {
         augment: &[Augmentation::Flip],
         ..labels(&data, &rows)
