@@ -29,13 +29,13 @@ pub(crate) fn replay(
 ) -> Result<Replayed, StageError> {
     let source = config.store_to_read()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let resolved = match names::is_run_id(run) {
-        true => source.get_json::<ResolvedRun>(&names::run_object(run))?,
-        false => None,
-    };
-    let Some((resolved, _)) = resolved else {
-        return Err(StageError::Stop(format!("there is no run '{run}' in {}", source.url())));
-    };
+    let nobody = || StageError::Stop(format!("there is no run '{run}' in {}", source.url()));
+    if !names::is_run_id(run) {
+        return Err(nobody());
+    }
+    let (resolved, _) = source
+        .get_json::<ResolvedRun>(&names::run_object(run))?
+        .ok_or_else(nobody)?;
     let parties = resolved.parties.len() as u32;
     let (log, store) = folder::open_run(out, run, parties, Arc::clone(&clock))?;
     let learner = Tensors::new(Registry::default(), []).with_store(source.clone());

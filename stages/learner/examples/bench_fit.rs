@@ -2,14 +2,14 @@
 //!
 //! `cargo run --release -p fedstill-learner --example bench_fit -- [architecture ..]`
 
-use fedstill_learner::{Dataset, FitJob, Model, Registry, Stream, TargetData, TermData, fit, job};
+use fedstill_learner::{Dataset, FitJob, Model, Registry, Stream, TargetData, TermData, cost, fit, job};
 use fedstill_schemas::data::Shape;
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();
     let architectures = if named.is_empty() {
-        ["lenet", "cnn[16,32]", "cnn[16,32,64]", "mlp[200,200]"]
+        ["lenet", "cnn[16,32]", "cnn[16,32,64]", "mlp[200,200]", "resnet[18]"]
             .map(str::to_owned)
             .to_vec()
     } else {
@@ -26,7 +26,14 @@ fn main() {
     for architecture in architectures {
         let architecture = architecture.parse().expect("an architecture");
         for batch in [8, 32, 64, 128] {
-            let rows: Vec<u32> = (0..2048.min(batch * 64)).collect();
+            let model = Model {
+                architecture: &architecture,
+                shape,
+                classes: 10,
+            };
+            // Two seconds or so of any network.
+            let affordable = 2e10 / cost(&Registry::default(), &model).expect("a network");
+            let rows: Vec<u32> = (0..(affordable as u32).clamp(2 * batch, 2048.min(batch * 64))).collect();
             let run = |epochs| {
                 let settings = Fit {
                     epochs,

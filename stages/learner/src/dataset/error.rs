@@ -155,7 +155,7 @@ impl DataError {
     /// The key of a run file's `{ url = .. }` that it is about.
     pub fn key(&self) -> &'static str {
         match self {
-            Self::NoColumn { key, .. } | Self::Ambiguous { key, .. } => *key,
+            Self::NoColumn { key, .. } | Self::Ambiguous { key, .. } => key,
             _ => "url",
         }
     }

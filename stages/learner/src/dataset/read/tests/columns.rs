@@ -39,7 +39,7 @@ fn columns_are_found_by_their_names_or_named() {
         "{text}"
     );
     // The usual name goes before others; the only one that can be meant needs none.
-    let all = |label| open_as(vec![file(), vec![("label", numbers(&[0, 0, 0]))]].concat(), &[], &label).unwrap();
+    let all = |label| open_as([file(), vec![("label", numbers(&[0, 0, 0]))]].concat(), &[], &label).unwrap();
     assert_eq!(all(named(None, None)).labels(), [0, 0, 0]);
     assert_eq!(all(named(Some("img"), Some("fine_label"))).labels(), [2, 0, 1]);
     let one = open(file()[..2].to_vec(), &about).unwrap();
