@@ -52,14 +52,14 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
     })
 }
 
+/// Every text that there is, once.
+fn every<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let every: BTreeSet<&str> = texts.filter(|text| !text.is_empty()).collect();
+    Vec::from_iter(every).join("; ")
+}
+
 fn write_tables(context: &Context, round: &Round, manifest: &Manifest) -> Result<(), StageError> {
-    let all = |of: fn(&Done) -> &str| {
-        let all: BTreeSet<&str> = done(round)
-            .map(|(_, done)| of(done))
-            .filter(|text| !text.is_empty())
-            .collect();
-        Vec::from_iter(all).join("; ")
-    };
+    let all = |of: fn(&Done) -> &str| every(done(round).map(|(_, done)| of(done)));
     let origin = [
         KeyValue::new(results::NUMERICS.to_owned(), all(|done| &done.usage.numerics)),
         KeyValue::new(results::RELEASE.to_owned(), all(|done| &done.usage.release)),
@@ -398,4 +398,14 @@ fn parquet(table: &str, columns: Columns, origin: &[KeyValue]) -> Result<Bytes, 
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(|error| failed(&error))?;
     writer.write(&batch).map_err(|error| failed(&error))?;
     writer.into_inner().map(Bytes::from).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_release_that_took_part_is_named_once() {
+        assert_eq!(every(["0.2.0", "0.1.0", "", "0.2.0"].into_iter()), "0.1.0; 0.2.0");
+    }
 }

@@ -9,6 +9,9 @@
 use super::{plain, revisit, transfer_learning};
 use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Who};
 
+/// What it is, in a line.
+pub(super) const ABOUT: &str = "FedMD's local steps on all private rows in one place: the most there is to gain";
+
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "centralised".to_owned(),

@@ -14,6 +14,10 @@
 use super::{digest, plain, revisit, transfer_learning};
 use fedstill_schemas::pipeline::{Disclosure, Pipeline, Rule, Stage, Step, Target, Who};
 
+/// What it is, in a line.
+pub(super) const ABOUT: &str =
+    "Every party learns the mean of everyone's logits on public rows (Li and Wang 2019, arXiv:1910.03581)";
+
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "fedmd".to_owned(),

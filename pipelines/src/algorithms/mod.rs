@@ -2,19 +2,27 @@
 
 mod centralised;
 mod fedmd;
+mod list;
 mod self_digest;
 mod standalone;
 
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer};
 use fedstill_schemas::pipeline::{On, Pipeline, Stage, Start, Step, Target, Term, Who};
 
+pub(crate) use list::list;
+
 /// Every pipeline that a run file can name.
 pub fn all() -> Vec<Pipeline> {
-    vec![
-        fedmd::pipeline(),
-        standalone::pipeline(),
-        self_digest::pipeline(),
-        centralised::pipeline(),
+    described().map(|(pipeline, _)| pipeline).into()
+}
+
+/// The same, each with what it is in a line.
+fn described() -> [(Pipeline, &'static str); 4] {
+    [
+        (fedmd::pipeline(), fedmd::ABOUT),
+        (standalone::pipeline(), standalone::ABOUT),
+        (self_digest::pipeline(), self_digest::ABOUT),
+        (centralised::pipeline(), centralised::ABOUT),
     ]
 }
 

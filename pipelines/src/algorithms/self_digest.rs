@@ -8,6 +8,9 @@
 use super::{digest, plain, revisit, transfer_learning};
 use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Target, Who};
 
+/// What it is, in a line.
+pub(super) const ABOUT: &str = "FedMD's public steps towards a party's own logits: what they are worth by themselves";
+
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "self_digest".to_owned(),

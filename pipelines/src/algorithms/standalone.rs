@@ -8,6 +8,9 @@
 use super::{plain, revisit, transfer_learning};
 use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Who};
 
+/// What it is, in a line.
+pub(super) const ABOUT: &str = "FedMD's local steps without exchange: what a party reaches alone";
+
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {
         name: "standalone".to_owned(),

@@ -11,9 +11,15 @@ use std::sync::Arc;
 pub(crate) fn create(config: &Config) -> Result<String, StageError> {
     let log = config.log(Arc::new(SystemClock::new()))?;
     make_topics(&*log, config.deployment.log.partitions)?;
+    let wanted = config.deployment.log.partitions;
     let lines = names::topics().into_iter().map(|topic| {
         let partitions = log.partitions(topic)?;
-        Ok(format!("{topic:<24} {partitions:>4}\n"))
+        let note = if partitions > wanted {
+            format!("   more than {wanted}: Kafka takes none away")
+        } else {
+            String::new()
+        };
+        Ok(format!("{topic:<24} {partitions:>4}{note}\n"))
     });
     let lines = lines.collect::<Result<String, StageError>>()?;
     Ok(format!("{:<24} partitions\n{lines}", "topic"))

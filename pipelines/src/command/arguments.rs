@@ -45,6 +45,8 @@ pub(super) enum Command {
         #[command(flatten)]
         on: On,
     },
+    /// List the pipelines that a run file can name: what each is, what crosses between parties and server, what it needs
+    Pipelines,
     /// List what can be trained and predicted on, by the names that --device takes
     Devices,
     /// Show the results of a run file's runs

@@ -7,7 +7,7 @@ use crate::cluster::{Config, Exporters, Watched};
 use crate::report::{self, Shown};
 use crate::resolve::{Resolved, Unresolved, resolve};
 use crate::run::{Ended, run};
-use crate::{check, cluster, folder, run_file_report};
+use crate::{algorithms, check, cluster, folder, run_file_report};
 use arguments::{Arguments, Command, OfDeployment, Party, Topics};
 use clap::Parser;
 use fedstill_learner::{Processor, Registry};
@@ -66,6 +66,10 @@ pub fn main() -> ExitCode {
                 Err(why) => unusable(&why),
             }
         }),
+        Command::Pipelines => {
+            print(&algorithms::list());
+            ExitCode::SUCCESS
+        }
         Command::Devices => {
             for (name, what) in Processor::all() {
                 print(&format!("{name:<8}{what}\n"));

@@ -356,6 +356,34 @@ fn a_worker_says_whether_it_is_well_and_stops_when_asked() {
 }
 
 #[test]
+fn a_round_that_misses_its_deadline_fails_and_its_next_attempt_has_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[DEADLINE]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    let Some(mut deployment) = Deployment::start("deadlines on Apache Kafka", folder.path(), 1) else {
+        return;
+    };
+    good(&deployment.does(&["topics", "create"]));
+    deployment.work(&["--jobs", "1"]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("deadline = \"5m\"", "deadline = \"1ms\"")).unwrap();
+    let file = file.to_str().unwrap();
+    good(&deployment.does(&["submit", file]));
+    let watched = deployment.does(&["watch", RUN]);
+    assert!(!watched.status.success(), "{}", said(&watched));
+    assert!(said(&watched).contains("failed"), "{}", said(&watched));
+    // Answers to the first attempt come after its close, and count for nothing.
+    std::fs::write(file, text).unwrap();
+    assert!(good(&deployment.does(&["submit", file])).contains("round 0"));
+    let watched = good(&deployment.does(&["watch", RUN]));
+    assert!(watched.contains("finished with round 2"), "{watched}");
+    let tables = |results: &Path| files(&results.join("metrics").join(format!("run={RUN}")));
+    let deployed = tables(&deployment.path().join("results"));
+    assert_same(&tables(&out.join("results")), &deployed, "the second attempt");
+}
+
+#[test]
 fn a_worker_whose_grace_is_over_leaves_its_task_to_others_and_says_so_in_json() {
     let folder = tempfile::tempdir().unwrap();
     // A pretraining that takes far longer than the grace.

@@ -36,7 +36,26 @@ pub(super) fn ensure(
         let grown = block_on(admin.create_partitions(&[more], &options()));
         one(&format!("extending topic {topic}"), grown)?;
     }
+    warn_of_replication(&admin, settings, topic);
     configure(&admin, topic, &wanted)
+}
+
+/// Says where a topic has fewer replicas than are asked for: adding them takes a plan of which brokers get them.
+fn warn_of_replication<C: ClientContext>(admin: &AdminClient<C>, settings: &Settings, topic: &str) {
+    let (Some(wanted), Ok(found)) = (settings.replication, admin.inner().fetch_metadata(Some(topic), REQUEST)) else {
+        return;
+    };
+    let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
+    if let Some(replicas) = partitions.map(|partition| partition.replicas().len()).min()
+        && replicas < wanted as usize
+    {
+        tracing::warn!(
+            topic,
+            replicas,
+            wanted,
+            "has fewer replicas than are asked for: add them by kafka-reassign-partitions"
+        );
+    }
 }
 
 /// The configuration of a topic.
