@@ -45,7 +45,10 @@ fn warn_of_replication<C: ClientContext>(admin: &AdminClient<C>, settings: &Sett
     let (Some(wanted), Ok(found)) = (settings.replication, admin.inner().fetch_metadata(Some(topic), REQUEST)) else {
         return;
     };
-    let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
+    let partitions = found
+        .topics()
+        .iter()
+        .flat_map(rdkafka::metadata::MetadataTopic::partitions);
     if let Some(replicas) = partitions.map(|partition| partition.replicas().len()).min()
         && replicas < wanted as usize
     {
