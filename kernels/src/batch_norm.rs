@@ -4,13 +4,14 @@
 //! values as they lie. On a GPU it is Burn's own.
 
 use crate::cpu::batch_norm::{self, Sizes};
+use crate::flex::{floats, tensor};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// Images that were normalised by their own statistics.
 #[derive(Clone, Debug)]
@@ -68,14 +69,6 @@ trait NormOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
-    tensor.as_slice::<f32>().unwrap_or_default()
-}
-
-fn tensor(values: Vec<f32>, dims: &[usize]) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, dims.to_vec()))
-}
-
 fn sizes(dims: &[usize]) -> Sizes {
     Sizes {
         channels: dims[1],
@@ -92,7 +85,7 @@ impl NormOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let dims = input.shape().to_vec();
         let [input, weight, bias] = [input, weight, bias].map(|tensor| tensor.to_contiguous());
-        let found = batch_norm::forward(sizes(&dims), values(&input), values(&weight), values(&bias), epsilon);
+        let found = batch_norm::forward(sizes(&dims), floats(&input), floats(&weight), floats(&bias), epsilon);
         let channels = [dims[1]];
         (
             tensor(found.values, &dims),
@@ -114,12 +107,12 @@ impl NormOps for Flex {
             [input, weight, mean, variance, gradient].map(|tensor| tensor.to_contiguous());
         let found = batch_norm::backward(batch_norm::Backward {
             sizes: sizes(&dims),
-            values: values(&input),
-            weight: values(&weight),
-            mean: values(&mean),
-            variance: values(&variance),
+            values: floats(&input),
+            weight: floats(&weight),
+            mean: floats(&mean),
+            variance: floats(&variance),
             epsilon,
-            gradient: values(&gradient),
+            gradient: floats(&gradient),
         });
         let channels = [dims[1]];
         (

@@ -4,13 +4,14 @@
 //! one unfolds a few images at a time. On a GPU it is Burn's own.
 
 use crate::cpu::conv::{self, Sizes};
+use crate::flex::{floats, tensor};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// How a kernel goes over images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +100,6 @@ fn sizes(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>, how: How) -> Siz
     }
 }
 
-fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
-    tensor.as_slice::<f32>().unwrap_or_default()
-}
-
-fn tensor(values: Vec<f32>, dims: &[usize]) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, dims.to_vec()))
-}
-
 impl ConvOps for Flex {
     fn convolve(
         input: FloatTensor<Self>,
@@ -116,8 +109,8 @@ impl ConvOps for Flex {
     ) -> FloatTensor<Self> {
         let sizes = sizes(&input, &weight, how);
         let (input, weight, bias) = (input.to_contiguous(), weight.to_contiguous(), bias.to_contiguous());
-        let bias = if how.is_biased { values(&bias) } else { &[] };
-        let produced = conv::forward(&sizes, values(&input), values(&weight), bias);
+        let bias = if how.is_biased { floats(&bias) } else { &[] };
+        let produced = conv::forward(&sizes, floats(&input), floats(&weight), bias);
         let [height, width] = sizes.out();
         tensor(produced, &[sizes.images, sizes.outputs, height, width])
     }
@@ -130,7 +123,7 @@ impl ConvOps for Flex {
     ) -> FloatTensor<Self> {
         let sizes = sizes(&input, &weight, how);
         let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
-        let result = conv::input_gradient(&sizes, values(&weight), values(&gradient));
+        let result = conv::input_gradient(&sizes, floats(&weight), floats(&gradient));
         tensor(result, &input.shape().to_vec())
     }
 
@@ -142,7 +135,7 @@ impl ConvOps for Flex {
     ) -> FloatTensor<Self> {
         let sizes = sizes(&input, &weight, how);
         let (input, gradient) = (input.to_contiguous(), gradient.to_contiguous());
-        let result = conv::weight_gradient(&sizes, values(&input), values(&gradient));
+        let result = conv::weight_gradient(&sizes, floats(&input), floats(&gradient));
         tensor(result, &weight.shape().to_vec())
     }
 
@@ -153,7 +146,7 @@ impl ConvOps for Flex {
     ) -> FloatTensor<Self> {
         let gradient = gradient.to_contiguous();
         let dims = gradient.shape();
-        let result = conv::bias_gradient(dims[1], dims[2] * dims[3], values(&gradient));
+        let result = conv::bias_gradient(dims[1], dims[2] * dims[3], floats(&gradient));
         tensor(result, &[dims[1]])
     }
 }

@@ -16,6 +16,7 @@ mod cube;
 mod devices;
 mod ensemble;
 mod error;
+mod flex;
 mod gram;
 mod kl;
 mod max_pool;

@@ -4,13 +4,14 @@
 //! networks it takes as long as the convolutions. This one knows its window, and finds the largest value again in the
 //! backward pass instead of keeping where it was.
 
+use crate::flex::{floats, tensor};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// The largest value of every 2x2 square of `rows x channels x height x width`; an odd last row or column is left out.
 /// PyTorch's `max_pool2d(2)`: the first of equal values gets the gradient, and NaN stays NaN.
@@ -75,7 +76,7 @@ impl PoolOps for Flex {
         let dims = input.shape().to_vec();
         let sizes = Sizes::of(&dims);
         let input = input.to_contiguous();
-        let images = input.as_slice::<f32>().unwrap_or_default();
+        let images = floats(&input);
         let mut pooled = Vec::with_capacity(dims[0] * dims[1] * sizes.pooled_height * sizes.pooled_width);
         for image in images.chunks_exact(sizes.height * sizes.width) {
             for row in 0..sizes.pooled_height {
@@ -87,7 +88,7 @@ impl PoolOps for Flex {
             }
         }
         let dims = [dims[0], dims[1], sizes.pooled_height, sizes.pooled_width];
-        FloatTensor::<Self>::from_data(TensorData::new(pooled, dims))
+        tensor(pooled, &dims)
     }
 
     #[expect(
@@ -98,8 +99,8 @@ impl PoolOps for Flex {
         let dims = input.shape().to_vec();
         let sizes = Sizes::of(&dims);
         let (input, gradient) = (input.to_contiguous(), gradient.to_contiguous());
-        let images = input.as_slice::<f32>().unwrap_or_default();
-        let gradients = gradient.as_slice::<f32>().unwrap_or_default();
+        let images = floats(&input);
+        let gradients = floats(&gradient);
         let mut result = vec![0.0_f32; images.len()];
         let area = sizes.height * sizes.width;
         let planes = images.chunks_exact(area).zip(result.chunks_exact_mut(area));
@@ -124,7 +125,7 @@ impl PoolOps for Flex {
                 }
             }
         }
-        FloatTensor::<Self>::from_data(TensorData::new(result, dims))
+        tensor(result, &dims)
     }
 }
 
@@ -178,9 +179,9 @@ impl<B: PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
     use burn::tensor::module::max_pool2d;
     use burn::tensor::ops::MaxPoolOptions;
+    use burn::tensor::{Device, TensorData};
 
     fn vector<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         tensor.try_into_vec_as::<f32>().unwrap()

@@ -145,61 +145,76 @@ fn fold(sizes: &Sizes, columns: &[f32], images: &mut [f32]) {
     });
 }
 
+/// What images are unfolded to and put side by side in, block after block.
+struct Blocks<'a> {
+    sizes: &'a Sizes,
+    /// Images of a block; the last one may have fewer.
+    at_once: usize,
+    columns: Vec<f32>,
+    gathered: Vec<f32>,
+}
+
+impl<'a> Blocks<'a> {
+    fn of(sizes: &'a Sizes) -> Self {
+        let at_once = sizes.at_once();
+        let needs = |needed: bool, rows: usize| vec![0.0; if needed { rows * at_once * sizes.places() } else { 0 }];
+        Self {
+            sizes,
+            at_once,
+            columns: needs(!sizes.is_pointwise() || at_once > 1, sizes.seen()),
+            gathered: needs(at_once > 1, sizes.outputs),
+        }
+    }
+
+    /// Values of a block of images that go in, and of one that comes out.
+    fn lengths(&self) -> [usize; 2] {
+        [self.sizes.image(), self.sizes.outputs * self.sizes.places()].map(|image| image * self.at_once)
+    }
+}
+
+/// The columns of some images: the image itself, where it is one and is its own columns.
+fn seen_of<'a>(sizes: &Sizes, images: &'a [f32], columns: &'a mut [f32]) -> Matrix<'a> {
+    let (seen, width) = (sizes.seen(), images.len() / sizes.image() * sizes.places());
+    if sizes.is_pointwise() && images.len() == sizes.image() {
+        return Matrix::new(images, seen, width);
+    }
+    let columns = &mut columns[..seen * width];
+    unfold(sizes, images, columns);
+    Matrix::new(columns, seen, width)
+}
+
 /// What comes out of some images, as one matrix `outputs x (images x places)`: itself, where it is one image.
-fn side_by_side<'a>(sizes: &Sizes, produced: &'a [f32], gathered: &'a mut [f32]) -> &'a [f32] {
-    let (places, image) = (sizes.places(), sizes.outputs * sizes.places());
-    let count = produced.len() / image;
-    if count == 1 {
-        return produced;
+fn side_by_side<'a>(sizes: &Sizes, produced: &'a [f32], gathered: &'a mut [f32]) -> Matrix<'a> {
+    let (places, width) = (sizes.places(), produced.len() / sizes.outputs);
+    if width == places {
+        return Matrix::new(produced, sizes.outputs, width);
     }
     let gathered = &mut gathered[..produced.len()];
-    for (i, image) in produced.chunks_exact(image).enumerate() {
-        for (row, plane) in gathered
-            .chunks_exact_mut(count * places)
-            .zip(image.chunks_exact(places))
-        {
+    for (i, image) in produced.chunks_exact(sizes.outputs * places).enumerate() {
+        for (row, plane) in gathered.chunks_exact_mut(width).zip(image.chunks_exact(places)) {
             row[i * places..][..places].copy_from_slice(plane);
         }
     }
-    gathered
+    Matrix::new(gathered, sizes.outputs, width)
 }
 
 /// What comes out: `images x outputs x height x width`. A bias has a value an output, or none.
 pub(crate) fn forward(sizes: &Sizes, images: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (seen, places, outputs) = (sizes.seen(), sizes.places(), sizes.outputs);
-    let weight = Matrix::new(weight, outputs, seen);
+    let (places, outputs) = (sizes.places(), sizes.outputs);
+    let weight = Matrix::new(weight, outputs, sizes.seen());
     let mut produced = vec![0.0; sizes.produced()];
-    let at_once = sizes.at_once();
-    let mut columns = vec![
-        0.0;
-        if sizes.is_pointwise() && at_once == 1 {
-            0
-        } else {
-            seen * at_once * places
-        }
-    ];
-    let mut gathered = vec![0.0; if at_once == 1 { 0 } else { outputs * at_once * places }];
-    let blocks = images.chunks(at_once * sizes.image());
-    for (images, produced) in blocks.zip(produced.chunks_mut(at_once * outputs * places)) {
-        let count = images.len() / sizes.image();
-        let values = if sizes.is_pointwise() && count == 1 {
-            images
-        } else {
-            let columns = &mut columns[..seen * count * places];
-            unfold(sizes, images, columns);
-            columns
-        };
-        let values = Matrix::new(values, seen, count * places);
-        if count == 1 {
+    let mut blocks = Blocks::of(sizes);
+    let [from, to] = blocks.lengths();
+    for (images, produced) in images.chunks(from).zip(produced.chunks_mut(to)) {
+        let values = seen_of(sizes, images, &mut blocks.columns);
+        let width = produced.len() / outputs;
+        if width == places {
             multiply(weight, values, produced, false);
         } else {
-            let gathered = &mut gathered[..produced.len()];
+            let gathered = &mut blocks.gathered[..produced.len()];
             multiply(weight, values, gathered, false);
             for (i, image) in produced.chunks_exact_mut(outputs * places).enumerate() {
-                for (plane, row) in image
-                    .chunks_exact_mut(places)
-                    .zip(gathered.chunks_exact(count * places))
-                {
+                for (plane, row) in image.chunks_exact_mut(places).zip(gathered.chunks_exact(width)) {
                     plane.copy_from_slice(&row[i * places..][..places]);
                 }
             }
@@ -217,28 +232,17 @@ pub(crate) fn forward(sizes: &Sizes, images: &[f32], weight: &[f32], bias: &[f32
 
 /// The gradient with respect to the images.
 pub(crate) fn input_gradient(sizes: &Sizes, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (seen, places, outputs) = (sizes.seen(), sizes.places(), sizes.outputs);
-    let weight = Matrix::new(weight, outputs, seen).transposed();
+    let weight = Matrix::new(weight, sizes.outputs, sizes.seen()).transposed();
     let mut result = vec![0.0; sizes.images * sizes.image()];
-    let at_once = sizes.at_once();
-    let mut columns = vec![
-        0.0;
-        if sizes.is_pointwise() && at_once == 1 {
-            0
-        } else {
-            seen * at_once * places
-        }
-    ];
-    let mut gathered = vec![0.0; if at_once == 1 { 0 } else { outputs * at_once * places }];
-    let blocks = gradient.chunks(at_once * outputs * places);
-    for (gradient, result) in blocks.zip(result.chunks_mut(at_once * sizes.image())) {
-        let count = result.len() / sizes.image();
-        let gradient = side_by_side(sizes, gradient, &mut gathered);
-        let gradient = Matrix::new(gradient, outputs, count * places);
-        if sizes.is_pointwise() && count == 1 {
+    let mut blocks = Blocks::of(sizes);
+    let [to, from] = blocks.lengths();
+    for (gradient, result) in gradient.chunks(from).zip(result.chunks_mut(to)) {
+        let width = gradient.len() / sizes.outputs;
+        let gradient = side_by_side(sizes, gradient, &mut blocks.gathered);
+        if sizes.is_pointwise() && width == sizes.places() {
             multiply(weight, gradient, result, false);
         } else {
-            let columns = &mut columns[..seen * count * places];
+            let columns = &mut blocks.columns[..sizes.seen() * width];
             multiply(weight, gradient, columns, false);
             fold(sizes, columns, result);
         }
@@ -248,31 +252,13 @@ pub(crate) fn input_gradient(sizes: &Sizes, weight: &[f32], gradient: &[f32]) ->
 
 /// The gradient with respect to the weight, summed over the images in their order.
 pub(crate) fn weight_gradient(sizes: &Sizes, images: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (seen, places, outputs) = (sizes.seen(), sizes.places(), sizes.outputs);
-    let mut result = vec![0.0; outputs * seen];
-    let at_once = sizes.at_once();
-    let mut columns = vec![
-        0.0;
-        if sizes.is_pointwise() && at_once == 1 {
-            0
-        } else {
-            seen * at_once * places
-        }
-    ];
-    let mut gathered = vec![0.0; if at_once == 1 { 0 } else { outputs * at_once * places }];
-    let blocks = images.chunks(at_once * sizes.image());
-    for (images, gradient) in blocks.zip(gradient.chunks(at_once * outputs * places)) {
-        let count = images.len() / sizes.image();
-        let values = if sizes.is_pointwise() && count == 1 {
-            images
-        } else {
-            let columns = &mut columns[..seen * count * places];
-            unfold(sizes, images, columns);
-            columns
-        };
-        let values = Matrix::new(values, seen, count * places).transposed();
-        let gradient = Matrix::new(side_by_side(sizes, gradient, &mut gathered), outputs, count * places);
-        multiply(gradient, values, &mut result, true);
+    let mut result = vec![0.0; sizes.outputs * sizes.seen()];
+    let mut blocks = Blocks::of(sizes);
+    let [from, to] = blocks.lengths();
+    for (images, gradient) in images.chunks(from).zip(gradient.chunks(to)) {
+        let values = seen_of(sizes, images, &mut blocks.columns);
+        let gradient = side_by_side(sizes, gradient, &mut blocks.gathered);
+        multiply(gradient, values.transposed(), &mut result, true);
     }
     result
 }

@@ -20,6 +20,7 @@ mod producer;
 mod reader;
 mod settings;
 mod topics;
+mod unreadable;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -19,12 +19,13 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::client::Client;
-use super::failure::{advice, failure, is_unreadable};
+use super::failure::{advice, failure};
+use super::unreadable::{is_stuck, is_unreadable, unreadable};
 use super::{Deadline, PAUSE, REQUEST};
 use crate::clock::Clock;
 use crate::error::{Cause, LogError};
 use crate::log::{Consumer, Polled};
-use crate::record::{Headers, Offset, Record, TopicPartition, UNREADABLE};
+use crate::record::{Headers, Offset, Record, TopicPartition};
 
 /// What one poll returns at most.
 const MOST_BYTES: usize = 4 << 20;
@@ -224,7 +225,13 @@ impl Consumer for Member {
                     }
                     records.push(record);
                 }
-                Some(Err(error)) if is_unreadable(&error) => records.extend(self.stand_in(&error)?),
+                Some(Err(error)) if is_unreadable(&error) => {
+                    if !records.is_empty() {
+                        // What there is goes out first: this is told again.
+                        break;
+                    }
+                    records.extend(self.stand_in(&error)?);
+                }
                 Some(Err(error)) => {
                     let code = error.rdkafka_error_code();
                     if code.and_then(advice).is_some() && records.is_empty() {
@@ -322,45 +329,6 @@ impl Consumer for Member {
             };
         }
         Ok(())
-    }
-}
-
-/// Whether the record there cannot be unpacked.
-fn is_stuck(config: &ClientConfig, at: &TopicPartition, offset: Offset, clock: &Arc<dyn Clock>) -> bool {
-    let start = || {
-        let consumer: BaseConsumer<Client> = config.create_with_context(Client::default())?;
-        let mut list = TopicPartitionList::new();
-        let from = KafkaOffset::Offset(offset as i64);
-        list.add_partition_offset(&at.topic, at.partition as i32, from)?;
-        consumer.assign(&list)?;
-        Ok::<_, KafkaError>(consumer)
-    };
-    let Ok(consumer) = start() else { return false };
-    let deadline = Deadline::after(clock, REQUEST);
-    while !deadline.is_over() {
-        match consumer.poll(PAUSE) {
-            Some(Ok(_)) => return false,
-            Some(Err(error)) if is_unreadable(&error) => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// An empty record in the place of one that cannot be unpacked, with the reason.
-pub(super) fn unreadable(at: &TopicPartition, offset: Offset, error: &KafkaError) -> Record {
-    let reason = format!(
-        "its batch cannot be unpacked ({error}): it is damaged, far too large, or in a compression but zstd, lz4 and snappy"
-    );
-    tracing::warn!(record = %at, offset, reason, "passed over");
-    Record {
-        topic: Arc::clone(&at.topic),
-        partition: at.partition,
-        offset,
-        timestamp_ms: 0,
-        key: Bytes::new(),
-        headers: vec![(UNREADABLE.to_owned(), reason.into())],
-        value: Bytes::new(),
     }
 }
 

@@ -30,16 +30,6 @@ fn said(error: &KafkaError) -> String {
     }
 }
 
-/// Whether a batch of records cannot be unpacked: it is damaged, unpacks to more than is taken, or in a way that is not
-/// built in. librdkafka asks for it again for ever.
-pub(super) fn is_unreadable(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    matches!(
-        code,
-        Some(Code::BadCompression | Code::BadMessage | Code::InvalidMessage | Code::NotImplemented)
-    )
-}
-
 /// Whether it only says that there was no answer, or no good one.
 fn passes(code: Code) -> bool {
     matches!(

@@ -8,8 +8,9 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList, TopicPartitionListElem};
 
 use super::client::Client;
-use super::consumer::{record, unreadable};
-use super::failure::{advice, failure, is_unreadable};
+use super::consumer::record;
+use super::failure::{advice, failure};
+use super::unreadable::{is_unreadable, unreadable};
 use super::{Deadline, Kafka, REQUEST};
 use crate::error::{ErrorKind, LogError};
 use crate::log::Reader;
