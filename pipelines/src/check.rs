@@ -289,7 +289,13 @@ fn does(step: &Step) -> String {
         Start::Own => {}
     }
     match &step.fit {
-        Some(fit) => text.push_str(&fit_text(fit)),
+        Some(fit) => {
+            text.push_str(&fit_text(fit));
+            let first = step.terms.first();
+            if step.who == Who::Architectures && first.is_some_and(|term| term.on == On::Private) {
+                text.push_str("; as many steps as the parties together");
+            }
+        }
         None if step.stage.makes_model() && step.stage != Stage::Average => text.push_str("not trained"),
         None => {}
     }

@@ -1,13 +1,14 @@
 //! From a run file to resolved runs: data sets are opened and named by their content, defaults filled in, and everything
 //! that can be known to fail is refused before anything is written.
 
+mod budget;
 mod checks;
 #[cfg(test)]
 mod tests;
 
 use crate::pipeline_files::Pipelines;
 use crate::prices;
-use fedstill_learner::{DataError, Dataset, Registry};
+use fedstill_learner::{DataError, Dataset, Division, Registry};
 use fedstill_schemas::Digest;
 use fedstill_schemas::data::{Augmentation, Columns, DataSet, Shape};
 use fedstill_schemas::events::{Close, Trigger};
@@ -178,10 +179,7 @@ pub(crate) fn with_data(
         test,
         validation,
     };
-    let asked = file
-        .pipelines()
-        .filter_map(|name| pipelines.iter().find(|pipeline| pipeline.name == name));
-    let pipelines: Vec<Pipeline> = asked.map(|pipeline| file.settled(pipeline)).collect();
+    let pipelines = file.asked(pipelines);
     let divided = private_rows.clone();
     let opened = [private_rows, public_rows, Some(test_rows), validation_rows];
     let data: Vec<Arc<Dataset>> = opened.into_iter().flatten().collect();
@@ -191,7 +189,7 @@ pub(crate) fn with_data(
         deadline_ms: file.close.deadline.map(|deadline| deadline.as_millis() as u64),
     };
     Ok(Resolved {
-        jobs: jobs(&file, &pipelines, &sets),
+        jobs: jobs(&file, &pipelines, &sets, divided.as_deref()),
         close,
         prices,
         data,
@@ -233,14 +231,39 @@ fn alignment(file: &RunFile, public: &DataSet) -> u32 {
     file.data.alignment.unwrap_or(ALIGNMENT).min(public.take)
 }
 
-/// A job a seed and pipeline, of pipelines that are settled.
-fn jobs(file: &RunFile, pipelines: &[Pipeline], sets: &Sets) -> Vec<Job> {
+/// How the private rows are divided with a seed.
+fn division<'a>(file: &'a RunFile, set: &'a DataSet, seed: u64) -> Division<'a> {
+    Division {
+        set,
+        held_back: file.data.held_back(),
+        partition: &file.data.partition,
+        parties: file.parties.count,
+        seed,
+    }
+}
+
+/// A job a seed and pipeline, of pipelines that are settled. `divided` are the rows that are divided among parties, where
+/// they have none of their own.
+fn jobs(file: &RunFile, pipelines: &[Pipeline], sets: &Sets, divided: Option<&Dataset>) -> Vec<Job> {
+    let divided = divided.filter(|_| pipelines.iter().any(budget::is_shared));
+    let active = file.parties.selection.active(file.parties.count);
     let mut jobs = Vec::new();
     for seed in &file.seeds {
+        let rows = |data: &Dataset| division(file, &sets.private, *seed).rows(data.known()).ok();
+        let rows: Option<Vec<usize>> = divided
+            .and_then(rows)
+            .map(|(_, parties)| parties.iter().map(Vec::len).collect());
         for pipeline in pipelines {
+            let resolved = match &rows {
+                Some(rows) => {
+                    let pipeline = budget::of_all_parties(pipeline, pipelines, rows, active);
+                    resolved_run(file, &pipeline, *seed, sets)
+                }
+                None => resolved_run(file, pipeline, *seed, sets),
+            };
             jobs.push(Job {
                 id: names::run_id(&file.name, &pipeline.name, *seed),
-                resolved: resolved_run(file, pipeline, *seed, sets),
+                resolved,
             });
         }
     }

@@ -1,7 +1,9 @@
 //! Algorithms as data: the steps of a pipeline, and for each who does it, from which start, on which terms, by which rule.
 
+mod baseline;
 mod check;
 
+pub use baseline::{CENTRALISED, STANDALONE};
 pub use check::Fault;
 
 use crate::fit::{Fit, Loss, Watch};

@@ -229,7 +229,7 @@ pub enum Report {
     },
     /// Scores on the test sets.
     Scores(Scores),
-    /// New weights, not trained.
+    /// Weights that were not trained: new ones, or those that a party took as they are.
     Initial,
     /// A mean of weights.
     Average {

@@ -2,7 +2,7 @@
 //!
 //! In: the model to start from, the optimizer state that the step continues, the consensus where a term wants it. Out:
 //! weights and optimizer state, in the store of the party that owns them (the server's in the shared store). State that
-//! the step does not touch goes on by reference.
+//! the step does not touch goes on by reference, and so do weights that a party takes as they are.
 
 use crate::context::Context;
 use crate::error::StageError;
@@ -31,7 +31,7 @@ pub(crate) fn consensus_part(chunk: u32) -> String {
 pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
     let step = inputs.step()?;
     if step.fit.is_none() {
-        return initial(context, inputs);
+        return untrained(context, inputs);
     }
     let draws = context.draws(&inputs.planned)?;
     let model = inputs.results.get(MODEL);
@@ -86,12 +86,21 @@ fn place(inputs: &Inputs<'_>) -> Place {
     }
 }
 
-/// The weights that a step without training begins with.
-fn initial(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
-    let weights = context.learner.initial(&inputs.planned.run, inputs.task.subject)?;
+/// What a step without training makes: the weights of the model that it starts from, by reference, or else new ones.
+fn untrained(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
+    let (mut parts, mut kept) = (BTreeMap::new(), BTreeMap::new());
+    if let Some(model) = inputs.results.get(MODEL) {
+        let weights = model.parts.get(WEIGHTS);
+        let weights =
+            weights.ok_or_else(|| StageError::Reject("the model that it starts from has no weights".to_owned()))?;
+        kept.insert(WEIGHTS.to_owned(), *weights);
+    } else {
+        let weights = context.learner.initial(&inputs.planned.run, inputs.task.subject)?;
+        parts.insert(WEIGHTS.to_owned(), (place(inputs), Bytes::from(weights)));
+    }
     Ok(Output {
-        parts: BTreeMap::from([(WEIGHTS.to_owned(), (place(inputs), Bytes::from(weights)))]),
-        kept: BTreeMap::new(),
+        parts,
+        kept,
         report: Report::Initial,
     })
 }

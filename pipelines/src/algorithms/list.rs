@@ -93,6 +93,11 @@ mod tests {
             assert!(text.starts_with(&format!("# {about}.\n")), "{text}");
             assert_eq!(Pipeline::parse(&text), Ok(pipeline));
         }
+        assert!(
+            file("centralised")
+                .unwrap()
+                .contains("as many steps of the optimizer as all parties")
+        );
         let unknown = file("fedmb").unwrap_err();
         assert_eq!(unknown, "unknown pipeline 'fedmb'; did you mean 'fedmd'?");
     }

@@ -138,6 +138,7 @@ fn digest(target: Target) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fedstill_schemas::pipeline::Disclosure;
     use fedstill_schemas::plan::{ARCHIVE, phases};
 
     #[test]
@@ -147,6 +148,59 @@ mod tests {
         assert_eq!(self_digest::pipeline().warmup, fedmd.warmup);
         assert_eq!(self_digest::pipeline().step(1, "revisit"), fedmd.step(1, "revisit"));
         assert_eq!(standalone::pipeline().step(1, "revisit"), fedmd.step(1, "revisit"));
+    }
+
+    #[test]
+    fn baselines_of_fedmd_are_its_local_steps_and_nothing_else() {
+        let alone = Pipeline {
+            name: "standalone".to_owned(),
+            discloses: vec![Disclosure::Reports],
+            warmup: transfer_learning(Who::Parties),
+            round: vec![revisit(Who::Selected), plain(Stage::Evaluate, Who::Selected)],
+        };
+        assert_eq!(standalone::pipeline(), alone);
+        let pooled = Pipeline {
+            name: "centralised".to_owned(),
+            discloses: vec![Disclosure::PrivateRows, Disclosure::Reports],
+            warmup: transfer_learning(Who::Architectures),
+            round: vec![revisit(Who::Architectures), plain(Stage::Evaluate, Who::Architectures)],
+        };
+        assert_eq!(centralised::pipeline(), pooled);
+        // A file that is about one of them has the other as its baseline.
+        assert_eq!(alone.baseline("centralised"), Some(pooled.clone()));
+        assert_eq!(pooled.baseline("standalone"), Some(alone));
+    }
+
+    #[test]
+    fn baselines_of_algorithms_that_average_weights_need_neither_public_rows_nor_the_server() {
+        for pipeline in [fedavg::pipeline(), fedavg::prox(), feddf::pipeline()] {
+            let alone = pipeline.baseline("standalone").unwrap();
+            assert_eq!(alone.discloses, [Disclosure::Reports], "{}", pipeline.name);
+            let own = pipeline.step(1, LOCAL).unwrap();
+            let expected = Step {
+                start: Start::Own,
+                ..own.clone()
+            };
+            assert_eq!(alone.round, [expected, plain(Stage::Evaluate, Who::Selected)]);
+            assert!(
+                alone
+                    .all_steps()
+                    .flat_map(|step| &step.terms)
+                    .all(|term| term.on == On::Private)
+            );
+        }
+    }
+
+    #[test]
+    fn baselines_of_every_pipeline_keep_the_rules() {
+        for pipeline in all() {
+            for name in ["standalone", "centralised"] {
+                let baseline = pipeline.baseline(name).unwrap();
+                let faults = baseline.check();
+                assert!(faults.is_empty(), "{name} of {}: {faults:?}", pipeline.name);
+                assert_eq!(Pipeline::parse(&baseline.to_toml()), Ok(baseline));
+            }
+        }
     }
 
     #[test]

@@ -1,21 +1,19 @@
-//! What a party reaches alone: FedMD's local steps, and no exchange.
+//! What a party reaches alone: local steps, and no exchange. As the baseline of a run file it is made of the local steps of
+//! the file's pipeline ([`Pipeline::baseline`]); this one, for a file that is about it alone, is of FedMD's.
 //!
 //! ```text
 //! round 0   pretrain ──> transfer ──> evaluate
 //! round r   revisit ──> evaluate
 //! ```
 
-use super::{plain, revisit, transfer_learning};
-use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Who};
+use super::fedmd;
+use fedstill_schemas::pipeline::{Pipeline, STANDALONE};
 
 /// What it is, in a line.
-pub(super) const ABOUT: &str = "FedMD's local steps without exchange: what a party reaches alone";
+pub(super) const ABOUT: &str = "What a party reaches alone: the local steps of the run file's pipeline without exchange; by \
+                                itself, and below, FedMD's";
 
 pub(super) fn pipeline() -> Pipeline {
-    Pipeline {
-        name: "standalone".to_owned(),
-        discloses: vec![Disclosure::Reports],
-        warmup: transfer_learning(Who::Parties),
-        round: vec![revisit(Who::Selected), plain(Stage::Evaluate, Who::Selected)],
-    }
+    let alone = fedmd::pipeline().baseline(STANDALONE);
+    alone.expect("FedMD trains on private rows")
 }

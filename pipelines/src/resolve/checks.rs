@@ -1,7 +1,7 @@
 //! What a run file asks for, against the data that it names: everything that would make a run fail later.
 
-use super::{Sets, alignment};
-use fedstill_learner::{Dataset, Division, Model, Registry};
+use super::{Sets, alignment, division};
+use fedstill_learner::{Dataset, Model, Registry};
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::pipeline::{On, Pipeline, Target};
 use fedstill_schemas::run_file::{Problem, RunFile};
@@ -183,14 +183,7 @@ fn check_public(file: &RunFile, pipelines: &[Pipeline], sets: &Sets) -> Result<(
 fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: &DataSet) -> Result<(), Vec<Problem>> {
     let needed = rows_needed(pipelines, On::Private);
     for seed in &file.seeds {
-        let division = Division {
-            set,
-            held_back: file.data.held_back(),
-            partition: &file.data.partition,
-            parties: file.parties.count,
-            seed: *seed,
-        };
-        let message = match division.rows(data.known()) {
+        let message = match division(file, set, *seed).rows(data.known()) {
             Err(error) => error.to_string(),
             Ok((_, parts)) => match parts.iter().position(|rows| rows.len() < needed) {
                 None => continue,

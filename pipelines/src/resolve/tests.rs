@@ -5,7 +5,7 @@ use crate::algorithms;
 use fedstill_schemas::fit::Watch;
 use fedstill_schemas::pipeline::{Disclosure, Start, Who};
 use fedstill_schemas::run_file::Catalog;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// FedMD between three parties and its baseline alone, with what `changes` replace.
 fn text(changes: &[(&str, &str)]) -> String {
@@ -82,11 +82,67 @@ fn validating() -> Vec<Pipeline> {
     })
 }
 
+/// The steps of the optimizer that a step of a run takes, and the epochs.
+fn fit(run: &ResolvedRun, round: u32, step: &str) -> (Option<u32>, u32) {
+    let step = run
+        .pipeline
+        .step(round, step)
+        .unwrap_or_else(|| panic!("there is no {step}"));
+    step.fit.as_ref().map(|fit| (fit.steps, fit.epochs)).unwrap()
+}
+
+#[test]
+fn baselines_train_as_the_file_s_pipeline_does_and_one_place_takes_the_steps_of_all_parties() {
+    // Without a public set, and so without the pretraining of FedMD's baselines.
+    let changes = [
+        ("\"fedmd\"", "\"fedavg\""),
+        ("[\"standalone\"]", "[\"standalone\", \"centralised\"]"),
+        ("labels = \"union\"\n", ""),
+        ("public = ", "# public = "),
+        (
+            "[parties]",
+            "partition = { kind = \"dirichlet\", alpha = 0.5, min = 5 }\n[parties]",
+        ),
+        (
+            "architectures = [\"mlp[16]\"]\n",
+            "architectures = [\"mlp[16]\"]\n[steps.train]\nepochs = 3\nbatch = 4\n",
+        ),
+    ];
+    let resolved = resolved(&changes, &algorithms::all()).unwrap();
+    let own = of(&resolved, "fedavg");
+    assert_eq!(fit(own, 1, "train"), (None, 3));
+    let alone = of(&resolved, "standalone");
+    assert_eq!(
+        alone.pipeline.step(1, "train").unwrap().fit,
+        own.pipeline.step(1, "train").unwrap().fit
+    );
+    assert_eq!(alone.pipeline.discloses, [Disclosure::Reports]);
+    assert_eq!(alone.public, None);
+    let data = &resolved.data[0];
+    let (_, parties) = division(&resolved.file, &own.private, 0).rows(data.known()).unwrap();
+    let (sizes, batches): (BTreeSet<usize>, u32) = (
+        parties.iter().map(Vec::len).collect(),
+        parties
+            .iter()
+            .map(|rows| (rows.len() / 4 + usize::from(rows.len() % 4 >= 2)) as u32)
+            .sum(),
+    );
+    assert!(
+        sizes.len() > 1,
+        "parties with as many rows each show nothing: {sizes:?}"
+    );
+    assert_eq!(fit(of(&resolved, "centralised"), 1, "train"), (Some(3 * batches), 3));
+}
+
 #[test]
 fn private_validation_rows_are_held_back_in_all_runs_of_a_file() {
-    let changes = [("[parties]", "validation = { rows = 30 }\n[parties]")];
+    let changes = [
+        ("[parties]", "validation = { rows = 30 }\n[parties]"),
+        // Not made of the steps of fedmd, which stop by them.
+        ("\"standalone\"", "\"self_digest\""),
+    ];
     let resolved = resolved(&changes, &validating()).unwrap();
-    for name in ["fedmd", "standalone"] {
+    for name in ["fedmd", "self_digest"] {
         let run = of(&resolved, name);
         assert_eq!(run.validation, Some(Validation::Private { rows: 30 }), "{name}");
         assert_eq!(run.divided(), 60, "{name}");
@@ -97,18 +153,19 @@ fn private_validation_rows_are_held_back_in_all_runs_of_a_file() {
             .discloses
             .contains(&Disclosure::ValidationRows)
     };
-    assert!(discloses("fedmd") && !discloses("standalone"));
+    assert!(discloses("fedmd") && !discloses("self_digest"));
     assert_eq!(resolved.data.len(), 3);
 }
 
 #[test]
 fn a_validation_set_is_a_part_of_the_runs_that_stop_by_it() {
     let set = "validation = { url = \"DATA/letters-test.parquet\", rows = 40 }\n[parties]";
-    let resolved = resolved(&[("[parties]", set)], &validating()).unwrap();
+    let changes = [("[parties]", set), ("\"standalone\"", "\"self_digest\"")];
+    let resolved = resolved(&changes, &validating()).unwrap();
     let fedmd = of(&resolved, "fedmd");
     assert_eq!(fedmd.validation.as_ref().map(Validation::rows), Some(40));
     assert_eq!(fedmd.divided(), 90);
-    assert_eq!(of(&resolved, "standalone").validation, None);
+    assert_eq!(of(&resolved, "self_digest").validation, None);
     assert_eq!(resolved.data.len(), 4);
 }
 

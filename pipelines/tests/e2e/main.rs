@@ -2,6 +2,7 @@
 //! answer to whatever is wrong.
 
 mod bad_files;
+mod baselines;
 mod bits;
 mod chaos;
 mod cluster;

@@ -11,6 +11,8 @@ mod stages;
 mod tests;
 mod training;
 
+pub(super) use disclosure::shown;
+
 use super::{Pipeline, Stage, Step, Who};
 use crate::plan::ARCHIVE;
 use crate::run_file::quoted;
@@ -90,8 +92,8 @@ impl StepAt<'_> {
     /// Whether it needs a model to start from, unless it starts fresh.
     fn reads_model(&self) -> bool {
         match self.step.stage {
-            // Without settings to train by it makes the weights that everyone begins with.
-            Stage::Pretrain | Stage::Train | Stage::Distill => self.step.fit.is_some(),
+            // Without settings to train by it makes the weights that everyone begins with, or a party takes somebody's.
+            Stage::Pretrain | Stage::Train | Stage::Distill => self.step.fit.is_some() || stages::takes(self.step),
             Stage::Predict => true,
             // The server's is about the models that the parties trained.
             Stage::Evaluate => self.step.who != Who::Server,

@@ -10,8 +10,7 @@ use crate::pipeline::{On, Pipeline, Stage, Step, Target};
 
 /// All problems of a file whose fields are valid one by one, in the order of the text.
 pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
-    let asked = file.pipelines().filter_map(|name| catalog.pipeline(name));
-    let pipelines: Vec<Pipeline> = asked.map(|pipeline| file.settled(pipeline)).collect();
+    let pipelines = file.asked(catalog.pipelines);
     let mut problems: Vec<Problem> = [
         baseline_is_the_pipeline(file),
         public_is_missing(file, &pipelines),

@@ -6,7 +6,7 @@ use super::selection::selection;
 use super::simulation::simulate;
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
-use super::{Catalog, Close, Parties, RunFile, deployment, duration};
+use super::{Catalog, Close, Parties, RunFile, beside, deployment, duration};
 use crate::architecture::Architecture;
 use crate::pipeline::{Pipeline, Selection};
 use crate::resolved::Precision;
@@ -55,11 +55,8 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
     } else {
         top.required("parties", hint, simulated)
     };
-    let named = baselines.iter().flatten().filter_map(|name| catalog.pipeline(name));
-    let pipelines: Vec<&Pipeline> = pipeline
-        .into_iter()
-        .flat_map(|own| std::iter::once(own).chain(named.clone()))
-        .collect();
+    let all = pipeline.map(|own| beside(own, baselines.as_deref().unwrap_or_default(), catalog.pipelines));
+    let pipelines: Vec<&Pipeline> = all.iter().flatten().collect();
     let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, &pipelines));
     let close = top.optional("close", "a table [close] with key quorum", close);
     let simulate = top.optional(

@@ -74,8 +74,20 @@ pub struct Catalog<'a> {
 impl<'a> Catalog<'a> {
     /// The pipeline of that name.
     pub fn pipeline(&self, name: &str) -> Option<&'a Pipeline> {
-        self.pipelines.iter().find(|pipeline| pipeline.name == name)
+        called(self.pipelines, name)
     }
+}
+
+fn called<'a>(pipelines: &'a [Pipeline], name: &str) -> Option<&'a Pipeline> {
+    pipelines.iter().find(|pipeline| pipeline.name == name)
+}
+
+/// A file's pipeline, and those to compare it with: what is made of its own steps, where that is what a baseline is.
+fn beside(own: &Pipeline, baselines: &[String], pipelines: &[Pipeline]) -> Vec<Pipeline> {
+    let baseline = |name: &String| own.baseline(name).or_else(|| called(pipelines, name).cloned());
+    std::iter::once(own.clone())
+        .chain(baselines.iter().filter_map(baseline))
+        .collect()
 }
 
 /// A run file that was found valid, with its defaults filled in.
@@ -131,11 +143,19 @@ impl RunFile {
         }
     }
 
-    /// The pipelines of this file: its own and its baselines.
+    /// The names of the pipelines of this file: its own and its baselines.
     pub fn pipelines(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.pipeline)
             .chain(&self.baselines)
             .map(String::as_str)
+    }
+
+    /// The pipelines of this file, its own first, out of all that there are. The baselines `standalone` and `centralised`
+    /// are made of its own pipeline's steps ([`Pipeline::baseline`]). Each has what the file changes about its steps.
+    pub fn asked(&self, pipelines: &[Pipeline]) -> Vec<Pipeline> {
+        let own = called(pipelines, &self.pipeline);
+        let all = own.map_or_else(Vec::new, |own| beside(own, &self.baselines, pipelines));
+        all.iter().map(|pipeline| self.settled(pipeline)).collect()
     }
 
     /// A pipeline with what the file changes about its steps, and about what it discloses by them.

@@ -58,6 +58,11 @@ round     = [
     { name = "aggregate", stage = "aggregate", who = "partitions", rule = "mean" },
     { name = "distill", stage = "distill", who = "architectures", start = { step = "average" }, terms = [{ on = "alignment", target = "consensus", loss = { kind = "mae" } }], fit = { epochs = 9, batch = 9, optimizer = { kind = "sgd", lr = 0.1 }, stop = { patience = 9, watch = "validation" } } },
 ]
+
+[[pipelines]]
+name      = "centralised"
+discloses = []
+round     = [{ name = "evaluate", stage = "evaluate", who = "architectures" }]
 "#;
 
 fn parse(text: &str) -> Result<RunFile, Vec<Problem>> {

@@ -27,8 +27,7 @@ impl Batches {
 
     /// Batches of an epoch.
     pub(crate) fn an_epoch(&self) -> u64 {
-        let (whole, rest) = (self.places.len() / self.batch, self.places.len() % self.batch);
-        (whole + usize::from(rest >= 2)) as u64
+        an_epoch(self.places.len(), self.batch)
     }
 
     /// Begins an epoch.
@@ -55,6 +54,12 @@ impl Batches {
         }
         self.next()
     }
+}
+
+/// Batches of an epoch over so many rows.
+pub(crate) fn an_epoch(rows: usize, batch: usize) -> u64 {
+    let (whole, rest) = (rows / batch, rows % batch);
+    (whole + usize::from(rest >= 2)) as u64
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ mod steps;
 mod terms;
 mod training;
 
+pub use self::steps::steps_of;
+
 use self::looks::{Looks, hold_out};
 use self::proximal::Proximal;
 use self::steps::Steps;

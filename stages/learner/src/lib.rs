@@ -44,7 +44,7 @@ pub use average::Mean;
 pub use dataset::{DataError, Dataset, Values};
 pub use ensemble::combine;
 pub use error::LearnError;
-pub use fit::{FitJob, Fitted, TargetData, TermData, ValidationData, fit};
+pub use fit::{FitJob, Fitted, TargetData, TermData, ValidationData, fit, steps_of};
 pub use isolate::job;
 pub use mode::Mode;
 pub use numerics::numerics;

@@ -21,6 +21,12 @@ pub(super) fn faults(pipeline: &Pipeline) -> Vec<Fault> {
         .collect()
 }
 
+/// What a pipeline's steps show somebody.
+pub(in crate::pipeline) fn shown(pipeline: &Pipeline) -> Vec<Disclosure> {
+    let is_shown = |what: &Disclosure| steps(pipeline).any(|at| shows(at.step, at.before, *what));
+    Disclosure::ALL.into_iter().filter(is_shown).collect()
+}
+
 /// Whether a step, after those before it in its round, shows somebody that.
 fn shows(step: &Step, before: &[Step], what: Disclosure) -> bool {
     let by_party = step.who.is_parties();

@@ -118,7 +118,10 @@ fn without_consensus(at: &StepAt<'_>) -> Option<Fault> {
 fn without_weights(at: &StepAt<'_>) -> Option<Fault> {
     let step = at.step;
     let reads = step.stage == Stage::Average || (step.stage == Stage::Evaluate && step.who == Who::Server);
-    (reads && !makes(at.before, Who::is_parties)).then(|| {
+    let mut before = at.before.iter().rev();
+    let made = before.find(|other| other.stage.makes_model() && other.who.is_parties());
+    let trained = made.is_some_and(|step| step.fit.is_some());
+    (reads && !trained).then(|| {
         at.fault(
             "stage",
             format!(

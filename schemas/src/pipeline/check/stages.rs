@@ -1,7 +1,7 @@
 //! What a stage asks of a step by itself: who does it, and which keys mean something there.
 
 use super::{Fault, StepAt};
-use crate::pipeline::{Rule, Stage, Start, Who};
+use crate::pipeline::{Rule, Stage, Start, Step, Who};
 
 const TERMS: &str = "terms = [{ on = \"private\", target = \"labels\", loss = { kind = \"cross_entropy\" } }]";
 const FIT: &str = "fit = { epochs = 1, batch = 32, optimizer = { kind = \"adam\", lr = 0.001 } }";
@@ -120,6 +120,8 @@ fn learning(at: &StepAt<'_>) -> Option<Fault> {
             format!("step {name} has something to learn from, and no settings to train by"),
             format!("add {FIT}"),
         )),
+        // A party takes the weights that it starts from as they are.
+        (true, false) if takes(step) => step.keep.is_some().then(|| useless(at, "keep")),
         (true, false) if step.stage != Stage::Pretrain => Some(at.fault(
             "",
             format!(
@@ -135,6 +137,12 @@ fn learning(at: &StepAt<'_>) -> Option<Fault> {
         )),
         (true, false) => step.keep.is_some().then(|| useless(at, "keep")),
     }
+}
+
+/// Whether by the step, which does not train, a party takes another model in place of its own.
+pub(super) fn takes(step: &Step) -> bool {
+    let untrained = step.fit.is_none() && step.terms.is_empty();
+    untrained && step.stage == Stage::Train && step.who.is_parties() && step.start != Start::Own
 }
 
 fn learning_nothing(at: &StepAt<'_>) -> Vec<Fault> {

@@ -78,6 +78,24 @@ fn who_learns_has_terms_and_settings_and_who_does_not_has_neither() {
 
 #[test]
 #[rustfmt::skip]
+fn a_party_may_take_a_model_as_it_is_and_what_it_took_is_not_averaged() {
+    let begins = FEDDF
+        .replace("start = \"fresh\" },\n", "start = \"fresh\" },\n    { name = \"begin\", stage = \"train\", who = \"parties\", start = { step = \"initial\" } },\n")
+        .replace("start = \"prototype\"", "start = \"own\"");
+    each_is_one_fault(&begins, &[
+        ("start = { step = \"initial\" }", "start = \"own\"", "warmup[1]", "has neither terms nor fit", "add terms"),
+        ("start = { step = \"initial\" }", "start = { step = \"inital\" }", "warmup[1].start", "no step of that name before it", "did you mean 'initial'?"),
+        ("start = { step = \"initial\" }", "start = \"fresh\", keep = \"private\"", "warmup[1].keep", "'keep' of step 'begin' would change nothing", "remove keep"),
+        ("\"train\", who = \"parties\", start", "\"distill\", who = \"parties\", start", "warmup[1]", "is of stage 'distill', and has neither terms nor fit", "add terms"),
+    ]);
+    let without_ensemble = FEDDF.replace("    { name = \"ensemble\", stage = \"evaluate\", who = \"server\" },\n", "");
+    each_is_one_fault(&without_ensemble, &[
+        ("    { name = \"predict\"", "    { name = \"take\", stage = \"train\", who = \"selected\", start = \"prototype\" },\n    { name = \"predict\"", "round[5].stage", "step 'average' reads what parties trained", "stage = \"train\""),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn rules_are_of_what_is_combined() {
     each_is_one_fault(FEDMD, &[
         (", rule = \"mean\"", "", "round[1].rule", "no rule by which predictions are combined", "rule = \"mean\""),

@@ -204,8 +204,8 @@ fn fields_against_each_other() {
         ("rows = 10,", "text = \"text\",", 12, 13, "'data.test' names a column of texts, and 'image' is about images", "remove one"),
         ("rows = 1_000,", "rows = 1_000, text = \"text\",", 10, 13, "'augment' is about images", "remove one"),
         ("alignment = 256", "alignment = 257", 15, 13, "257 rows cannot be drawn from 256", "alignment = 256 or less"),
-        ("\"union\"", "\"private\"", 13, 13, "step 'pretrain' of fedmd trains on them", "labels = \"union\" or labels"),
-        ("public    = { url = \"file:///srv/b.parquet\", rows = 0x100 }", "", 9, 1, "step 'pretrain' of fedmd, step 'digest' of self_digest needs a public set", "add public = {"),
+        ("\"union\"", "\"private\"", 13, 13, "step 'pretrain' of fedmd, step 'pretrain' of standalone trains on them", "labels = \"union\" or labels"),
+        ("public    = { url = \"file:///srv/b.parquet\", rows = 0x100 }", "", 9, 1, "step 'pretrain' of fedmd, step 'digest' of self_digest, step 'pretrain' of standalone needs a public set", "add public = {"),
     ]);
     // A pipeline that exchanges nothing needs no public set, and its baselines may need one.
     let alone = LEAST

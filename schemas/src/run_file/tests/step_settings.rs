@@ -1,9 +1,9 @@
 //! Settings of steps that train, and of those that combine predictions or weights.
 
 use super::bad_files::each_is_one_problem;
-use super::{MOST, SELECTING, parse};
+use super::{MOST, SELECTING, parse, with_catalog};
 use crate::fit::{EarlyStop, Fit, Optimizer, Schedule, Watch};
-use crate::pipeline::{By, Rule, Stage, Start, Step, Who};
+use crate::pipeline::{By, Pipeline, Rule, Stage, Start, Step, Who};
 use crate::run_file::{StepSettings, Stop};
 
 fn step(stage: Stage, fit: Option<Fit>, rule: Option<Rule>) -> Step {
@@ -65,6 +65,32 @@ fn settings_change_what_they_name_and_leave_the_rest() {
     assert_eq!((train.epochs, train.steps, train.proximal), (9, Some(50), 0.01));
     assert_eq!(by(&steps["distill"]).schedule, Schedule::Cosine);
     assert_eq!(by(&StepSettings::default()), fit);
+}
+
+#[test]
+fn baselines_are_made_of_the_steps_of_the_file_s_pipeline_with_its_settings() {
+    let compared = SELECTING.replace(
+        "rounds   = 1",
+        "rounds   = 1\nbaselines = [\"standalone\", \"centralised\", \"self_digest\"]",
+    );
+    let file = parse(&compared).unwrap();
+    let asked = with_catalog(|catalog| file.asked(catalog.pipelines));
+    let names: Vec<&str> = asked.iter().map(|pipeline| pipeline.name.as_str()).collect();
+    assert_eq!(names, ["feddf", "standalone", "centralised", "self_digest"]);
+    let train = |pipeline: &Pipeline| pipeline.step(1, "train").and_then(|step| step.fit.clone());
+    let own = train(&asked[0]).unwrap();
+    assert_eq!((own.steps, own.proximal), (Some(50), 0.01));
+    for baseline in &asked[1..3] {
+        assert_eq!(train(baseline), Some(own.clone()), "{}", baseline.name);
+        assert_eq!(baseline.step(1, "revisit"), None, "{}", baseline.name);
+    }
+    assert!(asked[3].step(1, "digest").is_some());
+    // Of another pipeline they are others, and have no such step.
+    let problems = parse(&MOST.replace("[steps.revisit]", "[steps.train]")).unwrap_err();
+    assert!(
+        problems[0].message.contains("fedmd has no step 'train'"),
+        "{problems:?}"
+    );
 }
 
 #[test]

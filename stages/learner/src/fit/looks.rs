@@ -76,9 +76,14 @@ fn accuracy(logits: &[f32], labels: impl ExactSizeIterator<Item = usize>, classe
     right.count() as f64 / rows as f64
 }
 
-/// Takes a seeded fifth of the places out, one at least, in draw order.
+/// How many of so many rows are held out: a fifth, one at least.
+pub(super) fn held_out(rows: usize) -> usize {
+    (rows / 5).max(1).min(rows)
+}
+
+/// Takes a seeded fifth of the places out, in draw order.
 pub(super) fn hold_out(places: &mut Vec<u32>, stream: &Stream) -> Vec<u32> {
-    let count = (places.len() / 5).max(1).min(places.len());
+    let count = held_out(places.len());
     stream.fork("held out").shuffle(places);
     let held_out = places.split_off(places.len() - count);
     places.sort_unstable();

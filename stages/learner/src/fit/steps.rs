@@ -2,7 +2,21 @@
 //!
 //! All of it follows from the settings and the batches of an epoch, before the first step.
 
+use super::looks;
+use crate::batches;
 use fedstill_schemas::fit::{Fit, Schedule};
+
+/// Steps of the optimizer that a fit takes on so many rows, those of its first term: with early stopping at most, where a
+/// fifth of them is held out.
+pub fn steps_of(settings: &Fit, rows: usize) -> u64 {
+    let stop = settings.stop.as_ref();
+    let held = match stop.filter(|stop| stop.watch.is_held_out()) {
+        Some(_) => looks::held_out(rows),
+        None => 0,
+    };
+    let batch = settings.batch.max(1) as usize;
+    Steps::new(settings, batches::an_epoch(rows - held, batch)).all
+}
 
 /// What happens when so many steps of the optimizer have been taken.
 #[derive(Clone, Copy, Debug)]

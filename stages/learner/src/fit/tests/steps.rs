@@ -3,8 +3,8 @@
 use super::{distance, rows, sgd};
 use crate::batches::Batches;
 use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, run};
-use crate::{FitJob, LearnError, Registry, Stream, evaluate};
-use fedstill_schemas::fit::{Fit, Schedule};
+use crate::{FitJob, LearnError, Registry, Stream, evaluate, steps_of};
+use fedstill_schemas::fit::{EarlyStop, Fit, Schedule};
 use std::cell::Cell;
 
 #[test]
@@ -22,6 +22,27 @@ fn short_batches_count_and_single_rows_do_not() {
     assert_eq!(steps(2).unwrap(), 1);
     assert!(matches!(steps(1), Err(LearnError::TooFewRows { rows: 1, least: 2 })));
     assert!(matches!(steps(0), Err(LearnError::TooFewRows { rows: 0, .. })));
+}
+
+#[test]
+fn the_steps_of_a_job_are_known_before_it() {
+    let data = patterns(SHAPE, 41, 2);
+    let architecture = architecture("mlp[4]");
+    let stopping = Fit {
+        stop: Some(EarlyStop::after(100, 0.0)),
+        ..adam(3, 4)
+    };
+    let in_steps = Fit {
+        steps: Some(7),
+        ..adam(3, 4)
+    };
+    for (name, settings) in [("epochs", adam(3, 4)), ("held out", stopping), ("steps", in_steps)] {
+        for len in [3, 4, 5, 9, 10, 11, 40, 41] {
+            let rows = rows(len);
+            let fitted = run(&job(&architecture, vec![labels(&data, &rows)], &settings)).unwrap();
+            assert_eq!(steps_of(&settings, rows.len()), fitted.steps, "{name}, {len} rows");
+        }
+    }
 }
 
 #[test]
