@@ -96,6 +96,12 @@ pub struct Usage {
     pub bytes_in: u64,
     /// Bytes put and published.
     pub bytes_out: u64,
+    /// Bytes that a party sent to the server: predictions, and weights where others read them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_up: u64,
+    /// Bytes that a party fetched from the server: weights to start from, and the consensus.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_down: u64,
     /// Peak resident memory of the process so far, in bytes.
     pub peak_memory: u64,
     /// The numerics class of the machine that did it.
@@ -103,6 +109,11 @@ pub struct Usage {
     /// The release that did it; empty from one that did not say.
     #[serde(default)]
     pub release: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// What everyone must agree on. The record of a decision follows the create-once object that made it, where there is one.

@@ -54,6 +54,9 @@ pub fn schema(table: &str) -> Arc<Schema> {
             ("cpu_seconds", Float64),
             ("bytes_in", UInt64),
             ("bytes_out", UInt64),
+            // What of it crossed: from a party to the server, and from the server to the party.
+            ("bytes_up", UInt64),
+            ("bytes_down", UInt64),
             ("gb_seconds", Float64),
             ("price", Float64),
         ],

@@ -246,6 +246,8 @@ fn steps(round: &Round, prices: &Provider) -> Columns {
         real(rows.iter().map(|(_, done)| done.usage.cpu_seconds)),
         whole64(rows.iter().map(|(_, done)| done.usage.bytes_in)),
         whole64(rows.iter().map(|(_, done)| done.usage.bytes_out)),
+        whole64(rows.iter().map(|(_, done)| done.usage.bytes_up)),
+        whole64(rows.iter().map(|(_, done)| done.usage.bytes_down)),
         real(
             rows.iter()
                 .map(|(_, done)| cost::gb_seconds(prices, stage(done), ms(done))),

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::StageError;
 use crate::misfortune::{self, Fate};
 use crate::rounds::{Planned, Round};
-use crate::{aggregate, archive, average, evaluate, fit, join, predict, usage};
+use crate::{aggregate, archive, average, crossing, evaluate, fit, join, predict, usage};
 use bytes::Bytes;
 use fedstill_log::Message;
 use fedstill_schemas::events::Usage;
@@ -169,6 +169,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     };
     let put: u64 = result.parts.values().map(|part| part.bytes).sum();
     let published: u64 = messages.iter().map(|message| message.value.len() as u64).sum();
+    let (bytes_up, bytes_down) = crossing::of(task, &inputs.results, &result, published);
     Ok(Executed {
         result: Reference {
             round: task.at.round,
@@ -180,6 +181,8 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
         usage: Usage {
             bytes_in,
             bytes_out: put + published,
+            bytes_up,
+            bytes_down,
             numerics: context.learner.numerics(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
             ..meter.stop(queued_ms, context.log.now_ms())

@@ -18,6 +18,7 @@ mod average;
 mod combination;
 pub mod context;
 mod cost;
+mod crossing;
 pub mod decisions;
 pub mod error;
 mod evaluate;

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 COLUMNS = {
     "metrics": "pipeline seed step slot architecture test_set accuracy balanced_accuracy loss samples",
     "steps": "pipeline seed attempt step stage subject architecture queued_ms started_ms ended_ms cpu_seconds"
-    " bytes_in bytes_out gb_seconds price",
+    " bytes_in bytes_out bytes_up bytes_down gb_seconds price",
     "consensus": "pipeline seed chunk members abstentions abstained late entropy agreement",
     "rounds": "pipeline seed attempt duration_seconds quorum members stragglers refused"
     " bytes_tasks bytes_answers bytes_logits bytes_consensus peak_memory",
@@ -163,6 +163,23 @@ def test_nobody_was_missing(query):
 def test_tasks_start_after_they_are_queued_and_end_after_they_start(query):
     assert query("select * from {steps} where not (queued_ms <= started_ms and started_ms <= ended_ms)") == []
     assert query("select * from {steps} where not (cpu_seconds >= 0 and gb_seconds >= 0 and price >= 0)") == []
+
+
+def test_what_crosses_is_what_parties_send_and_fetch(query):
+    """FedMD: predictions up, pretrained weights and the consensus down; its baseline: the pretrained weights."""
+    crossing = query("""
+        select pipeline, step, sum(bytes_up) > 0, sum(bytes_down) > 0 from {steps}
+        where pipeline in ('fedmd', 'standalone') and (bytes_up > 0 or bytes_down > 0) group by all order by all
+    """)
+    assert crossing == [
+        ("fedmd", "digest", False, True),
+        ("fedmd", "predict", True, False),
+        ("fedmd", "transfer", False, True),
+        ("standalone", "transfer", False, True),
+    ]
+    assert query("select * from {steps} where subject not like 'party-%' and (bytes_up > 0 or bytes_down > 0)") == []
+    sent, published = "sum(bytes_up) from {steps}", "sum(bytes_logits) from {rounds}"
+    assert query(f"select {sent} where stage = 'predict'") == query(f"select {published}")
 
 
 def test_costs_name_the_provider_whose_prices_they_are_by(results):

@@ -31,7 +31,7 @@ pub(super) struct ToTarget<'a> {
     /// Seeds.
     pub(super) of: usize,
     pub(super) rounds: Option<Spread>,
-    /// On the wire: tasks, answers, predictions, consensus.
+    /// That crossed between parties and server; none where the results of a seed do not say.
     pub(super) bytes: Option<Spread>,
     pub(super) gb_seconds: Option<Spread>,
     pub(super) price: Option<Spread>,
@@ -103,17 +103,17 @@ impl Comparison {
 fn to_target(method: &Method, target: f64) -> ToTarget<'_> {
     let first = |run: &Run| method.main.seed(run.seed)?.reaches(target);
     let reaching: Vec<(u32, &Run)> = method.counted().filter_map(|run| Some((first(run)?, run))).collect();
-    let over = |value: fn(u32, &Run) -> f64| {
-        let values = reaching.iter().map(|(round, run)| value(*round, run));
-        Spread::of(&values.collect::<Vec<_>>())
+    let over = |value: fn(u32, &Run) -> Option<f64>| {
+        let values: Option<Vec<f64>> = reaching.iter().map(|(round, run)| value(*round, run)).collect();
+        Spread::of(&values?)
     };
     ToTarget {
         method,
         reached: reaching.len(),
         of: method.counted().count(),
-        rounds: over(|round, _| f64::from(round)),
-        bytes: over(|round, run| run.bytes(round) as f64),
-        gb_seconds: over(|round, run| run.cost(round).gb_seconds),
-        price: over(|round, run| run.cost(round).price),
+        rounds: over(|round, _| Some(f64::from(round))),
+        bytes: over(|round, run| run.bytes(round).map(|bytes| bytes as f64)),
+        gb_seconds: over(|round, run| Some(run.cost(round).gb_seconds)),
+        price: over(|round, run| Some(run.cost(round).price)),
     }
 }

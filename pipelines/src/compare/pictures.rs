@@ -19,7 +19,7 @@ impl Comparison {
 
     /// Mean accuracy by what the tasks of all rounds up to there cost, as SVG.
     pub(crate) fn cost_picture(&self) -> String {
-        let prices = |method: &Method| method.by_round(|run, round| run.cost(round).price);
+        let prices = |method: &Method| method.by_round(|run, round| Some(run.cost(round).price));
         let largest = self.methods.iter().flat_map(prices).map(|(_, price)| price.mean);
         let largest = largest.fold(0.0, f64::max);
         self.picture(Across::amounts("price of all rounds so far", largest), |method| {

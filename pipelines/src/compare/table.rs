@@ -11,7 +11,7 @@
 //! | `tasks`, `busy_seconds`, `cpu_seconds`, `gb_seconds`, `price`, `bytes_in`, `bytes_out` | that works; empty: all | all rounds |
 //! | `bytes` | empty | all rounds |
 //!
-//! `bytes` are those on the wire, `bytes_in` and `bytes_out` those that tasks read and made.
+//! `bytes` are those that cross between parties and server, `bytes_in` and `bytes_out` those that tasks read and made.
 
 use super::Comparison;
 use crate::reached::{Cost, Method, Run, Spread};
@@ -46,12 +46,12 @@ const OF_COST: [OfCost; 7] = [
 ];
 
 /// A measure of a run up to a round.
-type UpTo = (&'static str, fn(&Run, u32) -> f64);
+type UpTo = (&'static str, fn(&Run, u32) -> Option<f64>);
 
 const UP_TO: [UpTo; 3] = [
-    ("round_bytes", |run, round| run.bytes(round) as f64),
-    ("round_gb_seconds", |run, round| run.cost(round).gb_seconds),
-    ("round_price", |run, round| run.cost(round).price),
+    ("round_bytes", |run, round| run.bytes(round).map(|bytes| bytes as f64)),
+    ("round_gb_seconds", |run, round| Some(run.cost(round).gb_seconds)),
+    ("round_price", |run, round| Some(run.cost(round).price)),
 ];
 
 impl Comparison {
@@ -136,8 +136,12 @@ impl Comparison {
                 push(&mut rows, method, step, None, of_costs(&costs));
             }
             push(&mut rows, method, "", None, of_costs(&method.sums()));
-            let bytes: Vec<f64> = method.counted().map(|run| run.bytes(u32::MAX) as f64).collect();
-            push(&mut rows, method, "", None, [("bytes", Spread::of(&bytes))]);
+            let bytes = method
+                .counted()
+                .map(|run| run.bytes(u32::MAX).map(|bytes| bytes as f64));
+            let bytes: Option<Vec<f64>> = bytes.collect();
+            let bytes = bytes.and_then(|bytes| Spread::of(&bytes));
+            push(&mut rows, method, "", None, [("bytes", bytes)]);
         }
         rows
     }

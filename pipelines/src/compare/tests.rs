@@ -3,7 +3,7 @@
 use super::{Asked, Comparison, NoComparison, load};
 use crate::figures::Rasteriser;
 use crate::reached::Shown;
-use crate::reached::samples::{Results, Row, crossed, named, scored, shown, worked};
+use crate::reached::samples::{Results, Row, Value, crossed, named, scored, shown, worked};
 use arrow_array::{Array, Float64Array, RecordBatch, StringArray, UInt32Array};
 use bytes::Bytes;
 use fedstill_schemas::results as tables;
@@ -29,17 +29,18 @@ fn line(text: &str, start: &str) -> String {
 }
 
 /// Rounds of three parties, .02 apart, whose mean begins at .5 and .01 higher with each seed, and grows by `gain` a round;
-/// in each a thousand bytes cross, two of them train, and all are evaluated in a tenth of a second.
+/// in each a thousand bytes cross between the server and two that train, and all are evaluated in a tenth of a second.
 fn finish(results: &Results, shown: &Shown, rounds: u32, gain: f64, train: u32) {
     for round in 0..=rounds {
         let grown = 0.5 + f64::from(round) * gain + shown.seed as f64 * 0.01;
         let accuracies = [grown - 0.02, grown, grown + 0.02];
         let (metrics, _) = scored("evaluate", "global", "party", &accuracies);
-        let mut steps: Vec<Row> = vec![worked("train", "party-0", train), worked("train", "party-1", train)];
+        let trained = |party| crossed(worked("train", party, train), 300, 200);
+        let mut steps: Vec<Row> = vec![trained("party-0"), trained("party-1")];
         steps.extend((0..3).map(|slot| worked("evaluate", &format!("party-{slot}"), 100)));
         results.write(tables::METRICS, shown, round, &metrics);
         results.write(tables::STEPS, shown, round, &steps);
-        results.write(tables::ROUNDS, shown, round, &[crossed(250)]);
+        results.write(tables::ROUNDS, shown, round, &[Vec::new()]);
     }
 }
 
@@ -204,6 +205,67 @@ fn several_run_names_are_told_apart_and_compared_within_each() {
         line(&text, "alpha-100/fedmd 1"),
         "alpha-100/fedmd 1 5 .590 +.060 1 .570"
     );
+}
+
+#[test]
+fn bytes_are_what_each_party_sends_and_fetches() {
+    let results = Results::new();
+    let run = shown("fedavg", 0);
+    // Three parties send models of 700 and 900 bytes and fetch as many; the server reads them all, which crosses nothing.
+    let train = |party, bytes| crossed(worked("train", party, 100), bytes, bytes);
+    for round in 0..=2 {
+        let (metrics, _) = scored("evaluate", "global", "architecture", &[0.5, 0.7]);
+        let mut steps = vec![
+            worked("average", "architecture-0", 100),
+            worked("evaluate", "architecture-0", 100),
+        ];
+        if round > 0 {
+            steps.extend([train("party-0", 700), train("party-1", 900), train("party-2", 700)]);
+        }
+        results.write(tables::METRICS, &run, round, &metrics);
+        results.write(tables::STEPS, &run, round, &steps);
+        results.write(
+            tables::ROUNDS,
+            &run,
+            round,
+            &[vec![("bytes_tasks", Value::Number(5000.0))]],
+        );
+    }
+    let asked = Asked {
+        target: Some(0.55),
+        ..ASKED
+    };
+    let comparison = compared(&results, std::slice::from_ref(&run), &asked).expect("a comparison");
+    let to_target = comparison.to_target();
+    assert_eq!(
+        to_target[0].bytes.map(|bytes| bytes.mean),
+        Some(0.0),
+        "round 0 has it, and nobody sent anything"
+    );
+    let counted = comparison.methods[0].runs[0].bytes(2);
+    assert_eq!(counted, Some(2 * 2 * (700 + 900 + 700)));
+}
+
+#[test]
+fn bytes_that_results_do_not_say_are_not_shown_as_none() {
+    let results = Results::new();
+    let run = shown("fedavg", 0);
+    for round in 0..=1 {
+        let (metrics, _) = scored("evaluate", "global", "architecture", &[0.7]);
+        let steps = [worked("train", "party-0", 100)];
+        results.write(tables::METRICS, &run, round, &metrics);
+        let without: &[&str] = if round == 0 { &["bytes_up", "bytes_down"] } else { &[] };
+        results.write_without(without, tables::STEPS, &run, round, &steps);
+    }
+    let asked = Asked {
+        target: Some(0.6),
+        ..ASKED
+    };
+    let comparison = compared(&results, std::slice::from_ref(&run), &asked).expect("a comparison");
+    assert_eq!(comparison.to_target()[0].bytes, None);
+    assert_eq!(comparison.to_target()[0].rounds.map(|rounds| rounds.mean), Some(0.0));
+    let text = comparison.text();
+    assert!(line(&text, "fedavg 1 of 1").starts_with("fedavg 1 of 1 0 –"), "{text}");
 }
 
 #[test]

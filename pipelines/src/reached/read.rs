@@ -170,7 +170,13 @@ impl Read {
     fn steps(&mut self, table: &Table<'_>, round: u32) -> Result<(), ReadError> {
         self.providers.extend(table.provider.clone());
         let mut costs: Vec<(String, Cost)> = Vec::new();
+        // Tables of an earlier release have no such columns.
+        let mut crossed = table.has("bytes_up").then_some(0_u64);
         for row in table.rows() {
+            if let Some(crossed) = &mut crossed {
+                *crossed = crossed.saturating_add(row.whole64("bytes_up")?);
+                *crossed = crossed.saturating_add(row.whole64("bytes_down")?);
+            }
             let step = row.text("step")?;
             let milliseconds = row.instant("ended_ms")?.saturating_sub(row.instant("started_ms")?);
             let cost = Cost {
@@ -193,6 +199,7 @@ impl Read {
             }
         }
         self.run.costs.insert(round, costs);
+        self.run.crossed.extend(crossed.map(|bytes| (round, bytes)));
         Ok(())
     }
 
@@ -204,10 +211,6 @@ impl Read {
                 round,
                 who: who.to_owned(),
             }));
-            for column in ["bytes_tasks", "bytes_answers", "bytes_logits", "bytes_consensus"] {
-                let bytes = self.run.wire.entry(round).or_default();
-                *bytes = bytes.saturating_add(row.whole64(column)?);
-            }
         }
         Ok(())
     }

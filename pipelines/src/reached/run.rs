@@ -13,8 +13,8 @@ pub(crate) struct Run {
     pub(crate) troubles: Vec<Trouble>,
     /// What the tasks of each round took, by step, in the order in which the steps ended.
     pub(crate) costs: BTreeMap<u32, Vec<(String, Cost)>>,
-    /// Bytes on the wire in each round: tasks, answers, predictions and consensus.
-    pub(crate) wire: BTreeMap<u32, u64>,
+    /// Bytes that crossed between parties and server in each round; none of a round whose results do not say it.
+    pub(crate) crossed: BTreeMap<u32, u64>,
 }
 
 /// The scores of a round by model slot.
@@ -91,10 +91,14 @@ impl Run {
         )
     }
 
-    /// Bytes on the wire up to a round, that one and round 0 among them.
-    pub(crate) fn bytes(&self, through: u32) -> u64 {
-        let bytes = self.wire.range(..=through).map(|(_, bytes)| *bytes);
-        bytes.fold(0, u64::saturating_add)
+    /// Bytes that crossed between parties and server up to a round, that one and round 0 among them; `None` where the
+    /// results of a round do not say it.
+    pub(crate) fn bytes(&self, through: u32) -> Option<u64> {
+        if self.costs.is_empty() {
+            return None;
+        }
+        let mut rounds = self.costs.range(..=through).map(|(round, _)| self.crossed.get(round));
+        rounds.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(*bytes?)))
     }
 
     /// What the tasks of a step took, in all rounds.

@@ -2,7 +2,7 @@
 
 use super::Shown;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Schema};
 use fedstill_schemas::{names, results};
 use parquet::arrow::ArrowWriter;
 use std::fs;
@@ -33,7 +33,17 @@ impl Results {
     }
 
     pub(crate) fn write(&self, table: &'static str, shown: &Shown, round: u32, rows: &[Row]) {
-        let schema = results::schema(table);
+        self.write_without(&[], table, shown, round, rows);
+    }
+
+    /// The same without some columns, as an earlier release had written it.
+    pub(crate) fn write_without(&self, columns: &[&str], table: &'static str, shown: &Shown, round: u32, rows: &[Row]) {
+        let whole = results::schema(table);
+        let kept = whole
+            .fields()
+            .iter()
+            .filter(|field| !columns.contains(&field.name().as_str()));
+        let schema = Arc::new(Schema::new(kept.cloned().collect::<Vec<_>>()));
         let own = [
             ("pipeline", Value::Text(shown.pipeline.clone())),
             ("seed", Value::Number(shown.seed as f64)),
@@ -137,10 +147,11 @@ pub(crate) fn worked(step: &str, subject: &str, milliseconds: u32) -> Row {
     ]
 }
 
-/// A row of `rounds` with so many bytes of each of the four kinds.
-pub(crate) fn crossed(bytes: u32) -> Row {
-    let kinds = ["bytes_tasks", "bytes_answers", "bytes_logits", "bytes_consensus"];
-    kinds.map(|kind| (kind, Value::Number(f64::from(bytes)))).into()
+/// The same of a party's task that sends and fetches so many bytes.
+pub(crate) fn crossed(mut worked: Row, up: u32, down: u32) -> Row {
+    worked.push(("bytes_up", Value::Number(f64::from(up))));
+    worked.push(("bytes_down", Value::Number(f64::from(down))));
+    worked
 }
 
 pub(crate) fn shown(pipeline: &str, seed: u64) -> Shown {

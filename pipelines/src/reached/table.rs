@@ -63,6 +63,12 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Whether it has rows with that column.
+    pub(super) fn has(&self, column: &str) -> bool {
+        let first = self.batches.first();
+        first.is_some_and(|batch| batch.column_by_name(column).is_some())
+    }
+
     pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let rows = |batch| (0..RecordBatch::num_rows(batch)).map(move |index| (batch, index));
         self.batches.iter().flat_map(rows).map(|(batch, index)| Row {

@@ -72,11 +72,11 @@ impl Method {
         self.counted().map(|run| run.cost(u32::MAX)).collect()
     }
 
-    /// What the counted runs come to by each round that the main step scores.
-    pub(crate) fn by_round(&self, value: impl Fn(&Run, u32) -> f64) -> Vec<(u32, Spread)> {
+    /// What the counted runs come to by each round that the main step scores; nothing where one of them does not say.
+    pub(crate) fn by_round(&self, value: impl Fn(&Run, u32) -> Option<f64>) -> Vec<(u32, Spread)> {
         let spreads = self.main.means().into_iter().filter_map(|(round, _)| {
-            let values: Vec<f64> = self.counted().map(|run| value(run, round)).collect();
-            Spread::of(&values).map(|spread| (round, spread))
+            let values: Option<Vec<f64>> = self.counted().map(|run| value(run, round)).collect();
+            Spread::of(&values?).map(|spread| (round, spread))
         });
         spreads.collect()
     }

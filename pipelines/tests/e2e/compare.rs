@@ -1,6 +1,11 @@
 //! Runs side by side, as `fedstill compare` shows those that `fedstill run` made.
 
-use crate::federation::{fedstill, finish, said, write};
+use crate::federation::{fedstill, finish, pipeline, said, write, write_for};
+use crate::stored::{Stored, texts};
+use arrow_array::{Array, Float64Array, UInt64Array};
+use fedstill_schemas::results;
+use fedstill_schemas::task::{Subject, TaskResult};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::path::Path;
 use std::process::Output;
 
@@ -51,6 +56,75 @@ fn finished_runs_are_set_side_by_side_by_their_file_and_by_their_name() {
     );
     assert!(one.status.success(), "{}", said(&one));
     assert!(elsewhere.join("compare.parquet").is_file());
+}
+
+/// The bytes of a run in all rounds, as `compare` has them of its one method.
+fn bytes(run: &str, out: &Path) -> u64 {
+    let compared = compare(run.as_ref(), out, &[]);
+    assert!(compared.status.success(), "{}", said(&compared));
+    let file = std::fs::File::open(out.join("compare/compare.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build();
+    let rows = reader.unwrap().next().unwrap().unwrap();
+    let at = texts(&rows, "measure")
+        .iter()
+        .position(|measure| measure == "bytes")
+        .unwrap();
+    let values = rows.column_by_name("value").unwrap().as_any();
+    values.downcast_ref::<Float64Array>().unwrap().value(at) as u64
+}
+
+/// The bytes of a result's weights.
+fn weights(result: &TaskResult) -> u64 {
+    result.parts["weights"].bytes
+}
+
+#[test]
+fn a_round_of_fedavg_is_the_weights_of_its_parties_up_and_those_of_their_prototypes_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write_for(&pipeline("fedavg"), folder.path(), &[]), &out, &[]);
+    let run = "tiny-fedavg-0";
+    let stored = Stored::new(&out, run);
+    let mut expected = 0;
+    for round in [1, 2] {
+        // Where parties of a round begin.
+        let made = if round == 1 { "initial" } else { "average" };
+        let prototypes = stored.results_of(round - 1, made);
+        let trained = stored.results_of(round, "train");
+        assert_eq!((prototypes.len(), trained.len()), (2, 4));
+        for party in &trained {
+            let Subject::Party(slot) = party.subject else {
+                panic!("{}", party.subject);
+            };
+            let own = Subject::Architecture(slot % 2);
+            let down = prototypes.iter().find(|made| made.subject == own).unwrap();
+            expected += weights(&party.result) + weights(&down.result);
+        }
+    }
+    // Two of each: a convolution with batch norm, and a layer of 32 units, in float32.
+    assert!(expected > 2 * 4 * 2 * 4 * 1000, "{expected}");
+    assert_eq!(bytes(run, &out), expected);
+}
+
+#[test]
+fn a_round_of_fedmd_is_predictions_up_and_as_many_times_the_consensus_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write_for(&pipeline("fedmd"), folder.path(), &[]), &out, &[]);
+    let run = "tiny-fedmd-0";
+    let stored = Stored::new(&out, run);
+    let pretrained = stored.results_of(0, "pretrain");
+    let mut expected: u64 = 2 * pretrained.iter().map(|made| weights(&made.result)).sum::<u64>();
+    for round in [1, 2] {
+        let table = stored.table(results::ROUNDS, round);
+        let of = |column: &str| {
+            let column = table.column_by_name(column).unwrap().as_any();
+            column.downcast_ref::<UInt64Array>().unwrap().value(0)
+        };
+        assert!(of("bytes_logits") > 0 && of("bytes_consensus") > 0);
+        expected += of("bytes_logits") + 4 * of("bytes_consensus");
+    }
+    assert_eq!(bytes(run, &out), expected);
 }
 
 #[test]
