@@ -73,12 +73,21 @@ def methods(points, figures):
                     spread(alone.get(*own, "accuracy"), share),
                     spread(alone.get(*own, "difference"), signed, share),
                     spread(fedmd.get(*own, "difference"), signed, share),
-                    spread(alone.get(*own, "worst"), share),
+                    worst(alone, own),
                     spread(local.get(*own, "accuracy"), share),
                 ]
             )
-    headers = ["", "models", "global test set", "minus local training", "minus FedMD", "worst model", "local test sets"]
+    headers = ["", "models", "global test set", "minus local training", "minus FedMD", "worst", "local test sets"]
     return table(headers, rows, 5)
+
+
+def worst(figures, own):
+    """The lowest of the models that a step scores, and whose it is; a dash of an ensemble, which is one model."""
+    for measure, whose in (("worst_party", "party"), ("worst_architecture", "architecture")):
+        found = figures.get(*own, measure)
+        if found is not None:
+            return f"{spread(found, share)} ({whose})"
+    return "–"
 
 
 def times_by_step(points, figures):

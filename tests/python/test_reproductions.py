@@ -165,6 +165,15 @@ def test_figures_are_set_beside_their_windows():
     ]
 
 
+def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
+    def of(**values):
+        return tables.worst(Figures(figures(**values)), ("feddf", "evaluate"))
+
+    assert of(worst_party=(0.3456, 0.012)) == ".346 ± .012 (party)"
+    assert of(worst_architecture=(0.9, None)) == ".900 (architecture)"
+    assert of(accuracy=(0.9, None)) == "–"
+
+
 def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
     def of(fedmd, feddf, deviation=None):
         return Figures(figures("fedmd", accuracy=(fedmd, deviation)) + figures("feddf", accuracy=(feddf, None)))

@@ -3,7 +3,7 @@
 
 use super::Comparison;
 use crate::estimate::counted;
-use crate::reached::{Method, Run, Spread, Track, paired};
+use crate::reached::{Method, Owner, Run, Spread, Track, paired};
 
 /// What a scoring step of a method reached.
 #[derive(Debug)]
@@ -18,8 +18,30 @@ pub(super) struct Scored<'a> {
     pub(super) difference: Option<Spread>,
     /// Its seeds that the baseline lacks.
     pub(super) unpaired: usize,
-    /// The lowest slot's mean of the last evaluations.
+    /// The lowest slot's mean of the last evaluations; none of an ensemble, of which there is one.
     pub(super) worst: Option<Spread>,
+}
+
+impl Scored<'_> {
+    /// Of how many models of whom the worst is, as `10 parties`: a party's own, or an architecture's.
+    pub(super) fn worst_of(&self) -> String {
+        let slots = self.track.last().map_or(0, |last| self.track.slots(last).len());
+        match self.track.owner {
+            Some(Owner::Parties) => counted(slots, "party"),
+            Some(Owner::Architectures) => counted(slots, "architecture"),
+            Some(Owner::Ensemble) => String::new(),
+            None => counted(slots, "model"),
+        }
+    }
+
+    /// What the worst is called in the table, over the last evaluations and of a round.
+    pub(super) fn worst_measures(&self) -> [&'static str; 2] {
+        match self.track.owner {
+            Some(Owner::Parties) => ["worst_party", "round_worst_party"],
+            Some(Owner::Architectures) => ["worst_architecture", "round_worst_architecture"],
+            Some(Owner::Ensemble) | None => ["worst_model", "round_worst_model"],
+        }
+    }
 }
 
 /// What a method took to reach the target, over the seeds that do.
@@ -58,7 +80,10 @@ impl Comparison {
                     accuracy: Spread::over(&accuracy),
                     difference: pairs.as_ref().and_then(Spread::over),
                     unpaired: pairs.map_or(0, |pairs| accuracy.len() - pairs.len()),
-                    worst: Spread::over(&track.late_worst(self.evaluations)),
+                    worst: match track.owner {
+                        Some(Owner::Ensemble) => None,
+                        _ => Spread::over(&track.late_worst(self.evaluations)),
+                    },
                 });
             }
         }

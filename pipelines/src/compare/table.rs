@@ -3,15 +3,17 @@
 //!
 //! | measure | step | of |
 //! |---|---|---|
-//! | `accuracy`, `worst` | that scores | the last evaluations: mean, lowest slot |
+//! | `accuracy` | that scores | the last evaluations: mean |
+//! | `worst_party`, `worst_architecture` | that scores | the last evaluations: lowest slot, by whose models they are |
 //! | `difference` | that scores | `accuracy` minus the baseline's, paired by seed: `seeds` are pairs |
-//! | `round_accuracy`, `round_worst` | that scores | one round |
+//! | `round_accuracy`, `round_worst_party`, `round_worst_architecture` | that scores | one round |
 //! | `round_bytes`, `round_gb_seconds`, `round_price` | empty | all rounds up to that one |
 //! | `rounds_to_target`, `bytes_to_target`, `gb_seconds_to_target`, `price_to_target` | main one that scores | the seeds that reach the target |
 //! | `tasks`, `busy_seconds`, `cpu_seconds`, `gb_seconds`, `price`, `bytes_in`, `bytes_out` | that works; empty: all | all rounds |
 //! | `bytes` | empty | all rounds |
 //!
-//! `bytes` are those that cross between parties and server, `bytes_in` and `bytes_out` those that tasks read and made.
+//! Where results do not say whose models they are, the worst is `worst_model` and `round_worst_model`. `bytes` are those that
+//! cross between parties and server, `bytes_in` and `bytes_out` those that tasks read and made.
 
 use super::Comparison;
 use crate::reached::{Cost, Method, Run, Spread};
@@ -103,9 +105,10 @@ impl Comparison {
     fn table(&self) -> Vec<Row<'_>> {
         let mut rows = Vec::new();
         for scored in self.scored() {
+            let [worst, round_worst] = scored.worst_measures();
             let spreads = [
                 ("accuracy", scored.accuracy),
-                ("worst", scored.worst),
+                (worst, scored.worst),
                 ("difference", scored.difference),
             ];
             let (method, step) = (scored.method, scored.track.step.as_str());
@@ -113,8 +116,8 @@ impl Comparison {
             for (round, mean) in scored.track.means() {
                 push(&mut rows, method, step, Some(round), [("round_accuracy", Some(mean))]);
             }
-            for (round, worst) in scored.track.worsts() {
-                push(&mut rows, method, step, Some(round), [("round_worst", Some(worst))]);
+            for (round, lowest) in scored.worst.map_or_else(Vec::new, |_| scored.track.worsts()) {
+                push(&mut rows, method, step, Some(round), [(round_worst, Some(lowest))]);
             }
         }
         for reached in self.to_target() {

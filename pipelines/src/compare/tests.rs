@@ -77,7 +77,7 @@ fn a_seed_that_the_baseline_lacks_is_left_out_of_the_difference_and_counted() {
     // Of the differences .03, .036 and .042 the middle one has no pair.
     assert_eq!(
         line(&text, "fedmd 3"),
-        "fedmd 3 5 .576 ± .016 +.036 ± .008 2 .556 ± .016"
+        "fedmd 3 5 .576 ± .016 +.036 ± .008 2 .556 ± .016 3 parties"
     );
     assert!(
         text.contains("\nfedmd: 1 seed that standalone lacks, left out of the difference\n"),
@@ -92,7 +92,7 @@ fn a_run_that_is_behind_is_left_out_and_named() {
     finish(&results, &runs[0], 5, 0.02, 500);
     finish(&results, &runs[1], 2, 0.09, 500);
     let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
-    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 5 .560 – .540");
+    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 5 .560 – .540 3 parties");
     assert!(
         text.contains("fedmd, seed 1: 2 of 5 rounds so far; left out of the means\n"),
         "{text}"
@@ -111,7 +111,7 @@ fn a_mean_of_fewer_evaluations_says_so() {
     let text = compared(&results, std::slice::from_ref(&run), &ASKED)
         .expect("a comparison")
         .text();
-    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 2 .530 – .510");
+    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 2 .530 – .510 3 parties");
     assert!(
         text.contains("fedmd: mean of 2 evaluations; there are no more yet\n"),
         "{text}"
@@ -127,7 +127,7 @@ fn steps_that_score_other_models_have_rows_of_their_own() {
         let (mut metrics, mut steps) = scored("evaluate_personal", "global", "party", &[0.1, 0.2]);
         // Not first in the tables, and still the main one.
         let (main, own) = scored("evaluate", "global", "architecture", &[0.6, 0.7]);
-        let (ensemble, server) = scored("evaluate_ensemble", "global", "party", &[0.9]);
+        let (ensemble, server) = scored("evaluate_ensemble", "global", "server", &[0.9]);
         metrics.extend(main.into_iter().chain(ensemble));
         steps.extend(own.into_iter().chain(server));
         results.write(tables::METRICS, &runs[0], round, &metrics);
@@ -135,16 +135,30 @@ fn steps_that_score_other_models_have_rows_of_their_own() {
     }
     let comparison = compared(&results, &runs, &ASKED).expect("a comparison");
     let text = comparison.text();
-    assert_eq!(line(&text, "feddf 1"), "feddf 1 5 .650 +.120 1 .600");
+    assert_eq!(line(&text, "feddf 1"), "feddf 1 5 .650 +.120 1 .600 2 architectures");
     assert_eq!(
         line(&text, "feddf (evaluate_personal)"),
-        "feddf (evaluate_personal) 1 5 .150 -.380 1 .100"
+        "feddf (evaluate_personal) 1 5 .150 -.380 1 .100 2 parties"
     );
     assert_eq!(
         line(&text, "feddf (evaluate_ensemble)"),
-        "feddf (evaluate_ensemble) 1 5 .900 +.370 1 .900"
+        "feddf (evaluate_ensemble) 1 5 .900 +.370 1 –"
     );
     assert_eq!(comparison.accuracy_picture().matches("\nfeddf\n").count(), 1);
+    // Nobody takes the worst architecture for a party, nor an ensemble for the worst of anything.
+    let measures: Vec<(&str, [&str; 2], bool)> = comparison
+        .scored()
+        .iter()
+        .map(|row| (row.track.step.as_str(), row.worst_measures(), row.worst.is_some()))
+        .collect();
+    assert_eq!(
+        measures[..3],
+        [
+            ("evaluate", ["worst_architecture", "round_worst_architecture"], true),
+            ("evaluate_personal", ["worst_party", "round_worst_party"], true),
+            ("evaluate_ensemble", ["worst_model", "round_worst_model"], false),
+        ]
+    );
 }
 
 #[test]
@@ -164,10 +178,13 @@ fn scores_on_other_test_sets_stay_out() {
         };
         compared(&results, std::slice::from_ref(&run), &asked).map(|comparison| comparison.text())
     };
-    assert_eq!(line(&of(None).expect("the first"), "fedmd 1"), "fedmd 1 5 .650 – .600");
+    assert_eq!(
+        line(&of(None).expect("the first"), "fedmd 1"),
+        "fedmd 1 5 .650 – .600 2 parties"
+    );
     let local = of(Some("local")).expect("the other");
     assert!(local.contains("accuracy on the test set 'local'"), "{local}");
-    assert_eq!(line(&local, "fedmd 1"), "fedmd 1 5 .850 – .800");
+    assert_eq!(line(&local, "fedmd 1"), "fedmd 1 5 .850 – .800 2 parties");
     let refused = of(Some("locale")).expect_err("no such set").to_string();
     assert_eq!(
         refused,
@@ -191,10 +208,13 @@ fn several_run_names_are_told_apart_and_compared_within_each() {
         text.starts_with("alpha-1, alpha-100: accuracy on the test set 'global'\n"),
         "{text}"
     );
-    assert_eq!(line(&text, "alpha-1/fedmd 1"), "alpha-1/fedmd 1 5 .560 +.030 1 .540");
+    assert_eq!(
+        line(&text, "alpha-1/fedmd 1"),
+        "alpha-1/fedmd 1 5 .560 +.030 1 .540 3 parties"
+    );
     assert_eq!(
         line(&text, "alpha-100/fedmd 1"),
-        "alpha-100/fedmd 1 5 .590 +.030 1 .570"
+        "alpha-100/fedmd 1 5 .590 +.030 1 .570 3 parties"
     );
     let asked = Asked {
         baseline: Some("alpha-1/standalone".to_owned()),
@@ -203,7 +223,7 @@ fn several_run_names_are_told_apart_and_compared_within_each() {
     let text = compared(&results, &runs, &asked).expect("a comparison").text();
     assert_eq!(
         line(&text, "alpha-100/fedmd 1"),
-        "alpha-100/fedmd 1 5 .590 +.060 1 .570"
+        "alpha-100/fedmd 1 5 .590 +.060 1 .570 3 parties"
     );
 }
 
@@ -391,10 +411,13 @@ fn the_table_has_a_row_a_method_step_round_and_measure() {
         (value, deviation, column::<UInt32Array>(table, "seeds").value(at))
     };
     assert_eq!(row("fedmd", "evaluate", None, "accuracy"), (576, Some(16), 3));
-    assert_eq!(row("fedmd", "evaluate", None, "worst"), (556, Some(16), 3));
+    assert_eq!(row("fedmd", "evaluate", None, "worst_party"), (556, Some(16), 3));
     assert_eq!(row("fedmd", "evaluate", None, "difference"), (36, Some(6), 3));
     assert_eq!(row("fedmd", "evaluate", Some(0), "round_accuracy"), (510, Some(10), 3));
-    assert_eq!(row("fedmd", "evaluate", Some(0), "round_worst"), (490, Some(10), 3));
+    assert_eq!(
+        row("fedmd", "evaluate", Some(0), "round_worst_party"),
+        (490, Some(10), 3)
+    );
     assert_eq!(row("fedmd", "evaluate", None, "rounds_to_target"), (4500, Some(707), 2));
     assert_eq!(row("standalone", "", Some(1), "round_bytes"), (2_000_000, Some(0), 3));
     assert_eq!(row("standalone", "train", None, "tasks"), (12_000, Some(0), 3));

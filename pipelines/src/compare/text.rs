@@ -36,7 +36,7 @@ impl Comparison {
         };
         format!(
             "{}: accuracy on the test set '{}'\nmean {of}, over slots, then over seeds; ±: standard deviation over seeds\n\
-             worst: the lowest slot's; pairs: seeds that the difference is of\n",
+             pairs: seeds that the difference is of; worst: the lowest of so many parties or architectures\n",
             self.name(),
             self.test_set
         )
@@ -55,6 +55,7 @@ impl Comparison {
             "pairs",
             "worst",
             "",
+            "of",
         ];
         let mut columns = Columns::new(1, &headers);
         for row in scored {
@@ -64,6 +65,7 @@ impl Comparison {
             cells.extend(over_seeds(row.difference, signed, number));
             cells.push(row.difference.map_or_else(String::new, |pairs| pairs.seeds.to_string()));
             cells.extend(over_seeds(row.worst, number, number));
+            cells.push(row.worst_of());
             columns.row(std::slice::from_ref(&row.label), cells);
         }
         columns.text()

@@ -18,7 +18,7 @@ mod track;
 pub(crate) mod samples;
 
 pub(crate) use read::{ids, shown};
-pub(crate) use run::{Cost, Owner, Run, Slots};
+pub(crate) use run::{Cost, Owner, Run, Slots, worst_of};
 pub(crate) use statistics::{Spread, deviation, mean, paired};
 pub(crate) use track::{Curve, Method, Track};
 

@@ -219,7 +219,8 @@ impl Read {
 /// Whose models a step has as its subjects.
 fn owner(subject: Subject) -> Owner {
     match subject {
-        Subject::Architecture(_) | Subject::Server => Owner::Server,
+        Subject::Architecture(_) => Owner::Architectures,
+        Subject::Server => Owner::Ensemble,
         Subject::Party(_) | Subject::Partition(_) => Owner::Parties,
     }
 }

@@ -32,7 +32,27 @@ pub(crate) enum Owner {
     /// Each party's own: a slot is a party.
     Parties,
     /// The server's: a slot is an architecture.
-    Server,
+    Architectures,
+    /// All parties' together, of which there is one.
+    Ensemble,
+}
+
+/// What the lowest score is that of, in a figure of models that belong to these; `None` where results do not say to whom.
+pub(crate) fn worst_of(owners: impl IntoIterator<Item = Option<Owner>>) -> &'static str {
+    let (mut parties, mut architectures, mut others) = (false, false, false);
+    for owner in owners {
+        match owner {
+            Some(Owner::Parties) => parties = true,
+            Some(Owner::Architectures) => architectures = true,
+            Some(Owner::Ensemble) | None => others = true,
+        }
+    }
+    match (parties, architectures, others) {
+        (true, false, false) => "worst party",
+        (false, true, false) => "worst architecture",
+        (true, true, false) => "worst party or architecture",
+        _ => "worst model",
+    }
 }
 
 /// Who was late or refused in a round, each with the reason.

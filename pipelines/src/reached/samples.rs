@@ -125,7 +125,11 @@ pub(crate) fn scored(step: &str, test_set: &str, subject: &str, accuracies: &[f6
             ("test_set", text(test_set)),
             ("accuracy", Value::Number(*accuracy)),
         ];
-        let steps = vec![("step", text(step)), ("subject", text(&format!("{subject}-{slot}")))];
+        let subject = match subject {
+            "server" => subject.to_owned(),
+            several => format!("{several}-{slot}"),
+        };
+        let steps = vec![("step", text(step)), ("subject", Value::Text(subject))];
         (metrics, steps)
     });
     rows.unzip()

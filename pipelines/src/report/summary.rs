@@ -1,7 +1,7 @@
 //! What the runs of a run file reached so far, and its picture.
 
 use crate::figures::{Across, Line, Picture};
-use crate::reached::{self, Method, Owner, ReadError, Shown};
+use crate::reached::{self, Method, ReadError, Shown, worst_of};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -62,6 +62,12 @@ impl Summary {
         rounds.max().unwrap_or(0)
     }
 
+    /// What the lowest slot is, of the pipelines that have scores.
+    pub(super) fn worst(&self) -> &'static str {
+        let scored = self.methods.iter().filter(|method| method.main.last().is_some());
+        worst_of(scored.map(|method| method.main.owner))
+    }
+
     /// A line chart of mean accuracy by round: a line a pipeline, the lowest slot dashed in the same colour, and with
     /// several seeds a band from the lowest to the highest of them.
     pub(crate) fn svg(&self) -> String {
@@ -73,13 +79,11 @@ impl Summary {
                 worst: by_round(worsts.map(|(round, worst)| (round, worst.mean))),
             }
         };
-        let mut owners = self.methods.iter().map(|method| method.main.owner);
-        let parties = owners.any(|owner| owner != Some(Owner::Server));
         Picture {
             title: self.name.clone(),
             across: Across::rounds(self.last()),
             lines: self.methods.iter().map(line).collect(),
-            worst: if parties { "worst party" } else { "worst" },
+            worst: self.worst(),
         }
         .svg()
     }

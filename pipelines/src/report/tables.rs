@@ -3,7 +3,7 @@
 use super::summary::Summary;
 use crate::figures::Columns;
 use crate::figures::numbers::{cell, number, signed};
-use crate::reached::{Method, Owner, Slots, deviation, mean};
+use crate::reached::{Method, Owner, Slots, deviation, mean, worst_of};
 use std::collections::BTreeMap;
 
 /// A table of more slots than these has a row an architecture.
@@ -55,7 +55,7 @@ pub(super) fn by_slot(summary: &Summary) -> String {
     let mut headers = match owner {
         Owner::Parties if rows.len() > MOST_ROWS => vec!["architecture", "parties"],
         Owner::Parties => vec!["party", "architecture"],
-        Owner::Server => vec!["architecture"],
+        Owner::Architectures | Owner::Ensemble => vec!["architecture"],
     };
     let labels = headers.len();
     headers.extend(["before", "after", "gain"]);
@@ -79,7 +79,7 @@ pub(super) fn by_slot(summary: &Summary) -> String {
     } else {
         for (slot, architecture, values) in &rows {
             let labels = [format!("party-{slot}"), (*architecture).to_owned()];
-            let skipped = usize::from(owner == Owner::Server);
+            let skipped = usize::from(owner != Owner::Parties);
             table.row(&labels[skipped..], shown(values.clone()));
         }
     }
@@ -96,10 +96,8 @@ pub(super) fn by_slot(summary: &Summary) -> String {
     };
     table.rule();
     table.row(&[format!("mean{of}")], shown(over(&all, mean)));
-    let worst = match owner {
-        Owner::Parties => "worst party",
-        Owner::Server => "worst",
-    };
+    // What of the others stands in a row is of the row's party or architecture too.
+    let worst = worst_of([Some(owner)]);
     let lowest = |values: &[f64]| values.iter().copied().reduce(f64::min);
     table.row(&[format!("{worst}{of}")], shown(over(&all, lowest)));
     table.text()
@@ -128,7 +126,7 @@ pub(super) fn by_seed(summary: &Summary) -> String {
         deviation(&ends(method))
     });
     let worst = |method: &Method| method.main.worsts().last().map(|(_, worst)| worst.mean);
-    row("worst of each seed, mean".to_owned(), number, &worst);
+    row(format!("{}, mean", summary.worst()), number, &worst);
     if let Some((main, [_, ..])) = summary.methods.split_first() {
         let leads = |method: &Method| -> Vec<f64> {
             let lead = |seed: &u64| Some(main.end(*seed)? - method.end(*seed)?);

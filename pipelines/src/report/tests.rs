@@ -134,13 +134,13 @@ fn models_of_the_server_are_shown_by_architecture() {
     results.run(&runs[1], 5, 0.01);
     let text = results.load(&runs).expect("results").text(80, false);
     let expected = "
-architecture  before  after  gain  standalone
-─────────────────────────────────────────────
-lenet           .600   .600  .000        .550
-cnn[16,32]      .700   .700  .000        .550
-─────────────────────────────────────────────
-mean            .650   .650  .000        .550
-worst           .600   .600  .000        .550
+architecture        before  after  gain  standalone
+───────────────────────────────────────────────────
+lenet                 .600   .600  .000        .550
+cnn[16,32]            .700   .700  .000        .550
+───────────────────────────────────────────────────
+mean                  .650   .650  .000        .550
+worst architecture    .600   .600  .000        .550
 ";
     assert!(text.contains(expected), "{text}");
     // The other way round: parties beside the server's models.
