@@ -30,6 +30,11 @@ class Figures:
         """Nothing where the comparison has no such figure, as of a target that no seed reached."""
         return self.by_key.get((pipeline, step, measure))
 
+    def seeds(self, pipeline):
+        """How many seeds of a pipeline were compared: those that its scores are of."""
+        scores = [figure for (of, _, what), figure in self.by_key.items() if of == pipeline and what == "accuracy"]
+        return max((figure.seeds for figure in scores), default=0)
+
     def steps(self, pipeline, measure):
         """The steps of a pipeline that have a measure, in the order of the table."""
         return [step for of, step, what in self.by_key if of == pipeline and what == measure and step]

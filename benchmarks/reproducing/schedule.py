@@ -40,7 +40,7 @@ def makespan(seconds, workers):
 class Speedup:
     """Tasks that can go side by side, against tasks in turn."""
 
-    in_turn: float  # seconds of everything in turn
+    in_turn: float  # seconds of everything in turn, by the times that tasks took side by side
     seconds: tuple[float, ...]  # of each task that is left, in the order of publication
     wall: float  # seconds from the first start to the last end, as measured
 

@@ -113,8 +113,8 @@ def rounds(points, figures, target, paper):
     for _, point in points:
         found = figures[point].get("fedavg", "evaluate", "rounds_to_target")
         ends = ["–", "–"] if found is None else [f"{found.low:.0f}", f"{found.high:.0f}"]
-        reached = str(found.seeds) if found else "0"
         late = figures[point].get("fedavg", "evaluate", "accuracy")
+        reached = f"{found.seeds if found else 0} of {late.seeds if late else 0}"
         rows.append([target, reached, spread(found, "{:.0f}".format, "{:.1f}".format), *ends, paper, spread(late, share)])
     headers = ["target", "seeds that reach it", "rounds", "fewest", "most", "paper", "mean of the last five rounds"]
     return table(headers, rows, 6)
@@ -124,10 +124,12 @@ def windows(expected, figures):
     """What was expected beside what came out."""
     rows = []
     for window in expected:
-        found = figures[window.stem].get(window.pipeline, window.step, window.measure)
+        of = figures[window.stem]
+        found = of.get(window.pipeline, window.step, window.measure)
         shown = {"difference": signed, "accuracy": share}.get(window.measure, amount)
         deviation = share if shown is signed else shown
-        rows.append([window.about, ends(window, shown), spread(found, shown, deviation), verdict(window, found)])
+        said = verdict(window, found, of.seeds(window.pipeline))
+        rows.append([window.about, ends(window, shown), spread(found, shown, deviation), said])
     return table(["figure", "expected", "found", ""], rows, 0)
 
 
@@ -146,15 +148,20 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def verdict(window, found):
-    """Whether a figure is in its window."""
+def verdict(window, found, seeds):
+    """Whether a figure is in its window: of all `seeds` of the runs, since what some of them did not reach is not met."""
     if found is None:
         return "not reached"
     if window.low is not None and found.value < window.low:
-        return "below"
-    if window.high is not None and found.value > window.high:
-        return "above"
-    return "as expected"
+        said = "below"
+    elif window.high is not None and found.value > window.high:
+        said = "above"
+    else:
+        said = "as expected"
+    if found.seeds >= seeds:
+        return said
+    of = f"{found.seeds} of {seeds} seeds"
+    return f"not met: {of}" if said == "as expected" else f"{said}, {of}"
 
 
 def speedups(rows):

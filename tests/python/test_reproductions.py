@@ -165,6 +165,28 @@ def test_figures_are_set_beside_their_windows():
     ]
 
 
+def test_a_window_is_met_where_every_seed_reached_it_and_not_where_some_did():
+    def said(reaching, rounds):
+        scored, reached = figures(accuracy=(0.97, 0.001), rounds_to_target=(rounds, 3.0))
+        found = Figures([scored, {**reached, "seeds": reaching}])
+        window = plan.Window("rounds", "stem", "feddf", "evaluate", "rounds_to_target", 50, 140)
+        return tables.windows([window], {"stem": found})[2].split(" | ")[-1].removesuffix(" |")
+
+    assert said(3, 87.0) == "as expected"
+    assert said(2, 87.0) == "not met: 2 of 3 seeds"
+    assert said(2, 187.0) == "above, 2 of 3 seeds"
+    assert said(3, 187.0) == "above"
+
+
+def test_rounds_to_a_target_say_how_many_seeds_reach_it():
+    scored, reached = figures("fedavg", accuracy=(0.97, 0.001), rounds_to_target=(87.0, 3.0))
+    some = Figures([scored, {**reached, "seeds": 2}])
+    none = Figures([scored])
+    points = [("first round with 0.97", "a"), ("first round with 0.97", "b")]
+    lines = tables.rounds(points, {"a": some, "b": none}, "0.97", "87")
+    assert [line.split(" | ")[1] for line in lines[2:]] == ["2 of 3", "0 of 3"]
+
+
 def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
     def of(**values):
         return tables.worst(Figures(figures(**values)), ("feddf", "evaluate"))
