@@ -7,7 +7,7 @@ use crate::estimate::{self, bytes, counted};
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Model, Registry};
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Schedule, Watch};
-use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Selection, Stage, Start, Step, Target, Who};
+use fedstill_schemas::pipeline::{By, Disclosure, On, Pipeline, Rule, Selection, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
 use fedstill_schemas::resolved::{ResolvedRun, Validation};
 use std::fmt::Write;
@@ -59,7 +59,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
                 "    {:<names$}  {:<whos$}  {}",
                 step.name,
                 who(job, step.who),
-                does(step)
+                does(step, steps)
             );
             line(text.trim_end().to_owned());
         }
@@ -265,7 +265,8 @@ fn who(job: &Job, who: Who) -> String {
     }
 }
 
-fn does(step: &Step) -> String {
+/// What a step of a round does.
+fn does(step: &Step, round: &[Step]) -> String {
     let mut text = String::new();
     for term in &step.terms {
         let on = match term.on {
@@ -303,7 +304,10 @@ fn does(step: &Step) -> String {
         text.push_str(combines(rule));
     }
     if (step.stage, step.who) == (Stage::Evaluate, Who::Server) {
-        text.push_str("mean of the parties' logits");
+        text.push_str(match Pipeline::ensemble(round) {
+            Rule::MeanProbability => "mean of the parties' probabilities",
+            Rule::Mean | Rule::Weights(_) => "mean of the parties' logits",
+        });
     }
     text.trim_end_matches("; ").to_owned()
 }

@@ -1,23 +1,26 @@
-//! Pipelines of a person's own: the files that a run file names, read and checked before the run file is.
+//! Pipelines of a person's own: the files that a run file names, or the grid of a sweep file, read and checked before the run
+//! file is.
 //!
 //! ```text
-//! run file ──> paths that end in .toml ──> pipelines, beside those that ship ──> the catalog that the run file is read by
+//! run file, grid ──> paths that end in .toml ──> pipelines, beside those that ship ──> the catalog that a run file is read by
 //! ```
 
 use crate::algorithms;
 use crate::resolve::Unresolved;
 use fedstill_schemas::pipeline::Pipeline;
-use fedstill_schemas::run_file::{Catalog, RunFile, quoted};
+use fedstill_schemas::run_file::{Catalog, RunFile, SweepFile, quoted};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The pipelines that a run file can name.
 #[derive(Debug)]
 pub(crate) struct Pipelines {
     /// Those that ship, and those of the run file's files.
     pub(crate) all: Vec<Pipeline>,
-    /// By path, as the run file writes it: the name of the pipeline in the file, or why it cannot be used.
+    /// As [`Catalog`] has them: the name of the pipeline in each file, or why it cannot be used.
     files: BTreeMap<String, Result<String, String>>,
+    /// The files that were read, wherever they are named, each with the name of its pipeline.
+    read: Vec<(PathBuf, String)>,
 }
 
 impl Pipelines {
@@ -27,29 +30,54 @@ impl Pipelines {
     /// What is wrong in the first file with mistakes. A file that cannot be read, or whose name is taken, is the run
     /// file's mistake: the catalog says so.
     pub(crate) fn load(run_file: &str, folder: &Path) -> Result<Self, Unresolved> {
-        let mut all = algorithms::all();
-        let mut files = BTreeMap::new();
+        let mut pipelines = Self {
+            all: algorithms::all(),
+            files: BTreeMap::new(),
+            read: Vec::new(),
+        };
         for path in RunFile::pipeline_files(run_file) {
-            let file = folder.join(&path);
-            let usable = match std::fs::read_to_string(&file) {
-                Err(error) => Err(format!("cannot read {}: {error}", quoted(&path))),
-                Ok(text) => match Pipeline::parse(&text) {
-                    Err(problems) => return Err(Unresolved::Problems(file, text, problems)),
-                    Ok(pipeline) if all.iter().any(|other| other.name == pipeline.name) => Err(format!(
-                        "the pipeline in {} has the name of another one: {}",
-                        quoted(&path),
-                        quoted(&pipeline.name)
-                    )),
-                    Ok(pipeline) => {
-                        let name = pipeline.name.clone();
-                        all.push(pipeline);
-                        Ok(name)
-                    }
-                },
-            };
-            files.insert(path, usable);
+            let usable = pipelines.read(&path, folder)?;
+            pipelines.files.insert(path, usable);
         }
-        Ok(Self { all, files })
+        Ok(pipelines)
+    }
+
+    /// Reads the files that the grid of a sweep file names too, relative to the sweep file's folder.
+    ///
+    /// # Errors
+    /// As of a run file.
+    pub(crate) fn load_grid(&mut self, sweep: &SweepFile, folder: &Path) -> Result<(), Unresolved> {
+        for path in sweep.pipeline_files() {
+            let usable = self.read(&path, folder)?;
+            self.files.insert(SweepFile::catalogued(&path), usable);
+        }
+        Ok(())
+    }
+
+    /// Reads a file: the name of its pipeline, or why it cannot be used.
+    fn read(&mut self, path: &str, folder: &Path) -> Result<Result<String, String>, Unresolved> {
+        let file = folder.join(path);
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => return Ok(Err(format!("cannot read {}: {error}", quoted(path)))),
+        };
+        // A run file and a sweep file may both name it, each by its own path.
+        let same = file.canonicalize().unwrap_or_else(|_| file.clone());
+        if let Some((_, name)) = self.read.iter().find(|(read, _)| *read == same) {
+            return Ok(Ok(name.clone()));
+        }
+        let pipeline = Pipeline::parse(&text).map_err(|problems| Unresolved::Problems(file, text, problems))?;
+        let name = pipeline.name.clone();
+        if self.all.iter().any(|other| other.name == name) {
+            return Ok(Err(format!(
+                "the pipeline in {} has the name of another one: {}",
+                quoted(path),
+                quoted(&name)
+            )));
+        }
+        self.all.push(pipeline);
+        self.read.push((same, name.clone()));
+        Ok(Ok(name))
     }
 
     /// What the run file is read by.

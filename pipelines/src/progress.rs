@@ -3,12 +3,13 @@
 use crate::estimate;
 use crate::resolve::Job;
 use fedstill_schemas::events::Closed;
-use fedstill_schemas::task::Task;
+use fedstill_schemas::task::{Attempt, Subject, Task};
 use fedstill_stages::StageError;
 use fedstill_stages::context::Observer;
 use fedstill_stages::rounds::Round;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 /// A bar of so many tasks; hidden where lines are plain.
@@ -44,11 +45,22 @@ pub(crate) fn tasks_before(job: &Job, round: &Round) -> u64 {
     before + closed as u64
 }
 
-/// Who is missing in a closed phase, a line each.
-pub(crate) fn missing(closed: &Closed) -> impl Iterator<Item = String> {
-    let at = &closed.at;
-    let missing = closed.missing.iter();
-    missing.map(move |(subject, reason)| format!("{} round {}: without {subject}: {reason}", at.run, at.round))
+/// Who of a run is missing, as its phases close: each once in an attempt at a round, with what it was missing for first.
+#[derive(Debug, Default)]
+pub(crate) struct MissingOnes(Mutex<(Option<Attempt>, BTreeSet<Subject>)>);
+
+impl MissingOnes {
+    /// Who is missing in a closed phase and was not in one before it, a line each.
+    pub(crate) fn lines(&self, closed: &Closed) -> Vec<String> {
+        let mut told = self.0.lock();
+        if told.0.as_ref() != Some(&closed.at) {
+            *told = (Some(closed.at.clone()), BTreeSet::new());
+        }
+        let (run, round) = (&closed.at.run, closed.at.round);
+        let new = closed.missing.iter().filter(|(subject, _)| told.1.insert(**subject));
+        new.map(|(subject, reason)| format!("{run} round {round}: without {subject}: {reason}"))
+            .collect()
+    }
 }
 
 /// Whether a task's end brings its run forward: what is tried again, was cut off, or is never answered, does not.
@@ -67,6 +79,7 @@ pub(crate) struct Display {
     job: Job,
     rounds: u32,
     state: Mutex<State>,
+    missing: MissingOnes,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +101,7 @@ impl Display {
             job: job.clone(),
             rounds,
             state: Mutex::default(),
+            missing: MissingOnes::default(),
         }
     }
 
@@ -134,7 +148,7 @@ impl Observer for Display {
     }
 
     fn closed(&self, closed: &Closed) {
-        for line in missing(closed) {
+        for line in self.missing.lines(closed) {
             if self.plain {
                 eprintln!("{line}");
             } else {
@@ -158,5 +172,47 @@ impl Observer for Display {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fedstill_schemas::events::Missing;
+    use fedstill_schemas::resolved::VERSION;
+    use std::collections::BTreeMap;
+
+    fn closed(round: u32, phase: u32, missing: &[(u32, Missing)]) -> Closed {
+        let missing = missing.iter().cloned();
+        Closed {
+            version: VERSION,
+            at: Attempt {
+                run: "a-fedmd-0".to_owned(),
+                round,
+                attempt: 0,
+            },
+            phase,
+            enough: true,
+            members: BTreeMap::new(),
+            missing: missing.map(|(slot, why)| (Subject::Party(slot), why)).collect(),
+            logits_end: Vec::new(),
+            wire_bytes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn who_is_late_and_then_refused_is_told_once_a_round() {
+        let told = MissingOnes::default();
+        let refused = Missing::Failed {
+            reason: "digest: simulated failure".to_owned(),
+        };
+        let first = told.lines(&closed(1, 0, &[(2, Missing::Late)]));
+        assert_eq!(
+            first,
+            ["a-fedmd-0 round 1: without party-2: it did not answer by the deadline"]
+        );
+        let later = told.lines(&closed(1, 3, &[(0, refused.clone()), (2, refused.clone())]));
+        assert_eq!(later, ["a-fedmd-0 round 1: without party-0: digest: simulated failure"]);
+        assert_eq!(told.lines(&closed(2, 0, &[(2, refused)])).len(), 1, "another round");
     }
 }

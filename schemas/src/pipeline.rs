@@ -41,6 +41,13 @@ impl Pipeline {
         self.warmup.iter().chain(&self.round)
     }
 
+    /// By which rule an ensemble of the parties of a round is scored: as the round combines predictions, or else by the mean
+    /// of logits.
+    pub fn ensemble(round: &[Step]) -> Rule {
+        let aggregate = round.iter().find(|step| step.stage == Stage::Aggregate);
+        aggregate.and_then(|step| step.rule).unwrap_or(Rule::Mean)
+    }
+
     /// Whether some of its steps are done by the parties that a round's plan selects.
     pub fn selects(&self) -> bool {
         self.all_steps().any(|step| step.who == Who::Selected)

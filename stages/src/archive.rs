@@ -298,22 +298,37 @@ fn late(round: &Round) -> u32 {
     closed.map_or(0, |closed| late(closed) as u32)
 }
 
+/// Who was missing in phases of a round: who was late, and who failed. Whoever was both, or more than once, is named once,
+/// where it was missing first, with every reason.
+fn missed<'a>(phases: impl Iterator<Item = &'a BTreeMap<Subject, Missing>>) -> [Vec<String>; 2] {
+    let mut missed: BTreeMap<Subject, (bool, Vec<String>)> = BTreeMap::new();
+    for (subject, why) in phases.flatten() {
+        let (_, reasons) = missed
+            .entry(*subject)
+            .or_insert_with(|| (*why == Missing::Late, Vec::new()));
+        let reason = why.to_string();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let (late, failed): (Vec<_>, Vec<_>) = missed.into_iter().partition(|(_, (late, _))| *late);
+    [late, failed].map(|list| {
+        let named = list
+            .into_iter()
+            .map(|(subject, (_, reasons))| format!("{subject}: {}", reasons.join(", then ")));
+        named.collect()
+    })
+}
+
 fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
     let run = &round.planned.run;
     let usages: Vec<_> = done(round).map(|(_, done)| &done.usage).collect();
     let first = usages.iter().map(|usage| usage.queued_ms).min().unwrap_or(0);
     let last = usages.iter().map(|usage| usage.ended_ms).max().unwrap_or(0);
-    let (mut stragglers, mut refused) = (Vec::new(), Vec::new());
+    let [stragglers, refused] = missed(round.closed.iter().map(|closed| &closed.missing));
     let mut members: Option<usize> = None;
     let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
     for closed in &round.closed {
-        for (subject, why) in &closed.missing {
-            let list = match why {
-                Missing::Late => &mut stragglers,
-                Missing::Failed { .. } => &mut refused,
-            };
-            list.push(format!("{subject}: {why}"));
-        }
         let parties = closed
             .members
             .keys()
@@ -422,6 +437,37 @@ fn parquet(table: &str, columns: Columns, metadata: Vec<KeyValue>) -> Result<Byt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_late_and_failed_in_one_round_is_named_once_with_both_reasons() {
+        let failed = |reason: &str| Missing::Failed {
+            reason: reason.to_owned(),
+        };
+        let [one, two, three] = [1, 2, 3].map(Subject::Party);
+        let phases = [
+            BTreeMap::from([
+                (one, Missing::Late),
+                (two, failed("predict: NaN")),
+                (three, Missing::Late),
+            ]),
+            BTreeMap::from([
+                (one, failed("digest: simulated failure")),
+                (two, failed("predict: NaN")),
+            ]),
+            BTreeMap::from([(two, Missing::Late), (three, Missing::Late)]),
+        ];
+        let late = "it did not answer by the deadline";
+        assert_eq!(
+            missed(phases.iter()),
+            [
+                vec![
+                    format!("party-1: {late}, then digest: simulated failure"),
+                    format!("party-3: {late}")
+                ],
+                vec![format!("party-2: predict: NaN, then {late}")],
+            ]
+        );
+    }
 
     #[test]
     fn every_release_that_took_part_is_named_once() {

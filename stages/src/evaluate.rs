@@ -7,17 +7,15 @@ use crate::execute::{Inputs, Output, round_of};
 use crate::fit::WEIGHTS;
 use crate::learn::EvaluateInputs;
 use crate::rounds::MODEL;
-use fedstill_schemas::pipeline::{Rule, Stage};
+use fedstill_schemas::pipeline::Pipeline;
 use fedstill_schemas::task::{Report, Subject};
 use std::collections::BTreeMap;
 
 pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
     let task = inputs.task;
     let draws = context.draws(&inputs.planned)?;
-    let mut steps = inputs.planned.run.pipeline.steps(task.at.round).iter();
-    let aggregate = steps.find(|step| step.stage == Stage::Aggregate);
     let job = EvaluateInputs {
-        rule: aggregate.and_then(|step| step.rule).unwrap_or(Rule::Mean),
+        rule: Pipeline::ensemble(inputs.planned.run.pipeline.steps(task.at.round)),
         run: &inputs.planned.run,
         subject: task.subject,
         draws: &draws,

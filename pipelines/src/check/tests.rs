@@ -3,7 +3,7 @@
 use super::*;
 use fedstill_schemas::Digest;
 use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
-use fedstill_schemas::pipeline::Pipeline;
+use fedstill_schemas::pipeline::Term;
 use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
 
 fn step(stage: Stage, who: Who) -> Step {
@@ -125,6 +125,52 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
     assert!(text.contains("each of 10 parties"), "{text}");
     assert!(
         text.contains("\n    each party: its private rows, its model\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_ensemble_is_said_to_be_scored_as_the_round_combines_predictions() {
+    let said = |rule| {
+        let mut resolved = run();
+        let aggregate = Step {
+            rule: Some(rule),
+            ..step(Stage::Aggregate, Who::Partitions)
+        };
+        resolved.pipeline.round.insert(0, aggregate);
+        let job = Job {
+            id: "a-b-0".to_owned(),
+            resolved,
+        };
+        of_job(&job, 1, &Registry::default())
+    };
+    assert!(said(Rule::Mean).contains("mean of the parties' logits\n"));
+    let probabilities = said(Rule::MeanProbability);
+    assert!(
+        probabilities.contains("mean of the parties' probabilities\n"),
+        "{probabilities}"
+    );
+    assert!(!probabilities.contains("the parties' logits"), "{probabilities}");
+}
+
+#[test]
+fn one_place_is_said_to_take_the_steps_of_the_parties() {
+    let mut pooled = Fit::new(1, 32, Optimizer::adam(1e-3), None);
+    pooled.steps = Some(77);
+    let term = Term {
+        on: On::Private,
+        target: Target::Labels,
+        loss: Loss::CrossEntropy,
+        weight: 1.0,
+    };
+    let train = Step {
+        terms: vec![term],
+        fit: Some(pooled),
+        ..step(Stage::Train, Who::Architectures)
+    };
+    let text = does(&train, &[]);
+    assert!(
+        text.ends_with("77 steps in batches of 32, Adam 0.001; as many steps as the parties together"),
         "{text}"
     );
 }

@@ -17,12 +17,19 @@ impl Comparison {
         })
     }
 
-    /// Mean accuracy by what the tasks of all rounds up to there cost, as SVG.
+    /// Mean accuracy by what the tasks of all rounds up to there cost, as SVG. The axis names the provider, whose table of
+    /// prices has one currency.
     pub(crate) fn cost_picture(&self) -> String {
         let prices = |method: &Method| method.by_round(|run, round| Some(run.cost(round).price));
         let largest = self.methods.iter().flat_map(prices).map(|(_, price)| price.mean);
         let largest = largest.fold(0.0, f64::max);
-        self.picture(Across::amounts("price of all rounds so far", largest), |method| {
+        let providers: Vec<&str> = self.providers.iter().map(String::as_str).collect();
+        let by = match providers.as_slice() {
+            [] => String::new(),
+            some => format!(", by the prices of {}", some.join(" and ")),
+        };
+        let name = format!("price of all rounds so far{by}");
+        self.picture(Across::amounts(name, largest), |method| {
             let prices = prices(method).into_iter().map(|(_, price)| price.mean);
             let means = method.main.means().into_iter().map(|(_, mean)| mean);
             prices.zip(means).collect()

@@ -353,6 +353,20 @@ fn the_pictures_have_a_labelled_line_a_method_in_both_formats() {
     assert_eq!(comparison.cost_picture(), comparison.cost_picture());
 }
 
+#[test]
+fn the_picture_of_costs_names_whose_prices_they_are() {
+    let results = Results::new();
+    let runs = three_seeds(&results);
+    let mut comparison = compared(&results, &runs, &ASKED).expect("a comparison");
+    comparison.providers = ["aws-lambda", "openfaas"].map(ToOwned::to_owned).into();
+    let picture = comparison.cost_picture();
+    assert!(
+        picture.contains("price of all rounds so far, by the prices of aws-lambda and openfaas"),
+        "{picture}"
+    );
+    assert!(!comparison.accuracy_picture().contains("aws-lambda"));
+}
+
 /// A column of the Parquet table.
 fn column<'a, T: 'static>(table: &'a RecordBatch, name: &str) -> &'a T {
     let column = table.column_by_name(name).expect("a column");

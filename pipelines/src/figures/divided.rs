@@ -1,5 +1,5 @@
-//! Which classes each party's rows have, as a picture: a circle a party and class, its area in proportion to the rows.
-//! Equal divisions give equal bytes.
+//! Which classes each party's rows have, as a picture: a circle a party and class, its area in proportion to the rows; and
+//! beside them, on a scale of its own, the test set. Equal divisions give equal bytes.
 
 use super::picture::{GRID, INK, font};
 use plotters::coord::Shift;
@@ -12,12 +12,18 @@ const GAP: i32 = 2;
 /// Room for the title and what the axes say.
 const ABOVE: i32 = 44;
 const BESIDE: i32 = 70;
-const BELOW: i32 = 52;
+const BELOW: i32 = 76;
 const RIGHT: i32 = 20;
 /// The narrowest picture: the title must have its place.
 const NARROWEST: i32 = 420;
 /// Parties and classes that are drawn: a picture of more says nothing.
 const MOST: usize = 100;
+/// The colour of what is no party's.
+const OTHER: RGBColor = RGBColor(130, 130, 130);
+/// What a letter of the legend takes.
+const LETTER: i32 = 8;
+
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// Rows of each party by class.
 #[derive(Debug)]
@@ -25,13 +31,16 @@ pub(crate) struct Divided {
     pub(crate) title: String,
     /// `parties x classes`.
     pub(crate) rows: Vec<Vec<u32>>,
+    /// Rows of the test set by class.
+    pub(crate) test: Vec<u32>,
 }
 
 impl Divided {
     pub(crate) fn svg(&self) -> String {
-        let parties = self.rows.len().min(MOST) as i32;
+        // The test set stands a column apart.
+        let columns = self.rows.len().min(MOST) as i32 + 2;
         let classes = self.classes() as i32;
-        let width = (BESIDE + parties * STEP + RIGHT).max(NARROWEST);
+        let width = (BESIDE + columns * STEP + RIGHT).max(NARROWEST);
         let size = (width as u32, (ABOVE + classes * STEP + BELOW) as u32);
         let mut picture = String::new();
         let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
@@ -41,14 +50,11 @@ impl Divided {
     }
 
     fn classes(&self) -> usize {
-        self.rows.iter().map(Vec::len).max().unwrap_or(0).min(MOST)
+        let rows = self.rows.iter().chain([&self.test]);
+        rows.map(Vec::len).max().unwrap_or(0).min(MOST)
     }
 
-    fn draw(
-        &self,
-        area: &DrawingArea<SVGBackend<'_>, Shift>,
-        width: i32,
-    ) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>, width: i32) -> Drawn {
         area.fill(&WHITE)?;
         let at = |horizontal| Pos::new(horizontal, VPos::Center);
         area.draw_text(&self.title, &font(18).pos(at(HPos::Center)), (width / 2, ABOVE / 2))?;
@@ -59,32 +65,51 @@ impl Divided {
         for class in 0..self.classes() {
             let y = ABOVE + middle(class);
             area.draw(&PathElement::new([(BESIDE, y), (right, y)], GRID))?;
+            area.draw(&PathElement::new([(right + STEP, y), (right + 2 * STEP, y)], GRID))?;
             if class % 5 == 0 || self.classes() <= 12 {
                 area.draw_text(&class.to_string(), &small.pos(at(HPos::Right)), (BESIDE - 8, y))?;
             }
         }
         let most = self.rows.iter().flatten().copied().max().unwrap_or(0).max(1);
-        let largest = f64::from(STEP - GAP) / 2.0;
         for (party, rows) in self.rows.iter().take(MOST).enumerate() {
             let x = BESIDE + middle(party);
             if party % 5 == 0 || parties <= 20 {
                 area.draw_text(&party.to_string(), &small.pos(at(HPos::Center)), (x, bottom + 12))?;
             }
             for (class, count) in rows.iter().take(MOST).enumerate().filter(|(_, count)| **count > 0) {
-                let radius = largest * (f64::from(*count) / f64::from(most)).sqrt();
-                let circle = Circle::new(
-                    (x, ABOVE + middle(class)),
-                    radius.max(1.0) as i32,
-                    INK.mix(0.8).filled(),
-                );
-                area.draw(&circle)?;
+                area.draw(&circle((x, ABOVE + middle(class)), *count, most, INK))?;
             }
         }
-        let said = format!("party; the largest circle is {most} rows");
-        area.draw_text(&said, &small.pos(at(HPos::Left)), (BESIDE, bottom + 34))?;
-        area.draw_text("class", &small.pos(at(HPos::Left)), (12, ABOVE / 2 + 12))?;
+        let most_tested = self.test.iter().copied().max().unwrap_or(0).max(1);
+        let x = right + STEP + STEP / 2;
+        for (class, count) in self.test.iter().take(MOST).enumerate().filter(|(_, count)| **count > 0) {
+            area.draw(&circle((x, ABOVE + middle(class)), *count, most_tested, OTHER))?;
+        }
+        area.draw_text("test", &small.pos(at(HPos::Center)), (x, bottom + 12))?;
+        let left = small.pos(at(HPos::Left));
+        area.draw_text("class", &left, (12, ABOVE / 2 + 12))?;
+        // How many rows some circles are.
+        area.draw_text("party; circles are rows:", &left, (BESIDE, bottom + 36))?;
+        let mut x = BESIDE + "party; circles are rows:".len() as i32 * LETTER;
+        let mut samples = vec![most, most / 4, most / 16];
+        samples.retain(|count| *count > 0);
+        for count in samples {
+            area.draw(&circle((x, bottom + 36), count, most, INK))?;
+            let label = count.to_string();
+            area.draw_text(&label, &left, (x + STEP / 2 + 2, bottom + 36))?;
+            x += STEP + 2 + (label.len() as i32 + 1) * LETTER;
+        }
+        let tested = format!("test: the test set 'global', its largest circle is {most_tested} rows");
+        area.draw_text(&tested, &left, (BESIDE, bottom + 58))?;
         area.present()
     }
+}
+
+/// A circle whose area is to the largest one's as `count` to `most`.
+fn circle(middle: (i32, i32), count: u32, most: u32, colour: RGBColor) -> Circle<(i32, i32), i32> {
+    let largest = f64::from(STEP - GAP) / 2.0;
+    let radius = largest * (f64::from(count) / f64::from(most)).sqrt();
+    Circle::new(middle, radius.max(1.0) as i32, colour.mix(0.8).filled())
 }
 
 #[cfg(test)]
@@ -92,10 +117,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_a_circle_a_party_and_class_that_has_rows_and_the_largest_is_named() {
+    fn there_is_a_circle_a_party_and_class_that_has_rows_and_a_legend_says_how_many() {
         let divided = Divided {
             title: "rows of each party".to_owned(),
             rows: vec![vec![4, 0, 1], vec![0, 16, 0]],
+            test: vec![400, 100, 0],
         };
         let svg = divided.svg();
         let document = roxmltree::Document::parse(&svg).unwrap();
@@ -104,8 +130,30 @@ mod tests {
             .filter(|node| node.has_tag_name("circle"))
             .filter_map(|node| node.attribute("r"))
             .collect();
-        assert_eq!(radii, ["5", "2", "10"], "areas go with rows: a quarter and a sixteenth");
-        assert!(svg.contains("the largest circle is 16 rows"));
+        let (parties, rest) = radii.split_at(3);
+        assert_eq!(
+            parties,
+            ["5", "2", "10"],
+            "areas go with rows: a quarter and a sixteenth"
+        );
+        let (test, legend) = rest.split_at(2);
+        assert_eq!(test, ["10", "5"], "of the test set by its own scale");
+        assert_eq!(legend, ["10", "5", "2"]);
+        let texts: Vec<&str> = document
+            .descendants()
+            .filter_map(|node| node.text())
+            .map(str::trim)
+            .collect();
+        for text in [
+            "16",
+            "4",
+            "1",
+            "party; circles are rows:",
+            "test",
+            "test: the test set 'global', its largest circle is 400 rows",
+        ] {
+            assert!(texts.contains(&text), "{text} is not in {texts:?}");
+        }
         assert_eq!(svg, divided.svg());
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Picture {
 /// The axis from left to right; accuracy goes up.
 #[derive(Debug)]
 pub(crate) struct Across {
-    name: &'static str,
+    name: String,
     /// Its right end; it begins at 0.
     end: f64,
     marks: Vec<(f64, String)>,
@@ -94,14 +94,14 @@ impl Across {
     pub(crate) fn rounds(last: u32) -> Self {
         let marks = axis::rounds(last, 20).into_iter();
         Self {
-            name: "round",
+            name: "round".to_owned(),
             end: f64::from(last.max(1)),
             marks: marks.map(|round| (f64::from(round), round.to_string())).collect(),
         }
     }
 
     /// An axis that ends where the largest amount is.
-    pub(crate) fn amounts(name: &'static str, largest: f64) -> Self {
+    pub(crate) fn amounts(name: String, largest: f64) -> Self {
         Self {
             name,
             end: if largest > 0.0 { largest } else { 1.0 },
@@ -177,7 +177,7 @@ impl Picture {
             .axis_style(INK)
             .label_style(font(17))
             .axis_desc_style(font(17))
-            .x_desc(self.across.name)
+            .x_desc(self.across.name.as_str())
             .y_desc("accuracy on the test set")
             .x_label_formatter(&|place| self.across.label(*place))
             .y_label_formatter(&|value| number(f64::from(*value) / FINE))

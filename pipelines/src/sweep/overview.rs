@@ -1,7 +1,7 @@
 //! A sweep as it goes: a line for each run that ends, and one bar over all of them where a person watches.
 
 use super::runs::Missing;
-use crate::progress::{bar, counts, missing, tasks, tasks_before};
+use crate::progress::{MissingOnes, bar, counts, tasks, tasks_before};
 use crate::resolve::Job;
 use fedstill_schemas::events::Closed;
 use fedstill_schemas::task::Task;
@@ -47,6 +47,7 @@ impl Overview {
             job: job.clone(),
             tasks: tasks(job, rounds),
             done: Mutex::new(0),
+            missing: MissingOnes::default(),
         }
     }
 
@@ -82,6 +83,7 @@ pub(crate) struct Part {
     tasks: u64,
     /// Those that the bar has.
     done: Mutex<u64>,
+    missing: MissingOnes,
 }
 
 impl Part {
@@ -115,7 +117,7 @@ impl Observer for Part {
     }
 
     fn closed(&self, closed: &Closed) {
-        for line in missing(closed) {
+        for line in self.missing.lines(closed) {
             self.overview.say(&line);
         }
     }

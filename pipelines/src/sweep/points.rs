@@ -55,10 +55,13 @@ pub(crate) fn points(path: &Path, registry: &Registry) -> Result<Vec<Point>, Unu
         Unusable::Problems(vec![wrong(vec![problem])])
     })?;
     let folder = run_path.parent().unwrap_or(Path::new(""));
-    let pipelines = Pipelines::load(&run, folder).map_err(|unresolved| match unresolved {
+    let unusable = |unresolved: Unresolved| match unresolved {
         Unresolved::Unreadable(_, error) => Unusable::Unreadable(error),
         Unresolved::Problems(path, text, problems) => Unusable::Problems(vec![Wrong { path, text, problems }]),
-    })?;
+    };
+    let mut pipelines = Pipelines::load(&run, folder).map_err(unusable)?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    pipelines.load_grid(&sweep, beside).map_err(unusable)?;
     let families = registry.families();
     let catalog = pipelines.catalog(&families);
     let mut data = Opened::default();

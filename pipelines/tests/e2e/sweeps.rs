@@ -154,6 +154,47 @@ fn seeds_without_a_grid_are_the_runs_of_the_file_side_by_side() {
 }
 
 #[test]
+fn pipelines_of_a_grid_are_read_from_files_beside_the_sweep_file_with_their_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    // The run file lies elsewhere, and its folder has no such file.
+    let runs = folder.path().join("files");
+    std::fs::create_dir(&runs).unwrap();
+    write(&runs, &[("rounds = 2", "rounds = 0")]);
+    let printed = fedstill().args(["pipelines", "fedmd"]).output().unwrap();
+    let mine = String::from_utf8(printed.stdout)
+        .unwrap()
+        .replace("\"fedmd\"", "\"mine\"");
+    let file = folder.path().join("sweep.toml");
+    let sweep_of = |value: &str| {
+        std::fs::write(
+            &file,
+            format!("run = \"files/run.toml\"\n[grid]\npipeline = [\"fedmd\", {value}]"),
+        )
+        .unwrap();
+    };
+    sweep_of("\"mine.toml\"");
+    refused(
+        &file,
+        &[
+            "sweep.toml:3:22",
+            "cannot read 'mine.toml'",
+            "at the point pipeline = \"mine.toml\"",
+        ],
+    );
+    let broken = mine.replace("\"partitions\"", "\"partition\"");
+    std::fs::write(folder.path().join("mine.toml"), broken).unwrap();
+    refused(&file, &["mine.toml:", "'partitions'?"]);
+
+    std::fs::write(folder.path().join("mine.toml"), &mine).unwrap();
+    let out = folder.path().join("runs");
+    let output = sweep(&file, &out, &["--jobs", "2"]);
+    assert!(output.status.success(), "{}", said(&output));
+    for run in ["tiny-pipeline-fedmd-fedmd-0", "tiny-pipeline-mine-toml-mine-0"] {
+        assert!(out.join(run).is_dir(), "{run}");
+    }
+}
+
+#[test]
 fn a_dry_run_lists_the_points_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = grid(folder.path(), "rounds = 1");

@@ -119,7 +119,8 @@ fn known_pipeline<'a>(value: &Value<'_>, catalog: &Catalog<'a>) -> Option<&'a Pi
         Some(Err(why)) => {
             value.refuse(
                 why,
-                "a pipeline's file lies at a path relative to the run file, and has a name that no other pipeline has",
+                "a pipeline's file lies at a path relative to the run file, of a sweep file's grid to that file, and has a name \
+                 that no other pipeline has",
             );
             return None;
         }

@@ -64,8 +64,8 @@ pub const ALIGNMENT: u32 = 5000;
 pub struct Catalog<'a> {
     /// The pipelines, those of `files` too.
     pub pipelines: &'a [Pipeline],
-    /// Files of pipelines, by their paths as the run file writes them: the name of the pipeline in it, or why it cannot be
-    /// used.
+    /// Files of pipelines, by their paths as the run file writes them, or as [`SweepFile::catalogued`] does: the name of the
+    /// pipeline in it, or why it cannot be used.
     pub files: &'a BTreeMap<String, Result<String, String>>,
     /// The model families: `lenet`, `cnn`.
     pub families: &'a [&'a str],

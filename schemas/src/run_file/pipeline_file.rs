@@ -79,10 +79,15 @@ impl RunFile {
         let names = document.get("pipeline").into_iter().chain(baselines);
         names
             .filter_map(|name| name.get_ref().as_str())
-            .filter(|name| Path::new(name).extension().is_some_and(|end| end == "toml"))
+            .filter(|name| is_file(name))
             .map(str::to_owned)
             .collect()
     }
+}
+
+/// Whether what stands in the place of a pipeline's name is the path of a file.
+pub(super) fn is_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "toml")
 }
 
 /// Remembers the places of a value and of all that is in it.

@@ -11,13 +11,14 @@
 //! first, and [`SweepFile::place`] says in which of the two a problem is, and where there.
 
 use super::fields::seeds;
+use super::pipeline_file::is_file;
 use super::places::Places;
 use super::point_name::{full, joined, labels, mark, word, written};
 use super::problem::{self, Problem};
 use super::reader::{Notes, Table, Value};
 use super::spelling::quoted;
 use super::{Catalog, RunFile};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use toml::Spanned;
@@ -110,6 +111,23 @@ impl SweepFile {
         }
     }
 
+    /// The files of pipelines that the grid names, as it writes their paths: relative to this file.
+    pub fn pipeline_files(&self) -> BTreeSet<String> {
+        let mut files = BTreeSet::new();
+        if let Ok(grid) = DeTable::parse(&self.text) {
+            for axis in self.axes.iter().filter(|axis| axis.is_of_pipelines()) {
+                let values = (0..axis.values.len()).filter_map(|index| axis.value(grid.get_ref(), index));
+                values.for_each(|value| gather_files(value.get_ref(), &mut files));
+            }
+        }
+        files
+    }
+
+    /// What a [`Catalog`] calls such a file: a path in the run file may be written alike and lie elsewhere.
+    pub fn catalogued(path: &str) -> String {
+        format!("{path} of the sweep file")
+    }
+
     /// Every combination of the grid's values, the last key's changing first; one without values where there is no grid.
     pub fn points(&self) -> Vec<Point> {
         let keys: Vec<Vec<&str>> = self.axes.iter().map(Axis::parts).collect();
@@ -165,7 +183,11 @@ impl SweepFile {
         let behind = behind(run);
         for (axis, index) in self.axes.iter().zip(&point.choice) {
             if let Some(value) = axis.value(grid.get_ref(), *index) {
-                put(&mut document, &axis.key, moved(value, behind), behind);
+                let mut value = moved(value, behind);
+                if axis.is_of_pipelines() {
+                    name_files(&mut value);
+                }
+                put(&mut document, &axis.key, value, behind);
             }
         }
         let mut file = RunFile::of(&document, &format!("{run}\n{}", self.text), catalog)?;
@@ -215,6 +237,11 @@ impl fmt::Display for Point {
 impl Axis {
     fn parts(&self) -> Vec<&str> {
         self.key.iter().map(|part| part.name.as_str()).collect()
+    }
+
+    /// Whether its values name pipelines.
+    fn is_of_pipelines(&self) -> bool {
+        matches!(self.parts()[..], ["pipeline" | "baselines"])
     }
 
     /// Where its last part stands.
@@ -347,6 +374,30 @@ fn moved<'t>(value: &Spanned<DeValue<'t>>, by: usize) -> Spanned<DeValue<'t>> {
         plain => plain.clone(),
     };
     Spanned::new(later(&value.span(), by), content)
+}
+
+/// The paths of files among the names of pipelines in a value.
+fn gather_files(value: &DeValue<'_>, files: &mut BTreeSet<String>) {
+    match value {
+        DeValue::String(name) if is_file(name) => {
+            files.insert(name.to_string());
+        }
+        DeValue::Array(items) => items.iter().for_each(|item| gather_files(item.get_ref(), files)),
+        _ => {}
+    }
+}
+
+/// Gives them the names under which a catalog has them.
+fn name_files(value: &mut Spanned<DeValue<'_>>) {
+    match value.get_mut() {
+        DeValue::String(name) => {
+            if is_file(name) {
+                *name = SweepFile::catalogued(name).into();
+            }
+        }
+        DeValue::Array(items) => items.iter_mut().for_each(name_files),
+        _ => {}
+    }
 }
 
 /// Puts a value under a dotted key, in place of what stands there. Tables on the way that are missing are made, with the

@@ -2,7 +2,8 @@
 
 use super::{LEAST, MOST, parse, with_catalog};
 use crate::resolved::Precision;
-use crate::run_file::{Origin, Point, SweepFile};
+use crate::run_file::{Catalog, Origin, Point, SweepFile};
+use std::collections::BTreeMap;
 
 const SWEEP: &str = "\
 run   = \"a/run.toml\"
@@ -102,6 +103,51 @@ fn a_point_is_the_run_file_with_its_values_its_name_and_the_seeds() {
     );
     assert_eq!(file.steps, expected.steps);
     assert_ne!(file.steps, parse(MOST).unwrap().steps);
+}
+
+#[test]
+fn pipelines_of_a_grid_may_be_files_beside_the_sweep_file() {
+    let sweep = sweep(&over(
+        "pipeline = [\"fedmd\", \"mine.toml\"]\nbaselines = [[\"standalone\", \"b/other.toml\"], []]\n\"data.public.url\" = [\"c.toml\"]",
+    ));
+    let files: Vec<String> = sweep.pipeline_files().into_iter().collect();
+    assert_eq!(
+        files,
+        ["b/other.toml", "mine.toml"],
+        "a file of data is none of a pipeline"
+    );
+
+    // The run file's own `mine.toml` is another one, in another folder.
+    let run = LEAST.replace("\"fedmd\"", "\"mine.toml\"");
+    let at = |point: usize, of_grid: Result<String, String>| {
+        let files = BTreeMap::from([
+            ("mine.toml".to_owned(), Ok("standalone".to_owned())),
+            (SweepFile::catalogued("mine.toml"), of_grid),
+            (SweepFile::catalogued("b/other.toml"), Ok("self_digest".to_owned())),
+        ]);
+        with_catalog(|catalog| {
+            let catalog = Catalog {
+                files: &files,
+                ..*catalog
+            };
+            sweep.at(&sweep.points()[point], &run, &catalog)
+        })
+    };
+    // The first key's last value is the last point's.
+    let last = at(3, Ok("fedmd".to_owned())).unwrap();
+    assert_eq!((last.pipeline.as_str(), last.baselines.len()), ("fedmd", 0));
+    let both = at(1, Ok("fedmd".to_owned())).unwrap();
+    assert_eq!(
+        (both.pipeline.as_str(), &both.baselines[..]),
+        ("fedmd", &["standalone".to_owned(), "self_digest".to_owned()][..])
+    );
+
+    let problems = at(1, Err("cannot read 'mine.toml': no such file".to_owned())).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (origin, problem) = sweep.place(&run, problems[0].clone());
+    assert_eq!((origin, problem.line, problem.column), (Origin::SweepFile, 3, 22));
+    assert!(problem.message.contains("cannot read 'mine.toml'"), "{problem}");
+    assert!(problem.help.unwrap().contains("of a sweep file's grid to that file"));
 }
 
 #[test]
