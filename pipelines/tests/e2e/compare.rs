@@ -1,8 +1,7 @@
 //! Runs side by side, as `fedstill compare` shows those that `fedstill run` made.
 
 use crate::federation::{fedstill, finish, pipeline, said, write, write_for};
-use crate::stored::{Stored, texts};
-use arrow_array::{Array, Float64Array, UInt64Array};
+use crate::stored::{Stored, reals, texts, whole64s};
 use fedstill_schemas::results;
 use fedstill_schemas::task::{Subject, TaskResult};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -69,8 +68,7 @@ fn bytes(run: &str, out: &Path) -> u64 {
         .iter()
         .position(|measure| measure == "bytes")
         .unwrap();
-    let values = rows.column_by_name("value").unwrap().as_any();
-    values.downcast_ref::<Float64Array>().unwrap().value(at) as u64
+    reals(&rows, "value")[at] as u64
 }
 
 /// The bytes of a result's weights.
@@ -117,10 +115,7 @@ fn a_round_of_fedmd_is_predictions_up_and_as_many_times_the_consensus_down() {
     let mut expected: u64 = 2 * pretrained.iter().map(|made| weights(&made.result)).sum::<u64>();
     for round in [1, 2] {
         let table = stored.table(results::ROUNDS, round);
-        let of = |column: &str| {
-            let column = table.column_by_name(column).unwrap().as_any();
-            column.downcast_ref::<UInt64Array>().unwrap().value(0)
-        };
+        let of = |column: &str| whole64s(&table, column)[0];
         assert!(of("bytes_logits") > 0 && of("bytes_consensus") > 0);
         expected += of("bytes_logits") + 4 * of("bytes_consensus");
     }

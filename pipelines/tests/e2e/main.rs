@@ -10,6 +10,7 @@ mod compare;
 mod crash;
 mod deployment;
 mod devices;
+mod ensembles;
 mod federation;
 mod folders;
 mod malformed;

@@ -2,7 +2,7 @@
 
 use crate::federation::files;
 use crate::parties::everything;
-use arrow_array::{Array, RecordBatch, StringArray, UInt32Array};
+use arrow_array::{Array, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use fedstill_log::{Embedded, Record, SystemClock};
 use fedstill_schemas::events::Closed;
 use fedstill_schemas::names;
@@ -178,4 +178,16 @@ pub(crate) fn texts(rows: &RecordBatch, column: &str) -> Vec<String> {
 pub(crate) fn wholes(rows: &RecordBatch, column: &str) -> Vec<u32> {
     let column = rows.column_by_name(column).unwrap().as_any();
     column.downcast_ref::<UInt32Array>().unwrap().values().to_vec()
+}
+
+/// A column of large whole numbers.
+pub(crate) fn whole64s(rows: &RecordBatch, column: &str) -> Vec<u64> {
+    let column = rows.column_by_name(column).unwrap().as_any();
+    column.downcast_ref::<UInt64Array>().unwrap().values().to_vec()
+}
+
+/// A column of numbers.
+pub(crate) fn reals(rows: &RecordBatch, column: &str) -> Vec<f64> {
+    let column = rows.column_by_name(column).unwrap().as_any();
+    column.downcast_ref::<Float64Array>().unwrap().values().to_vec()
 }
