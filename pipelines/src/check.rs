@@ -342,9 +342,12 @@ fn fit_text(fit: &Fit) -> String {
     } else {
         String::new()
     };
+    let clip = fit
+        .clip
+        .map_or(String::new(), |clip| format!(", gradient no longer than {clip}"));
     let stop = fit.stop.as_ref().map_or(String::new(), stop_text);
     format!(
-        "{length} in batches of {}, {optimizer}{schedule}{proximal}{stop}",
+        "{length} in batches of {}, {optimizer}{schedule}{proximal}{clip}{stop}",
         fit.batch
     )
 }

@@ -35,6 +35,7 @@ fn run() -> ResolvedRun {
     };
     let mut fit = Fit::new(2, 32, Optimizer::adam(1e-3), None);
     fit.proximal = 0.01;
+    fit.clip = Some(5.0);
     let train = Step {
         fit: Some(fit),
         start: Start::Prototype,
@@ -89,7 +90,8 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
     for part in [
         "\n    pretrain  server, 1 architecture  not trained\n",
         "\n    train     4 of 10 parties",
-        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01\n",
+        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01, gradient no longer \
+         than 5\n",
         "mean of weights, every party alike\n",
         "10000 steps in batches of 128, Adam 0.001 falling along a cosine, stops after 10 looks, one every 100 steps \
          without better accuracy on validation rows\n",

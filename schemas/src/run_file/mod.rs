@@ -288,6 +288,8 @@ pub struct StepSettings {
     pub schedule: Option<Schedule>,
     /// The weight of the distance to the weights that it started from.
     pub proximal: Option<f64>,
+    /// The greatest length of a step's gradient.
+    pub clip: Option<f64>,
     /// Early stopping.
     pub stop: Option<Stop>,
     /// How predictions or weights are combined.
@@ -326,6 +328,9 @@ impl StepSettings {
         }
         if let Some(proximal) = self.proximal {
             fit.proximal = proximal;
+        }
+        if self.clip.is_some() {
+            fit.clip = self.clip;
         }
         match &self.stop {
             Some(Stop::Never) => fit.stop = None,

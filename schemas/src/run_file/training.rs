@@ -121,6 +121,7 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
             value.one_of("a schedule of the learning rate", &schedules)
         }),
         proximal: table.optional("proximal", "proximal = 0.01", Value::not_negative),
+        clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
         rule: None,
     }

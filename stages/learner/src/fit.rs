@@ -7,12 +7,14 @@
 //! A job takes as many steps as its settings ask for, in epochs or one by one, unless a look at rows that are not trained on
 //! stops it. Where there are looks, it ends with the model of the best one: weights, buffers and optimizer together.
 
+mod clip;
 mod looks;
 mod proximal;
 mod steps;
 mod terms;
 mod training;
 
+use self::clip::Clip;
 use self::looks::{Looks, hold_out};
 use self::proximal::Proximal;
 use self::steps::Steps;
@@ -152,6 +154,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         Tensors::initial(parameters, &stream, device)
     };
     let proximal = Proximal::new(settings.proximal, &start)?;
+    let clip = Clip::new(settings.clip)?;
 
     let groups = groups(network.as_ref(), &start, device, job)?;
     let stream = Stream::new(job.seed, job.round, job.step, job.subject);
@@ -197,6 +200,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         tensors: start.tracked(),
         optimizer,
         proximal,
+        clip,
         mode: Mode::training(stream.fork("dropout")),
         changes,
         steps: 0,

@@ -64,6 +64,8 @@ fn settings_change_what_they_name_and_leave_the_rest() {
     let train = by(&steps["train"]);
     assert_eq!((train.epochs, train.steps, train.proximal), (9, Some(50), 0.01));
     assert_eq!(by(&steps["distill"]).schedule, Schedule::Cosine);
+    let clipped = SELECTING.replace("schedule = \"cosine\"", "clip = 5");
+    assert_eq!(by(&parse(&clipped).unwrap().steps["distill"]).clip, Some(5.0));
     assert_eq!(by(&StepSettings::default()), fit);
 }
 
@@ -112,6 +114,8 @@ fn mistakes_about_settings() {
         ("steps    = 50", "steps = 50\nepochs = 2", 24, 9, "'steps.train.steps' says how long to train, and so does 'epochs'", "remove one of the two"),
         ("steps    = 50", "steps = 0", 24, 9, "'steps.train.steps' is 0, but a whole number of at least 1", "steps = 1000"),
         ("proximal = 0.01", "proximal = -1", 25, 12, "'steps.train.proximal' is -1, but a number of at least 0", "proximal = 0.01"),
+        ("proximal = 0.01", "clip = 0", 25, 8, "'steps.train.clip' is 0, but a number above 0", "clip = 5.0"),
+        ("proximal = 0.01", "clip = inf", 25, 8, "'steps.train.clip' is inf, but a number above 0", "clip = 5.0"),
         ("proximal =", "proximl =", 25, 1, "unknown key 'proximl' in steps.train", "did you mean 'proximal'?"),
         ("\"cosine\"", "\"cosin\"", 34, 12, "'cosin', which is not a schedule of the learning rate", "did you mean 'cosine'?"),
         ("every = 100", "every = 0", 35, 59, "'steps.distill.stop.every' is 0", "leave it out for every epoch"),
@@ -122,7 +126,7 @@ fn mistakes_about_settings() {
         ("weights = \"parties\"", "weights = \"rows\"", 28, 20, "'rows', which is not what a party counts by", "valid: samples, parties"),
         ("weights = \"parties\"", "weigths = \"parties\"", 28, 10, "unknown key 'weigths' in steps.average.rule", "did you mean 'weights'?"),
         ("[steps.aggregate]", "[steps.aggregate]\nepochs = 1", 31, 1, "unknown key 'epochs' in steps.aggregate", "valid keys here: rule"),
-        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, stop"),
+        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, clip, stop"),
         ("[steps.average]", "[steps.predict]", 27, 8, "step 'predict' of feddf neither trains nor combines anything", "that have settings: train, average, aggregate, distill"),
         ("[steps.average]", "[steps.initial]", 27, 8, "step 'initial' of feddf neither trains nor combines anything", "remove this table"),
     ]);
