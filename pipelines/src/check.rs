@@ -204,7 +204,7 @@ fn of_server(run: &ResolvedRun) -> Vec<String> {
             "the models that parties train".to_owned(),
         ),
         (aggregates, "predictions and their consensus".to_owned()),
-        (pipeline.stops_by_validation(), counted(validation, "validation row")),
+        (pipeline.reads_validation(), counted(validation, "validation row")),
         (discloses(Disclosure::Reports), "the parties' reports".to_owned()),
     ];
     all.into_iter()
@@ -219,17 +219,17 @@ fn makes_models(run: &ResolvedRun, subjects: &[Who]) -> bool {
     steps.any(|step| step.stage.makes_model() && subjects.contains(&step.who))
 }
 
-/// The rows that training stops by.
+/// The rows that training stops by, or that parties' models are judged by.
 fn validation(run: &ResolvedRun) -> Option<String> {
     let validation = run.validation.as_ref()?;
     let rows = validation.rows();
     Some(match validation {
         Validation::Set { .. } => format!("{} of a set of their own, with the server", counted(rows, "row")),
-        Validation::Private { .. } if run.pipeline.stops_by_validation() => {
+        Validation::Private { .. } if run.pipeline.reads_validation() => {
             format!("{rows} of the private rows, with the server and divided among nobody")
         }
         Validation::Private { .. } => {
-            format!("{rows} of the private rows are set apart, as another pipeline of the file stops by them")
+            format!("{rows} of the private rows are set apart, as another pipeline of the file looks at them")
         }
     })
 }
@@ -295,6 +295,9 @@ fn does(step: &Step) -> String {
     }
     if let Some(rule) = step.rule {
         text.push_str(combines(rule));
+    }
+    if step.drop_worst {
+        text.push_str(", without the worst on validation rows");
     }
     if (step.stage, step.who) == (Stage::Evaluate, Who::Server) {
         text.push_str("mean of the parties' logits");

@@ -49,9 +49,10 @@ impl Pipeline {
         self.all_steps().any(|step| step.stage == Stage::Average)
     }
 
-    /// Whether a step of it stops by validation rows.
-    pub fn stops_by_validation(&self) -> bool {
-        self.all_steps().any(Step::stops_by_validation)
+    /// Whether a step of it looks at validation rows.
+    pub fn reads_validation(&self) -> bool {
+        self.all_steps()
+            .any(|step| step.stops_by_validation() || step.drop_worst)
     }
 }
 
@@ -69,7 +70,7 @@ pub enum Disclosure {
     Prototypes,
     /// A party's private rows, to the server: only a simulation can do this.
     PrivateRows,
-    /// Labelled rows like the private ones, held by the server to stop its training by.
+    /// Labelled rows like the private ones, held by the server to stop its training by, or to judge parties' models by.
     ValidationRows,
     /// What a party's tasks report: loss and number of private rows, test scores, time and memory; to whoever runs the
     /// federation.
@@ -203,6 +204,13 @@ pub struct Step {
     /// The optimizer state that it continues and leaves behind, by name; dropped where `None`.
     #[serde(default)]
     pub keep: Option<String>,
+    /// Whether the worst of the models that parties trained are left out, by the validation rows that the server holds
+    /// (`drop_worst` of FedDF's released code). Of an `aggregate` step: from the consensus, and from the ensemble that the
+    /// round evaluates, those that have less than 1.2 times as many rows right as guessing would; where there are none, those
+    /// that are more than 1.5 standard deviations below the mean of all but the best. Of an `average` step: those that guess.
+    /// Where nobody would be left, nobody is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_worst: bool,
 }
 
 impl Step {
@@ -225,6 +233,7 @@ impl Step {
             fit: None,
             rule: None,
             keep: None,
+            drop_worst: false,
         }
     }
 }

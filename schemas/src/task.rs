@@ -277,8 +277,8 @@ pub struct ChunkReport {
     pub chunk: u32,
     /// Slots whose predictions entered.
     pub members: Vec<u32>,
-    /// Members whose predictions were unusable, with the reason. By subject: the keys of a map within a tagged enum are
-    /// read back as text only.
+    /// Members whose predictions did not, as they were unusable, or among the worst where the step drops those, with the
+    /// reason. By subject: the keys of a map within a tagged enum are read back as text only.
     pub abstentions: BTreeMap<Subject, String>,
     /// Mean entropy of the softmax of the consensus, in nats.
     pub entropy: f64,

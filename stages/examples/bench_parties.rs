@@ -276,6 +276,7 @@ fn resolved(parties: u32) -> ResolvedRun {
         fit: None,
         rule: None,
         keep: None,
+        drop_worst: false,
     };
     let fit = |name: &str, stage, start, on, target| {
         let mut step = step(name, stage, Who::Parties, start);

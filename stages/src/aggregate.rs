@@ -3,7 +3,8 @@
 //! In: the members of the predicting phase, and the range of the partition from the plan's offset to the closed
 //! phase's. Out: one consensus a chunk, in the store and on `fedstill.consensus`. Each member's first valid record of
 //! each chunk counts, whatever lies between. A member without a usable record abstains; a chunk with fewer usable members
-//! than the quorum fails the attempt.
+//! than the quorum fails the attempt. Where the step drops the worst, their records are passed over: they are among the
+//! members that the quorum asks for, and named with those that abstain.
 //!
 //! Sums are exact and made as the log is read, so that order changes no bit. Memory: the sums of the partition's chunks,
 //! and two reads of the log. Where the learner has a processor for so large a head ([`Learner::combiner`]), that combines
@@ -15,6 +16,7 @@
 //! [`Learner::combiner`]: crate::learn::Learner::combiner
 
 use crate::aggregation::Summable;
+use crate::average;
 use crate::combination::Combination;
 use crate::context::{Context, pinned};
 use crate::error::StageError;
@@ -22,6 +24,7 @@ use crate::execute::{Inputs, Output};
 use crate::fit::consensus_part;
 use crate::rounds::Planned;
 use crate::signed::{self, Said};
+use crate::teachers;
 use crate::votes::{Votes, choice};
 use fedstill_learner::Processor;
 use fedstill_log::{Message, Record};
@@ -79,14 +82,20 @@ fn aggregate(
             task.subject
         )));
     };
-    let rule = inputs.step()?.rule;
-    let rule =
-        rule.ok_or_else(|| StageError::Reject("its step has no rule by which predictions are combined".to_owned()))?;
+    let own = inputs.step()?;
+    let rule = own
+        .rule
+        .ok_or_else(|| StageError::Reject("its step has no rule by which predictions are combined".to_owned()))?;
     let (phase, step) = planned
         .predicting(task.phase)
         .ok_or_else(|| StageError::Reject("no phase before it predicts".to_owned()))?;
     let closed = context.closed(&task.at, phase)?;
-    let members = members(&closed);
+    let mut members = members(&closed);
+    let mut dropped = BTreeMap::new();
+    if own.drop_worst {
+        dropped = teachers::dropped(context, inputs)?;
+        dropped.retain(|party, _| matches!(party, Subject::Party(slot) if members.remove(slot)));
+    }
     let draws = context.draws(planned)?;
     let classes = planned.run.head();
     let bounds = |offsets: &[u64]| offsets.get(partition as usize).copied();
@@ -125,7 +134,7 @@ fn aggregate(
         })?;
         for (_, sum) in sums {
             let (chunk, rows) = (sum.chunk, sum.rows);
-            let (report, values) = finish(sum, classes, &members, needed)?;
+            let (report, values) = finish(sum, classes, &members, &dropped, needed)?;
             let identity = Identity {
                 at: task.at.clone(),
                 step: task.step.clone(),
@@ -287,15 +296,16 @@ fn take(
     }
 }
 
-/// The consensus of a chunk and how it came about.
+/// The consensus of a chunk and how it came about. Who was dropped could have been used.
 fn finish(
     sum: Sum<'_>,
     classes: u32,
     members: &BTreeSet<u32>,
+    dropped: &BTreeMap<Subject, String>,
     needed: usize,
 ) -> Result<(ChunkReport, Vec<f32>), StageError> {
     let chunk = sum.chunk;
-    let abstentions: BTreeMap<Subject, String> = members
+    let mut abstentions: BTreeMap<Subject, String> = members
         .difference(&sum.counted)
         .map(|slot| {
             let absent = || "its predictions are not on the log".to_owned();
@@ -305,7 +315,8 @@ fn finish(
             )
         })
         .collect();
-    let consensus = if sum.counted.len() >= needed {
+    abstentions.extend(dropped.iter().map(|(who, reason)| (*who, reason.clone())));
+    let consensus = if sum.counted.len() + dropped.len() >= needed {
         sum.combination.finish()?
     } else {
         None
@@ -357,10 +368,15 @@ fn entropy(row: &[f32]) -> f64 {
     libm::log(sum) - weighted / sum
 }
 
-/// Bytes of the values that went into a consensus.
-pub(crate) fn bytes_in(inputs: &Inputs<'_>, result: &TaskResult) -> u64 {
+/// Bytes of the values that went into a consensus, and of the models that were judged for it.
+pub(crate) fn bytes_in(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<u64, StageError> {
     let Report::Consensus { chunks } = &result.report else {
-        return 0;
+        return Ok(0);
+    };
+    let judged = if inputs.step()?.drop_worst {
+        average::bytes_in(context, inputs)?
+    } else {
+        0
     };
     let run = &inputs.planned.run;
     let row = u64::from(run.head()) * run.precision.bytes() as u64;
@@ -368,7 +384,7 @@ pub(crate) fn bytes_in(inputs: &Inputs<'_>, result: &TaskResult) -> u64 {
         let slice = inputs.planned.plan.chunks.get(report.chunk as usize);
         slice.map_or(0, |slice| u64::from(slice.rows) * row * report.members.len() as u64)
     };
-    chunks.iter().map(of).sum()
+    Ok(judged + chunks.iter().map(of).sum::<u64>())
 }
 
 pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<Vec<Message>, StageError> {

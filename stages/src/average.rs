@@ -1,13 +1,15 @@
 //! `average`: an architecture's prototype, from what its parties trained.
 //!
 //! In: the models that the round's members of the architecture made, of the closed phases. Out: one model in the shared
-//! store, every tensor and buffer the mean of theirs. Weights are read one party after the other, in the order of slots,
-//! and summed in float64: memory is one sum and one model, and the same members give the same bits.
+//! store, every tensor and buffer the mean of theirs, but for those that only guess, where the step drops the worst. Weights
+//! are read one party after the other, in the order of slots, and summed in float64: memory is one sum and one model, and
+//! the same members give the same bits.
 
 use crate::context::Context;
 use crate::error::StageError;
 use crate::execute::{Inputs, Output, read_result, round_of};
 use crate::fit::WEIGHTS;
+use crate::teachers;
 use bytes::Bytes;
 use fedstill_schemas::pipeline::{By, Rule};
 use fedstill_schemas::task::{Report, TaskResult};
@@ -21,7 +23,10 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
     };
     let round = round_of(context, inputs.task)?;
     let members = round.trained(inputs.task.subject);
-    let members = members.ok_or_else(|| StageError::Reject("no party of the architecture trained".to_owned()))?;
+    let mut members = members.ok_or_else(|| StageError::Reject("no party of the architecture trained".to_owned()))?;
+    if step.drop_worst {
+        members = teachers::averaged(context, inputs, members)?;
+    }
     let mut rows = 0;
     let mut models = members.values().map(|reference| {
         let (result, weights) = inputs.weights_of(context, reference)?;

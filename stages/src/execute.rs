@@ -162,7 +162,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     let messages = follow(context, &inputs, &result)?;
     let read = inputs.results.values().flat_map(|result| result.parts.values());
     let bytes_in = match task.stage {
-        Stage::Aggregate => aggregate::bytes_in(&inputs, &result),
+        Stage::Aggregate => aggregate::bytes_in(context, &inputs, &result)?,
         Stage::Average => average::bytes_in(context, &inputs)?,
         Stage::Evaluate if task.subject == Subject::Server => average::bytes_in(context, &inputs)?,
         _ => read.map(|part| part.bytes).sum(),

@@ -91,6 +91,20 @@ pub trait Learner: Send + Sync + Debug {
         models: &mut dyn Iterator<Item = Result<(f64, Bytes), StageError>>,
     ) -> Result<Vec<u8>, StageError>;
 
+    /// How many of the validation rows a model has right.
+    ///
+    /// # Errors
+    /// No validation rows, or data or weights that do not fit the model.
+    fn validate(
+        &self,
+        _run: &ResolvedRun,
+        subject: Subject,
+        _weights: &[u8],
+        _draws: &Draws,
+    ) -> Result<Validated, StageError> {
+        Err(StageError::Reject(format!("nobody here judges the model of {subject}")))
+    }
+
     /// Scores on the test sets, of what several models' logits are combined to.
     ///
     /// # Errors
@@ -100,6 +114,15 @@ pub trait Learner: Send + Sync + Debug {
         inputs: &EvaluateInputs<'_>,
         models: &mut dyn Iterator<Item = Result<ModelOf, StageError>>,
     ) -> Result<Scores, StageError>;
+}
+
+/// What a model says of the validation rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validated {
+    /// Those whose label has the largest logit.
+    pub right: u32,
+    /// All of them.
+    pub rows: u32,
 }
 
 /// A model: whose it is, and its weights.

@@ -43,6 +43,7 @@ mod signed;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+mod teachers;
 pub mod telemetry;
 pub mod tensors;
 mod trigger;

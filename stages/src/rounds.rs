@@ -161,7 +161,7 @@ impl Round {
         let stage = phase.stages[done.len()];
         // As many as there are parties: a record stays small, and the closed phases name them.
         let (reads, members) = match stage {
-            Stage::Aggregate => (BTreeMap::new(), Some(digest(self.of_stage(Stage::Predict)?))),
+            Stage::Aggregate => (BTreeMap::new(), Some(digest(self.aggregated(name)?))),
             Stage::Archive => (BTreeMap::new(), Some(digest(self.everything()))),
             Stage::Average => (BTreeMap::new(), Some(named(self.trained(subject)?))),
             Stage::Evaluate if subject == Subject::Server => (BTreeMap::new(), Some(named(self.trained(subject)?))),
@@ -249,6 +249,16 @@ impl Round {
             })
             .collect();
         (!results.is_empty()).then_some(results)
+    }
+
+    /// What an `aggregate` step reads of its members: predictions, and where it drops the worst the models that it judges.
+    fn aggregated(&self, step: &str) -> Option<BTreeMap<String, Reference>> {
+        let mut read = self.of_stage(Stage::Predict)?;
+        if self.planned.step(step).is_some_and(|step| step.drop_worst) {
+            let models = self.trained(Subject::Server)?.into_iter();
+            read.extend(models.map(|(party, model)| (format!("{MODEL}/{party}"), model)));
+        }
+        Some(read)
     }
 
     /// The models that the members of the newest phase of parties that trains made in it, by party: those of an

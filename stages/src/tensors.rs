@@ -2,7 +2,7 @@
 
 use crate::combination;
 use crate::error::StageError;
-use crate::learn::{EvaluateInputs, FitInputs, Fitted, Learner, ModelOf};
+use crate::learn::{EvaluateInputs, FitInputs, Fitted, Learner, ModelOf, Validated};
 use crate::store::Store;
 use bytes::Bytes;
 use fedstill_learner::{
@@ -116,6 +116,15 @@ impl Tensors {
         }
         data.insert(set.sha256, Arc::clone(&read));
         Ok(read)
+    }
+
+    /// Where the validation rows are; `None` of a run without them.
+    fn held(&self, run: &ResolvedRun) -> Result<Option<Arc<Dataset>>, StageError> {
+        match &run.validation {
+            Some(Validation::Private { .. }) => self.data(&run.private).map(Some),
+            Some(Validation::Set { set }) => self.data(set).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// How often each class occurs among the private rows of a subject's parties, every party alike; `None` where those are
@@ -252,12 +261,7 @@ impl Learner for Tensors {
             })
             .collect::<Result<_, StageError>>()?;
         let watches = settings.stop.as_ref().is_some_and(|stop| !stop.watch.is_held_out());
-        let held = match &run.validation {
-            Some(_) if !watches => None,
-            Some(Validation::Private { .. }) => Some(self.data(&run.private)?),
-            Some(Validation::Set { set }) => Some(self.data(set)?),
-            None => None,
-        };
+        let held = if watches { self.held(run)? } else { None };
         let subject = inputs.subject.to_string();
         Ok(fit(
             &self.registry,
@@ -327,6 +331,31 @@ impl Learner for Tensors {
         }
         let nothing = || StageError::Reject("there are no weights to average".to_owned());
         mean.finish().ok_or_else(nothing)
+    }
+
+    fn validate(
+        &self,
+        run: &ResolvedRun,
+        subject: Subject,
+        weights: &[u8],
+        draws: &Draws,
+    ) -> Result<Validated, StageError> {
+        let data = self.held(run)?;
+        let data = data.ok_or_else(|| StageError::Reject("the run has no validation rows".to_owned()))?;
+        let rows = &draws.validation;
+        let logits = predict(&self.registry, &Self::model(run, subject)?, weights, &data, rows)?;
+        match Tally::new(&logits, &data, rows, 0, run.head()) {
+            Ok(tally) => Ok(Validated {
+                right: tally.right(),
+                rows: tally.samples(),
+            }),
+            // A model that says what is no number has nothing right: that is no reason to fail whoever asks.
+            Err(LearnError::Diverged { .. }) => Ok(Validated {
+                right: 0,
+                rows: rows.len() as u32,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn evaluate(

@@ -110,6 +110,16 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
 }
 
 #[test]
+fn a_step_that_drops_the_worst_says_so() {
+    let aggregate = Step {
+        rule: Some(Rule::Mean),
+        drop_worst: true,
+        ..step(Stage::Aggregate, Who::Partitions)
+    };
+    assert_eq!(does(&aggregate), "mean of logits, without the worst on validation rows");
+}
+
+#[test]
 fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
     let mut resolved = run();
     resolved.selection = Selection::All;

@@ -21,5 +21,6 @@ mod rights;
 mod state;
 mod stored;
 mod sweeps;
+mod teachers;
 #[cfg(feature = "cloud")]
 mod telemetry;

@@ -25,6 +25,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         optimizers_share_no_state(file, &pipelines),
         validation::is_missing(file, &pipelines),
         validation::changes_nothing(file, &pipelines),
+        validation::nobody_is_judged(file, &pipelines),
         validation::is_not_with_the_party(file, &pipelines),
         validation::is_of_rows_that_nobody_has(file),
         rounds::all_are_selected(file),

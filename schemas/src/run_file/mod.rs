@@ -145,9 +145,11 @@ impl RunFile {
             if let Some(settings) = self.steps.get(&step.name) {
                 settings.apply(step);
             }
+            // Where the server never sees what parties trained, it has nothing to judge: a baseline lacks it.
+            step.drop_worst &= pipeline.discloses.contains(&Disclosure::Weights);
         }
         let held = Disclosure::ValidationRows;
-        match (settled.stops_by_validation(), settled.discloses.contains(&held)) {
+        match (settled.reads_validation(), settled.discloses.contains(&held)) {
             (true, false) => {
                 settled.discloses.push(held);
                 settled.discloses.sort_unstable();
@@ -175,7 +177,8 @@ pub struct Data {
     pub public: Option<Source>,
     /// The rows that models are evaluated on.
     pub test: Source,
-    /// The rows that the server stops its training by; present where a pipeline of the file uses them.
+    /// The rows that the server stops its training by, or judges parties' models by; present where a pipeline of the file
+    /// uses them.
     pub validation: Option<Validation>,
     /// How private and public labels meet in one head.
     pub labels: Labels,
@@ -294,6 +297,8 @@ pub struct StepSettings {
     pub stop: Option<Stop>,
     /// How predictions or weights are combined.
     pub rule: Option<Rule>,
+    /// Whether the worst of the parties' models are left out.
+    pub drop_worst: Option<bool>,
 }
 
 impl StepSettings {
@@ -306,6 +311,9 @@ impl StepSettings {
             (Stage::Aggregate, Some(rule @ (Rule::Mean | Rule::MeanProbability)))
             | (Stage::Average, Some(rule @ Rule::Weights(_))) => step.rule = Some(rule),
             _ => {}
+        }
+        if let (Stage::Aggregate | Stage::Average, Some(drop_worst)) = (step.stage, self.drop_worst) {
+            step.drop_worst = drop_worst;
         }
     }
 

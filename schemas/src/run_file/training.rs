@@ -93,6 +93,7 @@ fn step(value: &Value<'_>, has: Has) -> Option<StepSettings> {
             _ => "rule = \"mean\"",
         };
         settings.rule = table.optional("rule", hint, |value| rule(value, has));
+        settings.drop_worst = table.optional("drop_worst", "drop_worst = true", Value::truth);
     }
     table.finish();
     Some(settings)
@@ -124,6 +125,7 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
         clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
         rule: None,
+        drop_worst: None,
     }
 }
 

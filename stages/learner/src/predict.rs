@@ -165,17 +165,22 @@ impl Tally {
         })
     }
 
-    fn samples(&self) -> u32 {
+    /// Rows.
+    pub fn samples(&self) -> u32 {
         self.classes.iter().map(|(count, ..)| count).sum()
+    }
+
+    /// Rows whose label has the largest logit; the first of equal ones counts.
+    pub fn right(&self) -> u32 {
+        self.classes.iter().map(|(_, right, _)| right).sum()
     }
 
     /// Every row alike.
     pub fn scores(&self) -> Scores {
         let samples = self.samples();
-        let right: u32 = self.classes.iter().map(|(_, right, _)| right).sum();
         let loss: f64 = self.classes.iter().map(|(.., loss)| loss).sum();
         Scores {
-            accuracy: f64::from(right) / f64::from(samples),
+            accuracy: f64::from(self.right()) / f64::from(samples),
             balanced_accuracy: self.balanced(),
             loss: loss / f64::from(samples),
             samples,

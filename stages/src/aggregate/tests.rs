@@ -207,6 +207,7 @@ fn resolved(rule: Rule) -> ResolvedRun {
         fit: None,
         rule,
         keep: None,
+        drop_worst: false,
     };
     let shape = Shape {
         channels: 1,

@@ -114,10 +114,15 @@ fn without_consensus(at: &StepAt<'_>) -> Option<Fault> {
     })
 }
 
-/// Averages and ensembles are of the models that parties trained in the round.
+/// Averages and ensembles are of the models that parties trained in the round, and so are the worst that are dropped.
 fn without_weights(at: &StepAt<'_>) -> Option<Fault> {
     let step = at.step;
-    let reads = step.stage == Stage::Average || (step.stage == Stage::Evaluate && step.who == Who::Server);
+    let reads = match step.stage {
+        Stage::Average => true,
+        Stage::Evaluate => step.who == Who::Server,
+        Stage::Aggregate => step.drop_worst,
+        _ => false,
+    };
     (reads && !makes(at.before, Who::is_parties)).then(|| {
         at.fault(
             "stage",

@@ -14,7 +14,7 @@ pub(super) fn faults(at: &StepAt<'_>) -> Vec<Fault> {
             "remove this step",
         )];
     }
-    let mut faults: Vec<Fault> = [who(at), selected_in_warmup(at), rule(at), start(at)]
+    let mut faults: Vec<Fault> = [who(at), selected_in_warmup(at), rule(at), drop_worst(at), start(at)]
         .into_iter()
         .flatten()
         .collect();
@@ -84,6 +84,11 @@ fn rule(at: &StepAt<'_>) -> Option<Fault> {
         Stage::Aggregate | Stage::Average => None,
         _ => rule.map(|_| useless(at, "rule")),
     }
+}
+
+fn drop_worst(at: &StepAt<'_>) -> Option<Fault> {
+    let combines = matches!(at.step.stage, Stage::Aggregate | Stage::Average);
+    (at.step.drop_worst && !combines).then(|| useless(at, "drop_worst"))
 }
 
 fn start(at: &StepAt<'_>) -> Option<Fault> {

@@ -92,6 +92,23 @@ fn rules_are_of_what_is_combined() {
 
 #[test]
 #[rustfmt::skip]
+fn the_worst_are_dropped_of_models_that_the_server_sees() {
+    each_is_one_fault(FEDDF, &[
+        ("\"join\", who = \"server\"", "\"join\", who = \"server\", drop_worst = true", "round[3].drop_worst", "'drop_worst' of step 'join' would change nothing", "remove drop_worst"),
+    ]);
+    let dropping = FEDDF.replace("rule = \"mean_probability\"", "rule = \"mean_probability\", drop_worst = true");
+    each_is_one_fault(&dropping, &[
+        ("\"weights\", ", "", "discloses", "step 'aggregate' shows what 'discloses' does not name: weights", "add \"weights\""),
+        ("\"validation_rows\", ", "", "discloses", "step 'aggregate' shows what 'discloses' does not name: labelled rows", "add \"validation_rows\""),
+    ]);
+    let disclosing = FEDMD.replace("\"reports\"", "\"reports\", \"weights\", \"validation_rows\"");
+    each_is_one_fault(&disclosing, &[
+        ("rule = \"mean\"", "rule = \"mean\", drop_worst = true", "round[1].stage", "step 'aggregate' reads what parties trained, and none does so before it", "stage = \"train\""),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
 fn steps_start_from_models_that_are_there() {
     each_is_one_fault(FEDMD, &[
         ("\"predict\", who = \"parties\"", "\"predict\", who = \"parties\", start = \"fresh\"", "round[0].start", "step 'predict' cannot start fresh", "remove start"),

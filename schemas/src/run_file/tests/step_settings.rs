@@ -16,6 +16,7 @@ fn step(stage: Stage, fit: Option<Fit>, rule: Option<Rule>) -> Step {
         fit,
         rule,
         keep: None,
+        drop_worst: false,
     }
 }
 
