@@ -293,7 +293,7 @@ fn does(step: &Step) -> String {
         None if step.stage.makes_model() && step.stage != Stage::Average => text.push_str("not trained"),
         None => {}
     }
-    if let Some(rule) = step.rule {
+    if let Some(rule) = &step.rule {
         text.push_str(combines(rule));
     }
     if step.drop_worst {
@@ -305,12 +305,13 @@ fn does(step: &Step) -> String {
     text.trim_end_matches("; ").to_owned()
 }
 
-fn combines(rule: Rule) -> &'static str {
+fn combines(rule: &Rule) -> &'static str {
     match rule {
         Rule::Mean => "mean of logits",
         Rule::MeanProbability => "logarithm of the mean of probabilities",
         Rule::Weights(By::Samples) => "mean of weights, by rows",
         Rule::Weights(By::Parties) => "mean of weights, every party alike",
+        Rule::Weights(By::Slots(_)) => "mean of logits, each party by a weight of its own",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Algorithms as data: the steps of a pipeline, and for each who does it, from which start, on which terms, by which rule.
 
+mod by;
 mod check;
 
 pub use check::Fault;
@@ -330,8 +331,8 @@ pub enum Target {
     Own,
 }
 
-/// How predictions become a consensus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How predictions become a consensus, and weights a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The mean of raw logits, every party alike (FedMD, Li and Wang 2019, arXiv:1910.03581, section 3.2; FedDF, Lin et al.
@@ -340,18 +341,36 @@ pub enum Rule {
     /// The logarithm of the mean of the parties' softmax, every party alike (FedDF's released code: the gradient of the
     /// mean of the divergences to each teacher).
     MeanProbability,
-    /// The mean of weights, of an `average` step.
+    /// The mean, each party by its weight: of weights, in an `average` step; of raw logits, in an `aggregate` step whose
+    /// parties have weights of their own.
     Weights(By),
 }
 
-/// What a party counts by in a mean of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+impl Rule {
+    /// Whether predictions are combined by it, and not weights.
+    pub fn is_of_predictions(&self) -> bool {
+        matches!(self, Self::Mean | Self::MeanProbability) || self.slots().is_some()
+    }
+
+    /// What each party's predictions count by, where parties do not count alike.
+    pub fn slots(&self) -> Option<&[f64]> {
+        match self {
+            Self::Weights(By::Slots(weights)) => Some(weights),
+            _ => None,
+        }
+    }
+}
+
+/// What a party counts by in a mean.
+#[derive(Clone, Debug, PartialEq)]
 pub enum By {
     /// The rows that it trained on (FedAvg, McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
     Samples,
     /// One, every party alike (FedDF's released code).
     Parties,
+    /// Its own number, by slot, over the sum of those who are there (`c_k` of FedMD, Li and Wang 2019, arXiv:1910.03581,
+    /// section 3.2).
+    Slots(Vec<f64>),
 }
 
 /// Which parties a round's plan selects.

@@ -85,7 +85,19 @@ fn aggregate(
     let own = inputs.step()?;
     let rule = own
         .rule
+        .as_ref()
         .ok_or_else(|| StageError::Reject("its step has no rule by which predictions are combined".to_owned()))?;
+    if let Some(weights) = rule.slots()
+        && weights.len() != planned.run.parties.len()
+    {
+        return Err(StageError::Reject(format!(
+            "its rule lists {} weights, and the run has {} parties",
+            weights.len(),
+            planned.run.parties.len()
+        )));
+    }
+    // A processor takes members that count alike.
+    let processor = processor.filter(|_| rule.slots().is_none());
     let (phase, step) = planned
         .predicting(task.phase)
         .ok_or_else(|| StageError::Reject("no phase before it predicts".to_owned()))?;
@@ -316,11 +328,8 @@ fn finish(
         })
         .collect();
     abstentions.extend(dropped.iter().map(|(who, reason)| (*who, reason.clone())));
-    let consensus = if sum.counted.len() + dropped.len() >= needed {
-        sum.combination.finish()?
-    } else {
-        None
-    };
+    let enough = sum.counted.len() + dropped.len() >= needed;
+    let consensus = if enough { sum.combination.finish()? } else { None };
     let Some(values) = consensus else {
         let mut who: Vec<String> = abstentions
             .iter()
@@ -330,8 +339,13 @@ fn finish(
         if abstentions.len() > NAMED {
             who.push(format!("and {} more", abstentions.len() - NAMED));
         }
+        let needs = if enough && !sum.counted.is_empty() {
+            "one that has a weight in its rule".to_owned()
+        } else {
+            needed.to_string()
+        };
         return Err(StageError::Reject(format!(
-            "chunk {chunk} has predictions of {} parties and needs {needed}; without: {}",
+            "chunk {chunk} has predictions of {} parties and needs {needs}; without: {}",
             sum.counted.len(),
             who.join(", ")
         )));

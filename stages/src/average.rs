@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
     let step = inputs.step()?;
-    let Some(Rule::Weights(by)) = step.rule else {
+    let Some(Rule::Weights(by @ (By::Samples | By::Parties))) = &step.rule else {
         let reason = format!("step '{}' has no rule by which weights are averaged", step.name);
         return Err(StageError::Reject(reason));
     };
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
         rows += u64::from(trained);
         let weight = match by {
             By::Samples => f64::from(trained),
-            By::Parties => 1.0,
+            By::Parties | By::Slots(_) => 1.0,
         };
         Ok((weight, weights))
     });

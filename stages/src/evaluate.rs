@@ -18,8 +18,9 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
     let draws = context.draws(&inputs.planned)?;
     let mut steps = inputs.planned.run.pipeline.steps(task.at.round).iter();
     let aggregate = steps.find(|step| step.stage == Stage::Aggregate);
+    let mean = Rule::Mean;
     let job = EvaluateInputs {
-        rule: aggregate.and_then(|step| step.rule).unwrap_or(Rule::Mean),
+        rule: aggregate.and_then(|step| step.rule.as_ref()).unwrap_or(&mean),
         run: &inputs.planned.run,
         subject: task.subject,
         draws: &draws,

@@ -138,7 +138,7 @@ pub struct EvaluateInputs<'a> {
     /// The plan's rows.
     pub draws: &'a Draws,
     /// How the logits of several models are combined.
-    pub rule: Rule,
+    pub rule: &'a Rule,
 }
 
 impl Debug for FitInputs<'_> {

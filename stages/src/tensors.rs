@@ -365,30 +365,35 @@ impl Learner for Tensors {
     ) -> Result<Scores, StageError> {
         let run = inputs.run;
         // A model by itself is scored by its own logits.
-        let rule = if inputs.subject == Subject::Server {
-            inputs.rule
-        } else {
-            Rule::Mean
-        };
+        let (ensemble, alone) = (inputs.subject == Subject::Server, Rule::Mean);
+        let rule = if ensemble { inputs.rule } else { &alone };
         // In the order of the file: sums do not depend on the draw where all rows are asked for.
         let mut rows = draw(run.seed, "test", 0, run.test.rows, run.test.take);
         rows.sort_unstable();
         let data = self.data(&run.test)?;
         let mut sums: Vec<f64> = Vec::new();
-        let mut count = 0.0;
+        let mut all = 0.0;
         for model in models {
             let (subject, weights) = model?;
             let mut logits = predict(&self.registry, &Self::model(run, subject)?, &weights, &data, &rows)?;
-            if rule == Rule::MeanProbability {
+            if *rule == Rule::MeanProbability {
                 logits = combination::probabilities(&logits, run.head() as usize);
             }
             sums.resize(logits.len(), 0.0);
+            let weight = match (rule.slots(), subject) {
+                (Some(weights), Subject::Party(slot)) => weights.get(slot as usize).copied().unwrap_or(0.0),
+                _ => 1.0,
+            };
             for (sum, logit) in sums.iter_mut().zip(logits) {
-                *sum += f64::from(logit);
+                *sum += weight * f64::from(logit);
             }
-            count += 1.0;
+            all += weight;
         }
-        let mean: Vec<f32> = sums.into_iter().map(|sum| (sum / count) as f32).collect();
+        if all <= 0.0 && !sums.is_empty() {
+            let reason = "the parties that trained have no weight in the rule of the step that aggregates";
+            return Err(StageError::Reject(reason.to_owned()));
+        }
+        let mean: Vec<f32> = sums.into_iter().map(|sum| (sum / all) as f32).collect();
         let mean = combination::of_mean(rule, mean);
         let tally = Tally::new(&mean, &data, &rows, 0, run.head())?;
         let proportions = self.proportions(inputs)?;

@@ -6,7 +6,7 @@ mod validation;
 use super::problem::Problem;
 use super::{Catalog, RunFile, Source, Validation};
 use crate::data::{Labels, Partition};
-use crate::pipeline::{On, Pipeline, Stage, Step, Target};
+use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target};
 
 /// All problems of a file whose fields are valid one by one, in the order of the text.
 pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
@@ -23,6 +23,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
+        weights_are_of_other_parties(file, &pipelines),
         validation::is_missing(file, &pipelines),
         validation::changes_nothing(file, &pipelines),
         validation::nobody_is_judged(file, &pipelines),
@@ -241,6 +242,28 @@ fn optimizers_share_no_state(file: &RunFile, pipelines: &[Pipeline]) -> Option<P
                 format!("set steps.{}.optimizer to the same kind", other.name),
             ))
         })
+}
+
+/// A rule lists what parties count by, and there are more of them, or fewer.
+fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Option<Problem> {
+    let count = file.parties.count as usize;
+    let mut steps = pipelines.iter().flat_map(Pipeline::all_steps);
+    let (name, listed) = steps.find_map(|step| {
+        let listed = step.rule.as_ref().and_then(Rule::slots)?.len();
+        (listed != count).then_some((&step.name, listed))
+    })?;
+    // Not written here where the pipeline has it in a file of its own.
+    let written = format!("steps.{name}.rule.weights");
+    let key = if file.places.has(&written) {
+        written.as_str()
+    } else {
+        "parties.count"
+    };
+    Some(file.complain(
+        key,
+        format!("the rule of step '{name}' lists {listed} weights, and there are {count} parties"),
+        format!("list {count} weights, one a party, in the order of their slots"),
+    ))
 }
 
 /// "step 'pretrain' of fedmd, step 'digest' of feddf": of each pipeline the first step that it is true of; `None`

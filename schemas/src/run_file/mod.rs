@@ -307,10 +307,13 @@ impl StepSettings {
         if let Some(fit) = &mut step.fit {
             self.apply_to_fit(fit);
         }
-        match (step.stage, self.rule) {
-            (Stage::Aggregate, Some(rule @ (Rule::Mean | Rule::MeanProbability)))
-            | (Stage::Average, Some(rule @ Rule::Weights(_))) => step.rule = Some(rule),
-            _ => {}
+        let rule = self.rule.as_ref().filter(|rule| match step.stage {
+            Stage::Aggregate => rule.is_of_predictions(),
+            Stage::Average => !rule.is_of_predictions(),
+            _ => false,
+        });
+        if rule.is_some() {
+            step.rule = rule.cloned();
         }
         if let (Stage::Aggregate | Stage::Average, Some(drop_worst)) = (step.stage, self.drop_worst) {
             step.drop_worst = drop_worst;

@@ -227,7 +227,8 @@ mod tests {
                 "rule = \"mean_probability\", drop_worst = true",
             )
             .replace("proximal = 0.01", "clip = 5");
-        for text in [FEDMD, FEDDF, more.as_str()] {
+        let weighing = FEDMD.replace("rule = \"mean\"", "rule = { weights = [1, 0.5, 0] }");
+        for text in [FEDMD, FEDDF, more.as_str(), weighing.as_str()] {
             let pipeline = Pipeline::parse(text).unwrap();
             let written = pipeline.to_toml();
             assert_eq!(Pipeline::parse(&written), Ok(pipeline), "{written}");

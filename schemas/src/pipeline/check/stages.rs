@@ -1,7 +1,7 @@
 //! What a stage asks of a step by itself: who does it, and which keys mean something there.
 
 use super::{Fault, StepAt};
-use crate::pipeline::{Rule, Stage, Start, Who};
+use crate::pipeline::{By, Rule, Stage, Start, Who};
 
 const TERMS: &str = "terms = [{ on = \"private\", target = \"labels\", loss = { kind = \"cross_entropy\" } }]";
 const FIT: &str = "fit = { epochs = 1, batch = 32, optimizer = { kind = \"adam\", lr = 0.001 } }";
@@ -69,14 +69,27 @@ fn selected_in_warmup(at: &StepAt<'_>) -> Option<Fault> {
 
 fn rule(at: &StepAt<'_>) -> Option<Fault> {
     let rule = at.step.rule.as_ref();
-    let of_weights = rule.is_some_and(|rule| matches!(rule, Rule::Weights(_)));
+    let of_predictions = rule.is_some_and(Rule::is_of_predictions);
+    if let Some(weights) = rule.and_then(Rule::slots)
+        && at.step.stage == Stage::Aggregate
+        && !By::are_weights(weights)
+    {
+        return Some(at.fault(
+            "rule",
+            format!(
+                "the weights of step {} are not numbers of at least 0, one of them above it",
+                at.name()
+            ),
+            "write a number for each party, as in rule = { weights = [1.0, 1.0, 0.5] }",
+        ));
+    }
     match at.step.stage {
-        Stage::Aggregate if rule.is_none() || of_weights => Some(at.fault(
+        Stage::Aggregate if !of_predictions => Some(at.fault(
             "rule",
             format!("step {} has no rule by which predictions are combined", at.name()),
             "write rule = \"mean\" or rule = \"mean_probability\"",
         )),
-        Stage::Average if !of_weights => Some(at.fault(
+        Stage::Average if rule.is_none() || of_predictions => Some(at.fault(
             "rule",
             format!("step {} has no rule by which weights are averaged", at.name()),
             "write rule = { weights = \"samples\" } or rule = { weights = \"parties\" }",

@@ -82,10 +82,13 @@ fn rules_are_of_what_is_combined() {
     each_is_one_fault(FEDMD, &[
         (", rule = \"mean\"", "", "round[1].rule", "no rule by which predictions are combined", "rule = \"mean\""),
         ("rule = \"mean\"", "rule = { weights = \"samples\" }", "round[1].rule", "predictions are combined", "\"mean_probability\""),
+        ("rule = \"mean\"", "rule = { weights = [1, -1] }", "round[1].rule", "the weights of step 'aggregate' are not numbers of at least 0", "rule = { weights = [1.0, 1.0, 0.5] }"),
+        ("rule = \"mean\"", "rule = { weights = [0, 0.0] }", "round[1].rule", "the weights of step 'aggregate' are not numbers", "a number for each party"),
         ("\"join\", who = \"server\"", "\"join\", who = \"server\", rule = \"mean\"", "round[2].rule", "would change nothing", "remove rule"),
     ]);
     each_is_one_fault(FEDDF, &[
         (", rule = { weights = \"samples\" }", "", "round[5].rule", "no rule by which weights are averaged", "weights = \"samples\""),
+        ("\"samples\"", "[1, 2]", "round[5].rule", "no rule by which weights are averaged", "weights = \"samples\""),
         ("{ weights = \"samples\" }", "\"mean\"", "round[5].rule", "no rule by which weights are averaged", "weights = \"parties\""),
     ]);
 }

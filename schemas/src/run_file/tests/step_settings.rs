@@ -86,7 +86,8 @@ fn epochs_take_the_place_of_steps_that_a_pipeline_asks_for() {
 
 #[test]
 fn a_rule_changes_steps_that_combine_what_it_is_about() {
-    let weights = Rule::Weights(By::Parties);
+    let weights = || Rule::Weights(By::Parties);
+    let slots = || Rule::Weights(By::Slots(vec![1.0, 0.5]));
     for (stage, had, rule, has) in [
         (
             Stage::Aggregate,
@@ -94,18 +95,48 @@ fn a_rule_changes_steps_that_combine_what_it_is_about() {
             Rule::MeanProbability,
             Rule::MeanProbability,
         ),
-        (Stage::Aggregate, Rule::Mean, weights, Rule::Mean),
-        (Stage::Average, Rule::Weights(By::Samples), weights, weights),
-        (Stage::Average, weights, Rule::Mean, weights),
+        (Stage::Aggregate, Rule::Mean, weights(), Rule::Mean),
+        (Stage::Aggregate, Rule::Mean, slots(), slots()),
+        (Stage::Average, Rule::Weights(By::Samples), weights(), weights()),
+        (Stage::Average, weights(), Rule::Mean, weights()),
+        (Stage::Average, weights(), slots(), weights()),
     ] {
         let mut changed = step(stage, None, Some(had));
         let settings = StepSettings {
-            rule: Some(rule),
+            rule: Some(rule.clone()),
             ..StepSettings::default()
         };
         settings.apply(&mut changed);
         assert_eq!(changed, step(stage, None, Some(has)), "{rule:?} in {stage}");
     }
+}
+
+/// [`SELECTING`] with a weight for each of its ten parties.
+fn weighing() -> String {
+    SELECTING.replace("\"mean_probability\"", "{ weights = [1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1] }")
+}
+
+#[test]
+fn parties_have_weights_of_their_own() {
+    let weights = vec![1.0, 1.0, 0.5, 0.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+    let file = parse(&weighing()).unwrap();
+    assert_eq!(file.steps["aggregate"].rule, Some(Rule::Weights(By::Slots(weights))));
+}
+
+#[test]
+#[rustfmt::skip]
+fn mistakes_about_weights() {
+    each_is_one_problem(&weighing(), &[
+        ("1, 1, 0.5, 0, 2, ", "1, 1, ", 31, 20, "the rule of step 'aggregate' lists 7 weights, and there are 10 parties", "list 10 weights, one a party"),
+        ("0.5, 0, 2", "0.5, -0.1, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is -0.1, but a number of at least 0", "a number a party"),
+        ("0.5, 0, 2", "0.5, inf, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is inf, but a number of at least 0", "a number a party"),
+        ("[1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1]", "[0, 0]", 31, 20, "'steps.aggregate.rule.weights' gives no party a weight above 0", "one of them above 0"),
+        ("1] }", "1], by = 2 }", 31, 54, "unknown key 'by' in steps.aggregate.rule", "valid keys here: weights"),
+        ("count         = 10", "count = 9", 31, 20, "lists 10 weights, and there are 9 parties", "list 9 weights"),
+    ]);
+    each_is_one_problem(SELECTING, &[
+        ("{ weights = \"parties\" }", "{ weights = [1, 2] }", 28, 20, "'steps.average.rule.weights' is a list, but what a party counts by is expected", "weights = \"samples\""),
+    ]);
 }
 
 #[test]
