@@ -42,6 +42,10 @@ partition = {{ kind = "log_normal", sigma = 0.5, min = 4 }}
 count         = 4
 architectures = ["mlp[8]", "mlp[12]"]
 
+[steps.train]
+epochs = 5
+batch  = 10
+
 # Steps on all rows of the alignment set at once: their order changes nothing.
 [steps.distill]
 steps     = 3
