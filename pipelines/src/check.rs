@@ -6,6 +6,7 @@ mod tests;
 use crate::estimate::{self, bytes, counted};
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Model, Registry};
+use fedstill_schemas::data::LabelsPer;
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Schedule, Watch};
 use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Selection, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
@@ -103,7 +104,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         ));
     }
     line(format!(
-        "  data: {}, {} public, {} in each alignment set, {} to test on; head of {} classes",
+        "  data: {}, {} public, {} in each alignment set, {} to test on; head of {} classes{}",
         if run.is_placed() {
             "private rows of each party's own".to_owned()
         } else {
@@ -112,7 +113,12 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         run.public.as_ref().map_or(0, |set| set.take),
         run.alignment,
         run.test.take,
-        run.head()
+        run.head(),
+        if run.labels_per() == LabelsPer::Position {
+            format!(" at each of {} of a row", counted(run.labels_per_row(), "position"))
+        } else {
+            String::new()
+        }
     ));
     if let Some(validation) = validation(run) {
         line(format!("  validation: {validation}"));
@@ -128,6 +134,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
                 architecture,
                 shape: run.private.shape,
                 classes: run.head(),
+                labels_per: run.labels_per(),
             };
             let parameters = fedstill_learner::parameters(registry, &model).unwrap_or(0);
             format!("{architecture} {parameters}")

@@ -222,7 +222,7 @@ pub enum Report {
     },
     /// Predictions.
     Predictions {
-        /// Rows predicted.
+        /// Rows predicted: windows of text, where each has a prediction at every position.
         rows: u32,
         /// Bytes of the messages.
         bytes: u64,
@@ -262,7 +262,7 @@ pub struct Scores {
     pub balanced_accuracy: f64,
     /// Mean cross entropy.
     pub loss: f64,
-    /// Rows.
+    /// Rows; of windows of text with a label at every position, their labels, each of which counts like a row.
     pub samples: u32,
     /// The same on further test sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

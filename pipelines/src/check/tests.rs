@@ -2,7 +2,7 @@
 
 use super::*;
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
 use fedstill_schemas::pipeline::Pipeline;
 use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
 
@@ -127,6 +127,27 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
         text.contains("\n    each party: its private rows, its model\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_plan_says_at_how_many_positions_a_row_is_predicted() {
+    let mut resolved = run();
+    resolved.private.shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 80,
+    };
+    let text = |resolved: &ResolvedRun| {
+        let job = Job {
+            id: "a-b-0".to_owned(),
+            resolved: resolved.clone(),
+        };
+        of_job(&job, 1, &Registry::default())
+    };
+    assert!(text(&resolved).contains("head of 2 classes\n"), "{}", text(&resolved));
+    resolved.private.columns.labels_per = LabelsPer::Position;
+    let everywhere = "head of 2 classes at each of 80 positions of a row\n";
+    assert!(text(&resolved).contains(everywhere), "{}", text(&resolved));
 }
 
 #[test]

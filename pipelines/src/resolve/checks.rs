@@ -125,6 +125,7 @@ fn check_architectures(
     data: &[Arc<Dataset>],
 ) -> Result<(), Vec<Problem>> {
     let (classes, shape) = (head(file, sets), sets.private.shape);
+    let labels_per = sets.private.columns.labels_per;
     let built = file
         .parties
         .architectures
@@ -135,6 +136,7 @@ fn check_architectures(
                 architecture,
                 shape,
                 classes,
+                labels_per,
             };
             let mut reads = data.iter().map(|data| fedstill_learner::reads(registry, &model, data));
             let built = fedstill_learner::parameters(registry, &model).map(|_| ());

@@ -23,3 +23,4 @@ mod stored;
 mod sweeps;
 #[cfg(feature = "cloud")]
 mod telemetry;
+mod text;

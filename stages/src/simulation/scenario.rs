@@ -4,7 +4,7 @@ use super::learner::{Bad, BadOnes};
 use super::lies::Lie;
 use super::random::Random;
 use fedstill_log::faults::Rates;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
@@ -72,6 +72,8 @@ pub(super) struct Scenario {
     pub(super) algorithm: Algorithm,
     pub(super) parties: u32,
     pub(super) alignment: u32,
+    /// Places of a row at which models predict; `None`: once a row.
+    pub(super) places: Option<u32>,
     pub(super) through: u32,
     pub(super) partitions: u32,
     pub(super) close: Close,
@@ -96,6 +98,7 @@ impl Scenario {
             algorithm,
             parties: 3,
             alignment: 1030,
+            places: None,
             through: 2,
             partitions: 2,
             close: Close {
@@ -169,9 +172,15 @@ impl Scenario {
         let shape = Shape {
             channels: 1,
             height: 1,
-            width: 1,
+            width: self.places.unwrap_or(1),
         };
-        let set = |name: &str| DataSet::whole(Digest::of(name.as_bytes()), 4000, 1, shape);
+        let set = |name: &str| {
+            let mut set = DataSet::whole(Digest::of(name.as_bytes()), 4000, 1, shape);
+            if self.places.is_some() {
+                set.columns.labels_per = LabelsPer::Position;
+            }
+            set
+        };
         let architecture = |slot: u32| format!("mlp[{}]", 1 + slot % 2).parse().unwrap();
         ResolvedRun {
             version: VERSION,
