@@ -364,7 +364,8 @@ pub enum Selection {
         active: u32,
     },
     /// So many, by clusters of training times and missed rounds, the architectures in turn (FedLesScan, Elzohairy et al.
-    /// 2022, arXiv:2211.05739); from faster to slower ones as the run comes to the last round that it is asked for.
+    /// 2022, arXiv:2211.05739); from faster to slower ones, again and again, each time over the rounds in which every party
+    /// could have a place once.
     Fedlesscan {
         /// How many, at least one an architecture.
         active: u32,

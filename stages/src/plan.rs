@@ -326,8 +326,8 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Who takes part in the round; in a run that is done again who took part then: it may have been asked for another last
-    /// round.
+    /// Who takes part in the round; in a run that is done again who took part then: another release may have selected
+    /// otherwise.
     fn selected(&self, trigger: &Trigger, manifest: Option<&Manifest>) -> Result<Option<Vec<u32>>, StageError> {
         let at = &trigger.at;
         if let Some(first) = &self.context.repeats {
@@ -335,12 +335,7 @@ impl Planner {
         }
         let nothing = BTreeMap::new();
         let histories = manifest.map_or(&nothing, |manifest| &manifest.histories);
-        Ok(selection::select(
-            &trigger.resolved,
-            at.round,
-            histories,
-            trigger.through,
-        ))
+        Ok(selection::select(&trigger.resolved, at.round, histories))
     }
 }
 

@@ -16,8 +16,10 @@ use crate::service::{Role, Service};
 use fedstill_log::{Clock, Embedded, ManualClock, SystemClock};
 use fedstill_schemas::events::{Close, Ending, Trigger};
 use fedstill_schemas::names;
-use fedstill_schemas::plan::Manifest;
-use fedstill_schemas::task::Subject;
+use fedstill_schemas::pipeline::Selection;
+use fedstill_schemas::plan::{Manifest, Plan};
+use fedstill_schemas::resolved::Slow;
+use fedstill_schemas::task::{Attempt, Subject};
 use std::sync::Arc;
 
 /// A run's folder, which survives its federations.
@@ -65,6 +67,20 @@ impl Local {
         let path = names::manifest_object(RUN, round);
         self.objects.plain().get_json::<Manifest>(&path).unwrap().is_some()
     }
+
+    /// Whom each round up to `last` has selected.
+    fn selected(&self, last: u32) -> Vec<Option<Vec<u32>>> {
+        let of = |round| {
+            let at = Attempt {
+                run: RUN.to_owned(),
+                round,
+                attempt: 0,
+            };
+            let plan = self.objects.plain().need_json::<Plan>(&names::plan_object(&at));
+            plan.unwrap().0.selected
+        };
+        (0..=last).map(of).collect()
+    }
 }
 
 #[test]
@@ -89,6 +105,33 @@ fn a_shorter_run_ends_where_it_is_asked_to_though_its_plan_goes_on() {
     assert!(local.has_manifest(2) && !local.has_manifest(4));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 5)).unwrap(), Progress::Finished);
     assert!(local.has_manifest(5) && !local.has_manifest(7));
+}
+
+#[test]
+fn a_run_that_is_made_longer_selects_as_one_that_was_asked_for_whole() {
+    for selection in [
+        Selection::Random { active: 4 },
+        Selection::RoundRobin { active: 4 },
+        Selection::Fedlesscan { active: 4 },
+    ] {
+        let ran = |lasts: &[u32]| {
+            let mut scenario = Scenario::calm(Algorithm::FedMd);
+            (scenario.parties, scenario.alignment, scenario.close.quorum) = (8, 10, 0.5);
+            scenario.selection = selection;
+            // Clusters to choose from. Nobody waits: the clock stands still.
+            scenario.simulate.slow = Some(Slow {
+                parties: 4,
+                factor: 9.0,
+            });
+            let local = Local::new(scenario);
+            for last in lasts {
+                let trigger = local.scenario.trigger(0, 0, *last);
+                assert_eq!(local.run(&trigger).unwrap(), Progress::Finished, "{selection:?}");
+            }
+            local.selected(7)
+        };
+        assert_eq!(ran(&[5, 7]), ran(&[7]), "{selection:?}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_round_ends_with_the_members_that_its_plan_selects_less_those_that_fail() {
     let mut failed = 0;
     for round in 1..=2 {
         let selected = selected_of(&world, round);
-        assert_eq!(Some(&selected), select(&run, round, &BTreeMap::new(), 2).as_ref());
+        assert_eq!(Some(&selected), select(&run, round, &BTreeMap::new()).as_ref());
         let selected: BTreeSet<Subject> = selected.into_iter().map(Subject::Party).collect();
         assert_eq!(selected.len(), 3);
         let failing = &with(&world, round, Fate::Fails) & &selected;
@@ -135,7 +135,7 @@ fn a_run_that_selects_by_training_times_is_done_again_with_the_same_selections()
         let before = world.manifest(round - 1).unwrap().histories;
         assert_eq!(
             world.plan_of(round, 0).unwrap().selected,
-            select(&run, round, &before, 5),
+            select(&run, round, &before),
             "round {round}"
         );
     }
