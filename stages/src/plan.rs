@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Consumer group of planners.
 pub const GROUP: &str = "fedstill.plan";
 /// Times that a round may be tried.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 /// The stage `plan`.
 pub struct Planner {
