@@ -118,6 +118,28 @@ fn who_is_offline_is_a_straggler_and_who_fails_is_refused_and_no_worker_lags() {
 }
 
 #[test]
+fn an_architecture_that_nobody_is_selected_of_keeps_its_prototype() {
+    let mut scenario = scenario(Selection::Random { active: 1 }, Simulate::default());
+    (scenario.algorithm, scenario.through) = (Algorithm::FedDf, 3);
+    let world = ran(scenario);
+    for round in 1..=3 {
+        let [party] = selected_of(&world, round)[..] else {
+            panic!("one is active");
+        };
+        let (before, after) = (world.manifest(round - 1).unwrap(), world.manifest(round).unwrap());
+        // Parties have the two architectures in turn.
+        let [trained, other] = [party % 2, 1 - party % 2].map(Subject::Architecture);
+        assert_eq!(after.slots[&other], before.slots[&other], "round {round}");
+        assert_eq!(
+            (after.slots[&trained].round, &after.slots[&trained].step[..]),
+            (round, "distill")
+        );
+        assert!(after.scores.contains_key(&trained) && !after.scores.contains_key(&other));
+    }
+    world.check().unwrap();
+}
+
+#[test]
 fn a_round_that_too_many_failed_in_is_tried_again_with_other_failures_and_so_is_its_replay() {
     let mut scenario = Scenario::calm(Algorithm::FedMd);
     (scenario.alignment, scenario.close.quorum) = (10, 0.5);
