@@ -109,6 +109,10 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
     if let Some(what) = trigger.resolved.too_large() {
         return Admission::Refuse(format!("the resolved run has {what}"));
     }
+    // Who wrote the trigger by hand has asked nobody whether its rounds can be done.
+    if let Some(fault) = trigger.resolved.pipeline.check().first() {
+        return Admission::Refuse(format!("the run's pipeline cannot be run: resolved.pipeline.{fault}"));
+    }
     if known.deployed && trigger.close.deadline_ms.is_none() {
         return Admission::Refuse(
             "a deployed run needs close.deadline_ms, or one party that is gone stops it for ever".to_owned(),

@@ -13,7 +13,7 @@ use crate::federation::{Federation, Progress, make_topics};
 use crate::plan::Planner;
 use crate::replay::{Replayed, replay};
 use crate::service::{Role, Service};
-use fedstill_log::{Clock, Embedded, ManualClock, SystemClock};
+use fedstill_log::{Clock, Embedded, Log, ManualClock, SystemClock};
 use fedstill_schemas::events::{Close, Ending, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Selection;
@@ -144,6 +144,27 @@ fn a_run_that_cannot_start_says_why() {
         Err(StageError::Reject(reason)) => assert!(reason.starts_with("run id taken"), "{reason}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_trigger_whose_pipeline_cannot_be_run_is_a_dead_letter_and_the_run_starts_with_the_next() {
+    let local = Local::new(Scenario::calm(Algorithm::FedMd));
+    let mut wrong = local.scenario.trigger(0, 0, 0);
+    wrong.resolved.pipeline.discloses.clear();
+    match local.run(&wrong) {
+        Err(StageError::Reject(reason)) => assert!(reason.contains("resolved.pipeline.discloses"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let dead = (0..local.log.partitions(names::DEAD).unwrap()).flat_map(|partition| {
+        let mut reader = local.log.read(names::DEAD, partition, 0).unwrap();
+        reader.next(usize::MAX).unwrap()
+    });
+    let dead: Vec<_> = dead.collect();
+    assert_eq!(dead.len(), 1);
+    let reason = String::from_utf8_lossy(dead[0].header("fedstill_reason").unwrap()).into_owned();
+    assert!(reason.contains("step 'predict' shows"), "{reason}");
+    // Its id is not taken: nothing of it was written.
+    assert_eq!(local.run(&local.scenario.trigger(0, 0, 0)).unwrap(), Progress::Finished);
 }
 
 #[test]
