@@ -1,5 +1,6 @@
 //! `fedstill check`: what a run file would do, without doing it.
 
+mod forecast;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use fedstill_schemas::resolved::{ResolvedRun, Validation};
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 
-/// The plan of every pipeline of the file; seeds differ in nothing that is shown.
+/// The plan of every pipeline of the file; seeds differ in nothing that is shown but in what is known of rounds.
 pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     let file = &resolved.file;
     let seeds: Vec<String> = file.seeds.iter().map(u64::to_string).collect();
@@ -34,15 +35,19 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         counted(threads, "thread")
     );
     for name in file.pipelines() {
-        if let Some(job) = resolved.jobs.iter().find(|job| job.resolved.pipeline.name == name) {
+        let jobs = resolved.jobs.iter().filter(|job| job.resolved.pipeline.name == name);
+        let jobs: Vec<&Job> = jobs.collect();
+        if let Some(first) = jobs.first() {
             out.push('\n');
-            out.push_str(&of_job(job, file.rounds, registry));
+            let known = forecast::of_rounds(&jobs, file.rounds, resolved.close);
+            out.push_str(&of_job(first, file.rounds, &known, registry));
         }
     }
     out
 }
 
-fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
+/// The plan of a run; `known` are lines about its rounds.
+fn of_job(job: &Job, rounds: u32, known: &[String], registry: &Registry) -> String {
     let run = &job.resolved;
     let mut out = String::new();
     let mut line = |text: String| {
@@ -70,6 +75,12 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
     }
     if let Some(simulated) = simulated(run) {
         line(format!("  simulated: {simulated}"));
+    }
+    if !known.is_empty() {
+        line("  what is known of rounds".to_owned());
+    }
+    for of_rounds in known {
+        line(format!("    {of_rounds}"));
     }
     line("  what leaves whom".to_owned());
     for disclosure in &run.pipeline.discloses {
@@ -173,7 +184,7 @@ fn simulated(run: &ResolvedRun) -> Option<String> {
         .map(|slow| format!("{} {} times as slow", parties(slow.parties), slow.factor));
     let fail = simulate.fail.map(|fail| {
         let (failing, probability) = (parties(fail.parties), fail.probability);
-        format!("{failing} failing with probability {probability} in each round after round 0")
+        format!("{failing} failing with probability {probability} in each attempt at a round after round 0")
     });
     let offline = simulate
         .offline

@@ -105,7 +105,7 @@ impl Validation {
 }
 
 /// What goes wrong with simulated parties, by seeded draws: who is slow, who fails and who is offline is drawn once a run,
-/// whether a party that fails does so is drawn once a round.
+/// whether a party that fails does so is drawn for each attempt at a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Simulate {
@@ -136,7 +136,7 @@ pub struct Slow {
 pub struct Fail {
     /// How many of the parties.
     pub parties: u32,
-    /// In how many of the rounds after the warm-up, as a fraction.
+    /// In how many of the attempts at rounds after the warm-up, as a fraction.
     pub probability: f64,
 }
 

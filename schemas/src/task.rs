@@ -235,7 +235,7 @@ pub enum Report {
     Average {
         /// Parties whose weights entered.
         members: u32,
-        /// Rows that they trained on, together.
+        /// Private rows that they trained on, together.
         rows: u64,
     },
     /// The consensus, by chunk.

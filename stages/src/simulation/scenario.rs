@@ -218,9 +218,17 @@ impl Scenario {
     }
 }
 
+/// A step that learns labels: parties those of their own rows, the server public ones.
 fn learning(name: &str, stage: Stage, who: Who, start: Start) -> Step {
+    let term = Term {
+        on: if who.is_parties() { On::Private } else { On::Public },
+        target: Target::Labels,
+        loss: Loss::CrossEntropy,
+        weight: 1.0,
+    };
     Step {
         start,
+        terms: vec![term],
         fit: Some(Fit::new(1, 2, Optimizer::adam(1e-3), None)),
         ..Step::new(name, stage, who)
     }
@@ -247,7 +255,6 @@ fn aggregate() -> Step {
 }
 
 fn pipeline(algorithm: Algorithm) -> Pipeline {
-    // In round 0 all of them.
     let parties = Who::Selected;
     let keeping = |step: Step, keep: &str| Step {
         keep: Some(keep.to_owned()),
@@ -258,8 +265,8 @@ fn pipeline(algorithm: Algorithm) -> Pipeline {
     let transfer = Start::Step("pretrain".to_owned());
     let warmup = vec![
         learning("pretrain", Stage::Pretrain, Who::Architectures, Start::Fresh),
-        keeping(learning("transfer", Stage::Train, parties, transfer), "private"),
-        evaluate(parties),
+        keeping(learning("transfer", Stage::Train, Who::Parties, transfer), "private"),
+        evaluate(Who::Parties),
     ];
     let predict = || Step::new("predict", Stage::Predict, parties);
     let join = || Step::new("join", Stage::Join, Who::Server);
@@ -299,8 +306,13 @@ fn pipeline(algorithm: Algorithm) -> Pipeline {
     Pipeline {
         name: "simulated".to_owned(),
         discloses: match algorithm {
-            Algorithm::FedDf => vec![Disclosure::Weights, Disclosure::Predictions, Disclosure::Prototypes],
-            _ => vec![Disclosure::Predictions, Disclosure::Consensus],
+            Algorithm::FedDf => vec![
+                Disclosure::Weights,
+                Disclosure::Predictions,
+                Disclosure::Prototypes,
+                Disclosure::Reports,
+            ],
+            _ => vec![Disclosure::Predictions, Disclosure::Consensus, Disclosure::Reports],
         },
         warmup,
         round,
