@@ -220,6 +220,13 @@ impl Step {
         let stop = self.fit.as_ref().and_then(|fit| fit.stop.as_ref());
         stop.is_some_and(|stop| stop.watch == Watch::Validation)
     }
+
+    /// Whether its epochs are of the party's private rows, so that the rows that it reports are those: its first term is on
+    /// them.
+    pub fn counts_private_rows(&self) -> bool {
+        let first = self.terms.first();
+        self.who.is_parties() && self.fit.is_some() && first.is_some_and(|term| term.on == On::Private)
+    }
 }
 
 impl Step {
@@ -364,7 +371,8 @@ impl Rule {
 /// What a party counts by in a mean.
 #[derive(Clone, Debug, PartialEq)]
 pub enum By {
-    /// The rows that it trained on (FedAvg, McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
+    /// The private rows that its model was trained on in the round, by the newest such step in the chain that it comes from
+    /// (FedAvg, McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
     Samples,
     /// One, every party alike (FedDF's released code).
     Parties,
@@ -392,7 +400,8 @@ pub enum Selection {
         active: u32,
     },
     /// So many, by clusters of training times and missed rounds, the architectures in turn (FedLesScan, Elzohairy et al.
-    /// 2022, arXiv:2211.05739); from faster to slower ones as the run comes to the last round that it is asked for.
+    /// 2022, arXiv:2211.05739); from faster to slower ones, again and again, each time over the rounds in which every party
+    /// could have a place once.
     Fedlesscan {
         /// How many, at least one an architecture.
         active: u32,

@@ -52,7 +52,8 @@ const NAMED: usize = 10;
 /// A chunk on its way to its consensus.
 struct Sum<'a> {
     chunk: u32,
-    rows: &'a [u32],
+    /// The row of each prediction, in order.
+    samples: Vec<u32>,
     combination: Combination<'a>,
     votes: Votes,
     /// Usable members of the records that were read last, and their slots.
@@ -120,19 +121,21 @@ fn aggregate(
         .collect();
     let at_a_time = processor.map_or(chunks.len().max(1), |_| {
         let rows = chunks.iter().map(|(_, slice)| slice.rows).max().unwrap_or(0);
-        fitting(held, members.len(), rows as usize * classes as usize)
+        let predictions = rows as usize * planned.run.labels_per_row() as usize;
+        fitting(held, members.len(), predictions * classes as usize)
     });
     let needed = planned.plan.close.needed(planned.run.parties.len());
     let mut parts = BTreeMap::new();
     let mut reports = Vec::new();
     for chunks in chunks.chunks(at_a_time) {
         let sums = chunks.iter().map(|(chunk, slice)| {
-            let rows = slice.rows as usize;
+            let samples = planned.run.samples(&draws.alignment[slice.range()]);
+            let predictions = samples.len();
             let sum = Sum {
                 chunk: *chunk,
-                rows: &draws.alignment[slice.range()],
-                combination: Combination::new(rule, rows, classes as usize, processor),
-                votes: Votes::new(rows, classes as usize),
+                samples,
+                combination: Combination::new(rule, predictions, classes as usize, processor),
+                votes: Votes::new(predictions, classes as usize),
                 usable: Vec::new(),
                 slots: Vec::new(),
                 counted: BTreeSet::new(),
@@ -144,8 +147,8 @@ fn aggregate(
         read(context, partition, start..end, &mut sums, |sum, record| {
             take(sum, record, planned, step, &members)
         })?;
-        for (_, sum) in sums {
-            let (chunk, rows) = (sum.chunk, sum.rows);
+        for (_, mut sum) in sums {
+            let (chunk, samples) = (sum.chunk, std::mem::take(&mut sum.samples));
             let (report, values) = finish(sum, classes, &members, &dropped, needed)?;
             let identity = Identity {
                 at: task.at.clone(),
@@ -153,7 +156,7 @@ fn aggregate(
                 chunk,
                 slot: None,
             };
-            let message = predictions::encode(&identity, rows, classes, &values, Precision::Float32)
+            let message = predictions::encode(&identity, &samples, classes, &values, Precision::Float32)
                 .map_err(|error| StageError::Reject(format!("consensus of chunk {chunk}: {error}")))?;
             parts.insert(consensus_part(chunk), (Place::Shared, message));
             reports.push(report);
@@ -290,8 +293,8 @@ fn take(
                     "it is another party's, or of another round, step or chunk, than its envelope says".to_owned(),
                 );
             }
-            found.check(sum.rows, classes).map_err(|error| error.to_string())?;
-            Summable::check(found.values, sum.rows.len() * classes as usize).map_err(|error| error.to_string())
+            found.check(&sum.samples, classes).map_err(|error| error.to_string())?;
+            Summable::check(found.values, sum.samples.len() * classes as usize).map_err(|error| error.to_string())
         });
     match used {
         Ok(usable) => {
@@ -393,7 +396,7 @@ pub(crate) fn bytes_in(context: &Context, inputs: &Inputs<'_>, result: &TaskResu
         0
     };
     let run = &inputs.planned.run;
-    let row = u64::from(run.head()) * run.precision.bytes() as u64;
+    let row = u64::from(run.labels_per_row()) * u64::from(run.head()) * run.precision.bytes() as u64;
     let of = |report: &ChunkReport| {
         let slice = inputs.planned.plan.chunks.get(report.chunk as usize);
         slice.map_or(0, |slice| u64::from(slice.rows) * row * report.members.len() as u64)

@@ -54,7 +54,7 @@ pub struct Own {
 
 impl Own {
     /// Whether it may do a task about a subject of a run: the subject is this party, and the run discloses no more than
-    /// it allows.
+    /// it allows, by what it says and by what its steps do.
     ///
     /// # Errors
     /// Why it may not.
@@ -71,13 +71,17 @@ impl Own {
             _ => return refuse(format!("{subject} of this run is not {}", self.id)),
         }
         let denied = run.pipeline.discloses.iter().find(|what| !self.allow.contains(what));
-        match denied {
-            None => Ok(()),
-            Some(what) => refuse(format!(
+        if let Some(what) = denied {
+            return refuse(format!(
                 "{} does not allow what the pipeline discloses: {what}; it may add \"{}\" to allow in its party.toml",
                 self.id,
                 what.name()
-            )),
+            ));
+        }
+        // A party believes nobody else that the pipeline's steps show no more than it says.
+        match run.pipeline.check().first() {
+            None => Ok(()),
+            Some(fault) => refuse(format!("the run's pipeline cannot be run: {fault}")),
         }
     }
 }
@@ -435,3 +439,6 @@ fn keep<T>(recent: &mut Vec<T>, value: T) {
     }
     recent.push(value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ pub struct FitInputs<'a> {
     pub optimizer: Option<&'a [u8]>,
     /// The plan's rows.
     pub draws: &'a Draws,
-    /// The consensus on the alignment set (rows x classes, row-major), where the step reads it.
+    /// The consensus on the alignment set (rows x classes, row-major, or rows x positions x classes), where the step reads it.
     pub consensus: Option<&'a [f32]>,
     /// Asked between batches: whether to stop.
     pub cancelled: &'a dyn Fn() -> bool,
@@ -49,7 +49,8 @@ pub trait Learner: Send + Sync + Debug {
     /// Data or weights that do not fit the model.
     fn fit(&self, inputs: &FitInputs<'_>) -> Result<Fitted, StageError>;
 
-    /// Raw logits (rows x classes, row-major) on rows of the public set.
+    /// Raw logits (rows x classes, row-major) on rows of the public set; rows x positions x classes where every position of a
+    /// row has a label.
     ///
     /// # Errors
     /// Data or weights that do not fit the model.
@@ -116,7 +117,7 @@ pub trait Learner: Send + Sync + Debug {
     ) -> Result<Scores, StageError>;
 }
 
-/// What a model says of the validation rows.
+/// What a model says of the validation rows; of windows of text with a label at every position, of these labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validated {
     /// Those whose label has the largest logit.

@@ -55,5 +55,6 @@ pub use archive::trigger_message;
 pub use context::Context;
 pub use error::StageError;
 pub use federation::{Federation, Progress};
+pub use misfortune::{Forecast, Outlook};
 pub use store::Store;
 pub use usage::peak_memory;

@@ -5,7 +5,7 @@
 
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Closed, Done};
-use fedstill_schemas::pipeline::{Stage, Start, Step, Target, Who};
+use fedstill_schemas::pipeline::{By, Rule, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::{Manifest, Phase, Plan, phases};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::task::{Attempt, Reference, Subject, Task};
@@ -163,7 +163,7 @@ impl Round {
         let (reads, members) = match stage {
             Stage::Aggregate => (BTreeMap::new(), Some(digest(self.aggregated(name)?))),
             Stage::Archive => (BTreeMap::new(), Some(digest(self.everything()))),
-            Stage::Average => (BTreeMap::new(), Some(named(self.trained(subject)?))),
+            Stage::Average => (BTreeMap::new(), Some(named(self.averaged(name, subject)?))),
             Stage::Evaluate if subject == Subject::Server => (BTreeMap::new(), Some(named(self.trained(subject)?))),
             _ => (self.reads(name, stage, subject, done)?, None),
         };
@@ -282,6 +282,35 @@ impl Round {
             })
             .collect();
         (!models.is_empty()).then_some(models)
+    }
+
+    /// The models that a step combines to an architecture's mean, by party: all that its parties trained, and in a mean by
+    /// samples those that were trained on private rows in the round. `None` where there are none: the architecture has no
+    /// task, and its prototype stays as it was.
+    pub fn averaged(&self, step: &str, of: Subject) -> Option<BTreeMap<Subject, Reference>> {
+        let mut models = self.trained(of)?;
+        if self.planned.step(step)?.rule == Some(Rule::Weights(By::Samples)) {
+            models.retain(|party, _| self.on_private_rows(*party).is_some());
+        }
+        (!models.is_empty()).then_some(models)
+    }
+
+    /// The result that says on how many private rows a party's newest model was trained: that of the newest step of the
+    /// round that trained on them, in the chain of steps that the model comes from. `None` where the chain has none in this
+    /// round, as of a party that missed that step and learned from others all the same.
+    pub fn on_private_rows(&self, party: Subject) -> Option<&Reference> {
+        for done in self.done_by(party).rev() {
+            let Some(step) = self.planned.step(&done.result.step) else {
+                continue;
+            };
+            if step.counts_private_rows() {
+                return Some(&done.result);
+            }
+            if step.stage.makes_model() && step.start != Start::Own {
+                return None;
+            }
+        }
+        None
     }
 
     /// Every result of the round, by step and subject.

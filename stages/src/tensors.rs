@@ -68,6 +68,14 @@ impl Tensors {
         }
         let own = self.own.as_ref();
         let own = own.ok_or_else(|| StageError::Reject("private rows are with their party only".to_owned()))?;
+        if own.labels_per() != run.labels_per() {
+            return Err(StageError::Reject(format!(
+                "the party's own rows have labels per {} and the run's per {}: set labels_per of [own] in party.toml, or ask \
+                 the operator",
+                own.labels_per().name(),
+                run.labels_per().name()
+            )));
+        }
         if own.shape() != run.private.shape || own.classes() > run.private.classes {
             return Err(StageError::Reject(format!(
                 "the party's own rows have {} classes and another shape or more classes than the run's {}: ask the operator",
@@ -127,8 +135,8 @@ impl Tensors {
         }
     }
 
-    /// How often each class occurs among the private rows of a subject's parties, every party alike; `None` where those are
-    /// with their parties, and the subject is none.
+    /// How often each class occurs among the labels of the private rows of a subject's parties, every party alike; `None`
+    /// where those are with their parties, and the subject is none.
     fn proportions(&self, inputs: &EvaluateInputs<'_>) -> Result<Option<Vec<f64>>, StageError> {
         let run = inputs.run;
         let architecture = match inputs.subject {
@@ -146,9 +154,9 @@ impl Tensors {
         let mut proportions = vec![0.0; run.head() as usize];
         for slot in slots {
             let (data, rows) = self.private(run, slot, inputs.draws)?;
-            let share = 1.0 / rows.len().max(1) as f64;
-            for row in rows {
-                proportions[data.labels()[row as usize] as usize] += share;
+            let share = 1.0 / (rows.len() * data.labels_per_row()).max(1) as f64;
+            for label in rows.iter().flat_map(|row| data.labels_of(*row)) {
+                proportions[*label as usize] += share;
             }
         }
         Ok(Some(proportions))
@@ -159,6 +167,7 @@ impl Tensors {
             architecture: architecture(run, subject)?,
             shape: run.private.shape,
             classes: run.head(),
+            labels_per: run.labels_per(),
         })
     }
 }
@@ -352,7 +361,7 @@ impl Learner for Tensors {
             // A model that says what is no number has nothing right: that is no reason to fail whoever asks.
             Err(LearnError::Diverged { .. }) => Ok(Validated {
                 right: 0,
-                rows: rows.len() as u32,
+                rows: (rows.len() * data.labels_per_row()) as u32,
             }),
             Err(error) => Err(error.into()),
         }
@@ -444,3 +453,6 @@ fn target<'a>(run: &ResolvedRun, term: &Term, consensus: Option<&'a [f32]>) -> R
         (Target::Own, _) => Ok(TargetData::Own),
     }
 }
+
+#[cfg(test)]
+mod tests;

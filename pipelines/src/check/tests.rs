@@ -2,7 +2,8 @@
 
 use super::*;
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
+use fedstill_schemas::events::Close;
 use fedstill_schemas::pipeline::Pipeline;
 use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
 
@@ -10,7 +11,8 @@ fn step(stage: Stage, who: Who) -> Step {
     Step::new(stage.name(), stage, who)
 }
 
-fn run() -> ResolvedRun {
+/// Ten parties of which four are active, and everything goes wrong with some.
+pub(super) fn run() -> ResolvedRun {
     let shape = Shape {
         channels: 1,
         height: 2,
@@ -86,7 +88,12 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
         id: "a-b-0".to_owned(),
         resolved: run(),
     };
-    let text = of_job(&job, 1, &Registry::default());
+    let close = Close {
+        quorum: 0.3,
+        deadline_ms: Some(1000),
+    };
+    let known = forecast::of_rounds(&[&job], 1, close);
+    let text = of_job(&job, 1, &known, &Registry::default());
     for part in [
         "\n    pretrain  server, 1 architecture  not trained\n",
         "\n    train     4 of 10 parties",
@@ -97,8 +104,11 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
          without better accuracy on validation rows\n",
         "mean of the parties' logits\n",
         "\n  selected: 4 of 10 parties in each round, the architectures in turn",
-        "\n  simulated: 3 parties 5 times as slow, 1 party failing with probability 0.5 in each round after round 0, 1 party \
-         offline after round 0\n",
+        "\n  simulated: 3 parties 5 times as slow, 1 party failing with probability 0.5 in each attempt at a round after round \
+         0, 1 party offline after round 0\n",
+        // The seed selects parties 0, 2, 4 and 9, of which 2 is offline, and 0 and 9 are slow.
+        "\n  what is known of rounds\n    round 1: 1 of 4 parties is offline, 2 are slow; quorum 3 holds only if slow ones are \
+         in time\n",
         "\n    each party: its private rows\n",
         "\n    server: a model of each architecture, the models that parties train, 100 validation rows, the parties' reports\n",
         "\n  weights a round: ",
@@ -130,8 +140,14 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
         id: "a-b-0".to_owned(),
         resolved,
     };
-    let text = of_job(&job, 1, &Registry::default());
-    for word in ["selected:", "validation:", "simulated:", "weights a round"] {
+    let text = of_job(&job, 1, &[], &Registry::default());
+    for word in [
+        "selected:",
+        "validation:",
+        "simulated:",
+        "known of rounds",
+        "weights a round",
+    ] {
         assert!(!text.contains(word), "'{word}' is in\n{text}");
     }
     assert!(text.contains("each of 10 parties"), "{text}");
@@ -139,6 +155,27 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
         text.contains("\n    each party: its private rows, its model\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_plan_says_at_how_many_positions_a_row_is_predicted() {
+    let mut resolved = run();
+    resolved.private.shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 80,
+    };
+    let text = |resolved: &ResolvedRun| {
+        let job = Job {
+            id: "a-b-0".to_owned(),
+            resolved: resolved.clone(),
+        };
+        of_job(&job, 1, &Registry::default())
+    };
+    assert!(text(&resolved).contains("head of 2 classes\n"), "{}", text(&resolved));
+    resolved.private.columns.labels_per = LabelsPer::Position;
+    let everywhere = "head of 2 classes at each of 80 positions of a row\n";
+    assert!(text(&resolved).contains(everywhere), "{}", text(&resolved));
 }
 
 #[test]

@@ -23,6 +23,8 @@ const MOST: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Divided {
     pub(crate) title: String,
+    /// What is counted: rows, or labels where a row has several.
+    pub(crate) counted: &'static str,
     /// `parties x classes`.
     pub(crate) rows: Vec<Vec<u32>>,
 }
@@ -80,7 +82,7 @@ impl Divided {
                 area.draw(&circle)?;
             }
         }
-        let said = format!("party; the largest circle is {most} rows");
+        let said = format!("party; the largest circle is {most} {}", self.counted);
         area.draw_text(&said, &small.pos(at(HPos::Left)), (BESIDE, bottom + 34))?;
         area.draw_text("class", &small.pos(at(HPos::Left)), (12, ABOVE / 2 + 12))?;
         area.present()
@@ -95,6 +97,7 @@ mod tests {
     fn there_is_a_circle_a_party_and_class_that_has_rows_and_the_largest_is_named() {
         let divided = Divided {
             title: "rows of each party".to_owned(),
+            counted: "rows",
             rows: vec![vec![4, 0, 1], vec![0, 16, 0]],
         };
         let svg = divided.svg();

@@ -1,8 +1,10 @@
-//! Whose rows are of which class: the division of the private rows of a run file's first seed.
+//! Whose rows are of which class: the division of the private rows of a run file's first seed. Of windows of text with a label
+//! at every position the labels are counted.
 
 use crate::figures::Divided;
 use crate::resolve::Resolved;
 use fedstill_learner::Division;
+use fedstill_schemas::data::LabelsPer;
 
 /// The picture; `None` where parties have rows of their own, which nobody else knows.
 pub(crate) fn divided(resolved: &Resolved) -> Option<Divided> {
@@ -21,16 +23,21 @@ pub(crate) fn divided(resolved: &Resolved) -> Option<Divided> {
     let (_, parties) = division.rows(data.known()).ok()?;
     let rows = parties.into_iter().map(|rows| {
         let mut counts = vec![0; run.private.classes as usize];
-        for row in rows {
-            counts[data.labels()[row as usize] as usize] += 1;
+        for label in rows.iter().flat_map(|row| data.labels_of(*row)) {
+            counts[*label as usize] += 1;
         }
         counts
     });
+    let counted = match data.labels_per() {
+        LabelsPer::Window => "rows",
+        LabelsPer::Position => "labels",
+    };
     Some(Divided {
         title: format!(
-            "{}: private rows by party and class, seed {}",
+            "{}: private {counted} by party and class, seed {}",
             resolved.file.name, run.seed
         ),
+        counted,
         rows: rows.collect(),
     })
 }

@@ -24,3 +24,4 @@ mod sweeps;
 mod teachers;
 #[cfg(feature = "cloud")]
 mod telemetry;
+mod text;

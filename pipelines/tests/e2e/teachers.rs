@@ -178,6 +178,7 @@ fn a_party_with_wrong_labels_is_dropped_by_name_and_teaches_nobody() {
             architecture: &resolved.parties[slot as usize],
             shape: clean.shape(),
             classes: CLASSES,
+            labels_per: clean.labels_per(),
         };
         let weights = stored.part(&made.result.parts["weights"]);
         let logits = predict(&registry, &model, &weights, &clean, &rows).unwrap();

@@ -1,5 +1,6 @@
 //! Fields of a run file against each other, and against what its pipelines do.
 
+mod positions;
 mod rounds;
 mod validation;
 
@@ -20,6 +21,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
         owners_do_not_fit(file),
+        positions::do_not_fit(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
@@ -168,23 +170,29 @@ fn owners_do_not_fit(file: &RunFile) -> Option<Problem> {
             "add the column's name to data.private, as in owner = \"client\"",
         ));
     }
-    let validation = match &file.data.validation {
-        Some(Validation::Set(source)) => Some(source),
-        _ => None,
-    };
-    let sources = [
-        ("data.private", private.filter(|_| !natural)),
-        ("data.public", file.data.public.as_ref()),
-        ("data.test", Some(&file.data.test)),
-        ("data.validation", validation),
-    ];
     let unasked = |source: &Source| source.columns.owner.is_some() && source.columns.text.is_none();
-    let (key, _) = sources.into_iter().find(|(_, source)| source.is_some_and(unasked))?;
+    let mut sources = sources(file).filter(|(key, _)| !natural || *key != "data.private");
+    let (key, _) = sources.find(|(_, source)| unasked(source))?;
     Some(file.complain(
         &format!("{key}.owner"),
         format!("'{key}.owner' would change nothing: only the partition 'natural' and texts ask whose rows are whose"),
         "remove it",
     ))
+}
+
+/// The files of the data sets, each by its key.
+fn sources(file: &RunFile) -> impl Iterator<Item = (&'static str, &Source)> {
+    let validation = match &file.data.validation {
+        Some(Validation::Set(source)) => Some(source),
+        _ => None,
+    };
+    let sources = [
+        ("data.private", file.data.private.file()),
+        ("data.public", file.data.public.as_ref()),
+        ("data.test", Some(&file.data.test)),
+        ("data.validation", validation),
+    ];
+    sources.into_iter().filter_map(|(key, source)| Some((key, source?)))
 }
 
 /// Real parties have rows of their own, simulated ones share a file.

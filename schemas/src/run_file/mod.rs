@@ -42,7 +42,7 @@ pub use spelling::{nearest, quoted, suggestion};
 pub use sweep_file::{Origin, Point, SweepFile};
 
 use crate::architecture::Architecture;
-use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, LabelsPer, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer, Schedule};
 use crate::pipeline::{Disclosure, Pipeline, Rule, Selection, Stage, Step};
 use crate::resolved::{Precision, Simulate};
@@ -219,8 +219,10 @@ pub enum Private {
     Own {
         /// Labels run from 0 to `classes` - 1.
         classes: u32,
-        /// Shape of an image.
+        /// Shape of an image, or of a window of text.
         shape: Shape,
+        /// What of a row has a label.
+        labels_per: LabelsPer,
         /// How images are changed in training; sorted.
         augment: Vec<Augmentation>,
     },
@@ -232,6 +234,14 @@ impl Private {
         match self {
             Self::Divided(source) => Some(source),
             Self::Own { .. } => None,
+        }
+    }
+
+    /// What of a row has a label.
+    pub fn labels_per(&self) -> LabelsPer {
+        match self {
+            Self::Divided(source) => source.columns.labels_per,
+            Self::Own { labels_per, .. } => *labels_per,
         }
     }
 }

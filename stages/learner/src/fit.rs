@@ -97,7 +97,8 @@ pub enum TargetData<'a> {
         /// What is added to a label.
         offset: u32,
     },
-    /// `rows x classes` values, row-major, in the order of the term's rows.
+    /// `rows x classes` values, row-major, in the order of the term's rows; `rows x length x classes` of a model that
+    /// predicts at every position.
     Logits(&'a [f32]),
     /// The logits of the start model, in evaluation mode, before the first update.
     Own,
@@ -141,7 +142,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
     let settings = job.settings;
     check_settings(settings)?;
     let device = registry.processor().device();
-    let network = registry.build(job.model.architecture, job.model.shape, job.model.classes)?;
+    let network = registry.network(&job.model)?;
     let parameters = network.parameters();
     let optimizer = match job.optimizer {
         Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, device)?,

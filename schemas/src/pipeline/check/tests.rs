@@ -148,6 +148,50 @@ fn what_is_read_was_made_before() {
     ]);
 }
 
+/// A step by which selected parties go on with what they have trained.
+fn distilling(terms: &str, start: &str) -> String {
+    format!(
+        "    {{ name = \"digest\", stage = \"distill\", who = \"selected\", start = \"{start}\", terms = [{terms}], fit = {{ \
+         epochs = 1, batch = 64, optimizer = {{ kind = \"adam\", lr = 0.001 }} }} }},\n"
+    )
+}
+
+#[test]
+fn a_mean_by_samples_finds_private_rows_in_what_leads_to_its_models() {
+    const PREDICT: &str = "    { name = \"predict\", stage = \"predict\", who = \"selected\" },\n";
+    let own = "{ on = \"public\", target = \"own\", loss = { kind = \"mse\" } }";
+    let labels = "{ on = \"private\", target = \"labels\", loss = { kind = \"cross_entropy\" } }";
+    let after_training = |terms: &str, start: &str, rule: &str| {
+        assert_eq!(FEDDF.matches(PREDICT).count(), 1);
+        let text = FEDDF.replace(PREDICT, &format!("{}{PREDICT}", distilling(terms, start)));
+        let text = text.replace("{ weights = \"samples\" }", rule);
+        toml::from_str::<Pipeline>(&text).unwrap().check()
+    };
+    let (samples, parties) = ("{ weights = \"samples\" }", "{ weights = \"parties\" }");
+    let both = |first: &str, second: &str| format!("{first}, {second}");
+    // What distils goes on from what was trained, or trains on private rows itself.
+    for (terms, start) in [
+        (own.to_owned(), "own"),
+        (both(own, labels), "own"),
+        (labels.to_owned(), "prototype"),
+        (both(labels, own), "prototype"),
+    ] {
+        let faults = after_training(&terms, start, samples);
+        assert!(faults.is_empty(), "{terms} from {start}: {faults:?}");
+    }
+    // It forgets what was trained; or nobody knows how many of its rows were private.
+    for terms in [own.to_owned(), both(own, labels)] {
+        let faults = after_training(&terms, "prototype", samples);
+        let [fault] = &faults[..] else {
+            panic!("{terms}: {faults:?}");
+        };
+        assert_eq!(fault.key, "round[6].rule", "{fault}");
+        assert!(fault.message.contains("those of step 'digest' in the round"), "{fault}");
+        assert!(fault.help.contains("weights = \"parties\""), "{fault}");
+        assert!(after_training(&terms, "prototype", parties).is_empty(), "{terms}");
+    }
+}
+
 #[test]
 #[rustfmt::skip]
 fn what_is_shown_is_disclosed() {
