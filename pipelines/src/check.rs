@@ -1,19 +1,21 @@
 //! `fedstill check`: what a run file would do, without doing it.
 
+mod forecast;
 #[cfg(test)]
 mod tests;
 
 use crate::estimate::{self, bytes, counted};
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Model, Registry};
+use fedstill_schemas::data::LabelsPer;
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Schedule, Watch};
-use fedstill_schemas::pipeline::{By, Disclosure, On, Pipeline, Rule, Selection, Stage, Start, Step, Target, Who};
+use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Selection, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
 use fedstill_schemas::resolved::{ResolvedRun, Validation};
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 
-/// The plan of every pipeline of the file; seeds differ in nothing that is shown.
+/// The plan of every pipeline of the file; seeds differ in nothing that is shown but in what is known of rounds.
 pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     let file = &resolved.file;
     let seeds: Vec<String> = file.seeds.iter().map(u64::to_string).collect();
@@ -33,15 +35,19 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         counted(threads, "thread")
     );
     for name in file.pipelines() {
-        if let Some(job) = resolved.jobs.iter().find(|job| job.resolved.pipeline.name == name) {
+        let jobs = resolved.jobs.iter().filter(|job| job.resolved.pipeline.name == name);
+        let jobs: Vec<&Job> = jobs.collect();
+        if let Some(first) = jobs.first() {
             out.push('\n');
-            out.push_str(&of_job(job, file.rounds, registry));
+            let known = forecast::of_rounds(&jobs, file.rounds, resolved.close);
+            out.push_str(&of_job(first, file.rounds, &known, registry));
         }
     }
     out
 }
 
-fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
+/// The plan of a run; `known` are lines about its rounds.
+fn of_job(job: &Job, rounds: u32, known: &[String], registry: &Registry) -> String {
     let run = &job.resolved;
     let mut out = String::new();
     let mut line = |text: String| {
@@ -69,6 +75,12 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
     }
     if let Some(simulated) = simulated(run) {
         line(format!("  simulated: {simulated}"));
+    }
+    if !known.is_empty() {
+        line("  what is known of rounds".to_owned());
+    }
+    for of_rounds in known {
+        line(format!("    {of_rounds}"));
     }
     line("  what leaves whom".to_owned());
     for disclosure in &run.pipeline.discloses {
@@ -103,7 +115,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         ));
     }
     line(format!(
-        "  data: {}, {} public, {} in each alignment set, {} to test on; head of {} classes",
+        "  data: {}, {} public, {} in each alignment set, {} to test on; head of {} classes{}",
         if run.is_placed() {
             "private rows of each party's own".to_owned()
         } else {
@@ -112,7 +124,12 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
         run.public.as_ref().map_or(0, |set| set.take),
         run.alignment,
         run.test.take,
-        run.head()
+        run.head(),
+        if run.labels_per() == LabelsPer::Position {
+            format!(" at each of {} of a row", counted(run.labels_per_row(), "position"))
+        } else {
+            String::new()
+        }
     ));
     if let Some(validation) = validation(run) {
         line(format!("  validation: {validation}"));
@@ -128,6 +145,7 @@ fn of_job(job: &Job, rounds: u32, registry: &Registry) -> String {
                 architecture,
                 shape: run.private.shape,
                 classes: run.head(),
+                labels_per: run.labels_per(),
             };
             let parameters = fedstill_learner::parameters(registry, &model).unwrap_or(0);
             format!("{architecture} {parameters}")
@@ -166,7 +184,7 @@ fn simulated(run: &ResolvedRun) -> Option<String> {
         .map(|slow| format!("{} {} times as slow", parties(slow.parties), slow.factor));
     let fail = simulate.fail.map(|fail| {
         let (failing, probability) = (parties(fail.parties), fail.probability);
-        format!("{failing} failing with probability {probability} in each round after round 0")
+        format!("{failing} failing with probability {probability} in each attempt at a round after round 0")
     });
     let offline = simulate
         .offline
@@ -204,7 +222,7 @@ fn of_server(run: &ResolvedRun) -> Vec<String> {
             "the models that parties train".to_owned(),
         ),
         (aggregates, "predictions and their consensus".to_owned()),
-        (pipeline.stops_by_validation(), counted(validation, "validation row")),
+        (pipeline.reads_validation(), counted(validation, "validation row")),
         (discloses(Disclosure::Reports), "the parties' reports".to_owned()),
     ];
     all.into_iter()
@@ -219,17 +237,17 @@ fn makes_models(run: &ResolvedRun, subjects: &[Who]) -> bool {
     steps.any(|step| step.stage.makes_model() && subjects.contains(&step.who))
 }
 
-/// The rows that training stops by.
+/// The rows that training stops by, or that parties' models are judged by.
 fn validation(run: &ResolvedRun) -> Option<String> {
     let validation = run.validation.as_ref()?;
     let rows = validation.rows();
     Some(match validation {
         Validation::Set { .. } => format!("{} of a set of their own, with the server", counted(rows, "row")),
-        Validation::Private { .. } if run.pipeline.stops_by_validation() => {
+        Validation::Private { .. } if run.pipeline.reads_validation() => {
             format!("{rows} of the private rows, with the server and divided among nobody")
         }
         Validation::Private { .. } => {
-            format!("{rows} of the private rows are set apart, as another pipeline of the file stops by them")
+            format!("{rows} of the private rows are set apart, as another pipeline of the file looks at them")
         }
     })
 }
@@ -300,24 +318,34 @@ fn does(step: &Step, round: &[Step]) -> String {
         None if step.stage.makes_model() && step.stage != Stage::Average => text.push_str("not trained"),
         None => {}
     }
-    if let Some(rule) = step.rule {
+    if let Some(rule) = &step.rule {
         text.push_str(combines(rule));
     }
+    if step.drop_worst {
+        text.push_str(", without the worst on validation rows");
+    }
     if (step.stage, step.who) == (Stage::Evaluate, Who::Server) {
-        text.push_str(match Pipeline::ensemble(round) {
-            Rule::MeanProbability => "mean of the parties' probabilities",
-            Rule::Mean | Rule::Weights(_) => "mean of the parties' logits",
+        // As the round combines predictions, or else by the mean of logits.
+        let aggregate = round.iter().find(|step| step.stage == Stage::Aggregate);
+        text.push_str(match aggregate.and_then(|step| step.rule.as_ref()) {
+            Some(Rule::MeanProbability) => "mean of the parties' probabilities",
+            Some(Rule::Weights(_)) => "mean of the parties' logits, each by a weight of its own",
+            Some(Rule::Mean) | None => "mean of the parties' logits",
         });
+        if aggregate.is_some_and(|step| step.drop_worst) {
+            text.push_str(", without those that are dropped");
+        }
     }
     text.trim_end_matches("; ").to_owned()
 }
 
-fn combines(rule: Rule) -> &'static str {
+fn combines(rule: &Rule) -> &'static str {
     match rule {
         Rule::Mean => "mean of logits",
         Rule::MeanProbability => "logarithm of the mean of probabilities",
         Rule::Weights(By::Samples) => "mean of weights, by rows",
         Rule::Weights(By::Parties) => "mean of weights, every party alike",
+        Rule::Weights(By::Slots(_)) => "mean of logits, each party by a weight of its own",
     }
 }
 
@@ -352,9 +380,12 @@ fn fit_text(fit: &Fit) -> String {
     } else {
         String::new()
     };
+    let clip = fit
+        .clip
+        .map_or(String::new(), |clip| format!(", gradient no longer than {clip}"));
     let stop = fit.stop.as_ref().map_or(String::new(), stop_text);
     format!(
-        "{length} in batches of {}, {optimizer}{schedule}{proximal}{stop}",
+        "{length} in batches of {}, {optimizer}{schedule}{proximal}{clip}{stop}",
         fit.batch
     )
 }

@@ -67,11 +67,16 @@ fn looks(fit: &Fit, rows: u64) -> u64 {
     1 + steps / stop.every.map_or(epoch, |every| u64::from(every.max(1)))
 }
 
+/// Predictions of a model on the alignment set: one a row, or one at each of its positions.
+fn predictions(run: &ResolvedRun) -> u64 {
+    u64::from(run.alignment) * u64::from(run.labels_per_row())
+}
+
 /// Bytes that one party's predictions take in a round, and what every party reads back.
 pub(crate) fn wire(job: &Job) -> (u64, u64) {
     let run = &job.resolved;
-    let values = u64::from(run.alignment) * u64::from(run.head());
-    let indices = u64::from(run.alignment) * 4;
+    let values = predictions(run) * u64::from(run.head());
+    let indices = predictions(run) * 4;
     // Schema, metadata and framing of an Arrow stream, as measured.
     let frames = 1100 * u64::from(run.alignment.div_ceil(chunk_rows(run).max(1)));
     (
@@ -183,14 +188,21 @@ fn split(rounds: &RangeInclusive<u32>) -> (bool, u32) {
     (warmup, later)
 }
 
+/// Bytes of logits that one task of a run holds at a time, at most: those of the test rows, with their sums in float64 and what
+/// is made of them, or those of the alignment set, as they are predicted and sent, or learned from.
+fn logits(run: &ResolvedRun) -> u64 {
+    let scored = u64::from(run.test.take) * u64::from(run.labels_per_row()) * 16;
+    scored.max(predictions(run) * 8) * u64::from(run.head())
+}
+
 /// Bytes that the process takes at its peak on so many threads: what it has now, what one task of each thread takes, as
-/// tried with the largest model and batch, and the sums of the open chunks.
+/// tried with the largest model and batch and counted in logits, and the sums of the open chunks.
 pub(crate) fn memory(resolved: &Resolved, registry: &Registry, threads: usize) -> u64 {
     let before = fedstill_stages::peak_memory();
     let batches = resolved.jobs.iter().flat_map(|job| job.resolved.pipeline.all_steps());
     let largest = batches.filter_map(|step| step.fit.as_ref().map(|fit| fit.batch)).max();
     let settings = trial_settings(largest.unwrap_or(1));
-    let sums = |job: &Job| u64::from(job.resolved.alignment) * u64::from(job.resolved.head()) * 16;
+    let sums = |job: &Job| predictions(&job.resolved) * u64::from(job.resolved.head()) * 16;
     if let (Some(job), Some(data)) = (resolved.jobs.first(), resolved.data.first()) {
         let rows: Vec<u32> = (0..settings.batch.max(2).min(data.rows())).collect();
         for architecture in job.resolved.architectures() {
@@ -198,7 +210,8 @@ pub(crate) fn memory(resolved: &Resolved, registry: &Registry, threads: usize) -
             fedstill_learner::job(|| trial(registry, model, data, &rows, &settings));
         }
     }
-    let task = fedstill_stages::peak_memory() - before;
+    let logits = resolved.jobs.iter().map(|job| logits(&job.resolved)).max();
+    let task = fedstill_stages::peak_memory() - before + logits.unwrap_or(0);
     before + task * threads as u64 + resolved.jobs.iter().map(sums).max().unwrap_or(0)
 }
 
@@ -211,6 +224,7 @@ fn model<'a>(run: &ResolvedRun, architecture: &'a Architecture) -> Model<'a> {
         architecture,
         shape: run.private.shape,
         classes: run.head(),
+        labels_per: run.labels_per(),
     }
 }
 
@@ -246,9 +260,9 @@ pub(crate) type Rates = BTreeMap<String, (f64, f64)>;
 /// An architecture on a run's rows.
 fn network(run: &ResolvedRun, architecture: &Architecture) -> String {
     let shape = run.private.shape;
-    let classes = run.head();
+    let (classes, per) = (run.head(), run.labels_per().name());
     format!(
-        "{architecture} {}x{}x{} {classes}",
+        "{architecture} {}x{}x{} {classes} per {per}",
         shape.channels, shape.height, shape.width
     )
 }

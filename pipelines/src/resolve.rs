@@ -10,7 +10,7 @@ use crate::pipeline_files::Pipelines;
 use crate::prices;
 use fedstill_learner::{DataError, Dataset, Division, Registry};
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{Augmentation, Columns, DataSet, Shape};
+use fedstill_schemas::data::{Augmentation, Columns, DataSet, LabelsPer, Shape};
 use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{Pipeline, Selection};
@@ -156,8 +156,9 @@ pub(crate) fn with_data(
         Private::Own {
             classes,
             shape,
+            labels_per,
             augment,
-        } => Some((None, unknown(*classes, *shape, augment))),
+        } => Some((None, unknown(*classes, *shape, *labels_per, augment))),
     };
     let public = file.data.public.as_ref().and_then(|source| open("public", source));
     let test = open("test", &file.data.test);
@@ -198,8 +199,12 @@ pub(crate) fn with_data(
 }
 
 /// Rows that each party has for itself: nothing is known of them but what they are like.
-fn unknown(classes: u32, shape: Shape, augment: &[Augmentation]) -> DataSet {
+fn unknown(classes: u32, shape: Shape, labels_per: LabelsPer, augment: &[Augmentation]) -> DataSet {
     DataSet {
+        columns: Columns {
+            labels_per,
+            ..Columns::default()
+        },
         augment: augment.to_vec(),
         ..DataSet::whole(Digest::of(b""), 0, classes, shape)
     }
@@ -301,7 +306,7 @@ fn resolved_run(file: &RunFile, pipeline: &Pipeline, seed: u64, sets: &Sets) -> 
 fn validation(file: &RunFile, pipeline: &Pipeline, sets: &Sets) -> Option<Validation> {
     match (&file.data.validation, &sets.validation) {
         (Some(run_file::Validation::Private { rows }), _) => Some(Validation::Private { rows: *rows }),
-        (_, Some(set)) if pipeline.stops_by_validation() => Some(Validation::Set { set: set.clone() }),
+        (_, Some(set)) if pipeline.reads_validation() => Some(Validation::Set { set: set.clone() }),
         _ => None,
     }
 }

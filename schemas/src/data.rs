@@ -51,6 +51,11 @@ pub struct DataSet {
 const MOST: (u32, u64) = (1 << 20, 1 << 24);
 
 impl DataSet {
+    /// Labels of a row: 1, or as many as a window of text has positions.
+    pub fn labels_per_row(&self) -> u32 {
+        self.columns.labels_per.of(self.shape)
+    }
+
     /// What of it is larger than anything that can be trained on, in words for people.
     pub fn too_large(&self) -> Option<String> {
         let Shape {
@@ -110,6 +115,43 @@ impl DataSet {
     }
 }
 
+/// What of a row has a label of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelsPer {
+    /// All of it: what an image shows, or the character after a window of text.
+    #[default]
+    Window,
+    /// Every position of a window of text: the character that follows there.
+    Position,
+}
+
+impl LabelsPer {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::Window, Self::Position];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Position => "position",
+        }
+    }
+
+    /// Whether a row has one label.
+    pub fn is_window(&self) -> bool {
+        *self == Self::Window
+    }
+
+    /// Labels of a row of that shape; one at least.
+    pub fn of(self, shape: Shape) -> u32 {
+        match self {
+            Self::Window => 1,
+            Self::Position => shape.width.max(1),
+        }
+    }
+}
+
 /// Which columns of a file to read, and which rows by their labels; columns that are not named are found by what the file
 /// says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +169,9 @@ pub struct Columns {
     /// The column of texts, of a set of windows of text instead of images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What of a window of text has a label.
+    #[serde(default, skip_serializing_if = "LabelsPer::is_window")]
+    pub labels_per: LabelsPer,
     /// The labels of each class, sorted; rows with other labels are left out. Empty where every label is a class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Vec<u32>>,
@@ -247,6 +292,40 @@ mod tests {
         assert_eq!(serde_json::from_str::<Columns>(&with).unwrap(), columns);
         columns.label = None;
         assert!(!columns.is_default());
+    }
+
+    #[test]
+    fn columns_with_a_label_a_window_are_as_they_were_before_positions_had_any() {
+        let json = r#"{"owner":"client","text":"text"}"#;
+        let mut columns: Columns = serde_json::from_str(json).unwrap();
+        assert_eq!(columns.labels_per, LabelsPer::Window);
+        assert_eq!(serde_json::to_string(&columns).unwrap(), json);
+        columns.labels_per = LabelsPer::Position;
+        let with = serde_json::to_string(&columns).unwrap();
+        assert_eq!(with, r#"{"owner":"client","text":"text","labels_per":"position"}"#);
+        assert_eq!(serde_json::from_str::<Columns>(&with).unwrap(), columns);
+        let only = Columns {
+            labels_per: LabelsPer::Position,
+            ..Columns::default()
+        };
+        assert!(!only.is_default());
+        assert!(serde_json::from_str::<Columns>(r#"{"labels_per":"word"}"#).is_err());
+    }
+
+    #[test]
+    fn a_row_has_one_label_or_as_many_as_positions() {
+        let shape = Shape {
+            channels: 1,
+            height: 1,
+            width: 80,
+        };
+        let mut set = DataSet::whole(Digest::of(b"text"), 10, 82, shape);
+        assert_eq!(set.labels_per_row(), 1);
+        set.columns.labels_per = LabelsPer::Position;
+        assert_eq!(set.labels_per_row(), 80);
+        for per in LabelsPer::ALL {
+            assert_eq!(serde_json::to_string(&per).unwrap(), format!("\"{}\"", per.name()));
+        }
     }
 
     #[test]

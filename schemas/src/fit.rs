@@ -24,6 +24,11 @@ pub struct Fit {
     /// al. 2020, arXiv:1812.06127, equation 2); 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub proximal: f64,
+    /// The greatest length of a step's gradient, that of all weights together and of the proximal summand too: a longer one
+    /// is scaled to it, as by PyTorch's `clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, algorithm 1;
+    /// 5 in FedDF's released code); `None` for any length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
 }
 
 impl Fit {
@@ -37,6 +42,7 @@ impl Fit {
             steps: None,
             schedule: Schedule::Constant,
             proximal: 0.0,
+            clip: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Algorithms as data: the steps of a pipeline, and for each who does it, from which start, on which terms, by which rule.
 
 mod baseline;
+mod by;
 mod check;
 
 pub use baseline::{CENTRALISED, STANDALONE};
@@ -41,13 +42,6 @@ impl Pipeline {
         self.warmup.iter().chain(&self.round)
     }
 
-    /// By which rule an ensemble of the parties of a round is scored: as the round combines predictions, or else by the mean
-    /// of logits.
-    pub fn ensemble(round: &[Step]) -> Rule {
-        let aggregate = round.iter().find(|step| step.stage == Stage::Aggregate);
-        aggregate.and_then(|step| step.rule).unwrap_or(Rule::Mean)
-    }
-
     /// Whether some of its steps are done by the parties that a round's plan selects.
     pub fn selects(&self) -> bool {
         self.all_steps().any(|step| step.who == Who::Selected)
@@ -58,9 +52,10 @@ impl Pipeline {
         self.all_steps().any(|step| step.stage == Stage::Average)
     }
 
-    /// Whether a step of it stops by validation rows.
-    pub fn stops_by_validation(&self) -> bool {
-        self.all_steps().any(Step::stops_by_validation)
+    /// Whether a step of it looks at validation rows.
+    pub fn reads_validation(&self) -> bool {
+        self.all_steps()
+            .any(|step| step.stops_by_validation() || step.drop_worst)
     }
 }
 
@@ -78,7 +73,7 @@ pub enum Disclosure {
     Prototypes,
     /// A party's private rows, to the server: only a simulation can do this.
     PrivateRows,
-    /// Labelled rows like the private ones, held by the server to stop its training by.
+    /// Labelled rows like the private ones, held by the server to stop its training by, or to judge parties' models by.
     ValidationRows,
     /// What a party's tasks report: loss and number of private rows, test scores, time and memory; to whoever runs the
     /// federation.
@@ -212,6 +207,13 @@ pub struct Step {
     /// The optimizer state that it continues and leaves behind, by name; dropped where `None`.
     #[serde(default)]
     pub keep: Option<String>,
+    /// Whether the worst of the models that parties trained are left out, by the validation rows that the server holds
+    /// (`drop_worst` of FedDF's released code). Of an `aggregate` step: from the consensus, and from the ensemble that the
+    /// round evaluates, those that have less than 1.2 times as many rows right as guessing would; where there are none, those
+    /// that are more than 1.5 standard deviations below the mean of all but the best. Of an `average` step: those that guess.
+    /// Where nobody would be left, nobody is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_worst: bool,
 }
 
 impl Step {
@@ -219,6 +221,13 @@ impl Step {
     pub fn stops_by_validation(&self) -> bool {
         let stop = self.fit.as_ref().and_then(|fit| fit.stop.as_ref());
         stop.is_some_and(|stop| stop.watch == Watch::Validation)
+    }
+
+    /// Whether its epochs are of the party's private rows, so that the rows that it reports are those: its first term is on
+    /// them.
+    pub fn counts_private_rows(&self) -> bool {
+        let first = self.terms.first();
+        self.who.is_parties() && self.fit.is_some() && first.is_some_and(|term| term.on == On::Private)
     }
 }
 
@@ -234,6 +243,7 @@ impl Step {
             fit: None,
             rule: None,
             keep: None,
+            drop_worst: false,
         }
     }
 }
@@ -330,8 +340,8 @@ pub enum Target {
     Own,
 }
 
-/// How predictions become a consensus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How predictions become a consensus, and weights a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The mean of raw logits, every party alike (FedMD, Li and Wang 2019, arXiv:1910.03581, section 3.2; FedDF, Lin et al.
@@ -340,18 +350,37 @@ pub enum Rule {
     /// The logarithm of the mean of the parties' softmax, every party alike (FedDF's released code: the gradient of the
     /// mean of the divergences to each teacher).
     MeanProbability,
-    /// The mean of weights, of an `average` step.
+    /// The mean, each party by its weight: of weights, in an `average` step; of raw logits, in an `aggregate` step whose
+    /// parties have weights of their own.
     Weights(By),
 }
 
-/// What a party counts by in a mean of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+impl Rule {
+    /// Whether predictions are combined by it, and not weights.
+    pub fn is_of_predictions(&self) -> bool {
+        matches!(self, Self::Mean | Self::MeanProbability) || self.slots().is_some()
+    }
+
+    /// What each party's predictions count by, where parties do not count alike.
+    pub fn slots(&self) -> Option<&[f64]> {
+        match self {
+            Self::Weights(By::Slots(weights)) => Some(weights),
+            _ => None,
+        }
+    }
+}
+
+/// What a party counts by in a mean.
+#[derive(Clone, Debug, PartialEq)]
 pub enum By {
-    /// The rows that it trained on (FedAvg, McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
+    /// The private rows that its model was trained on in the round, by the newest such step in the chain that it comes from
+    /// (FedAvg, McMahan et al. 2017, arXiv:1602.05629, algorithm 1).
     Samples,
     /// One, every party alike (FedDF's released code).
     Parties,
+    /// Its own number, by slot, over the sum of those who are there (`c_k` of FedMD, Li and Wang 2019, arXiv:1910.03581,
+    /// section 3.2).
+    Slots(Vec<f64>),
 }
 
 /// Which parties a round's plan selects.
@@ -373,7 +402,8 @@ pub enum Selection {
         active: u32,
     },
     /// So many, by clusters of training times and missed rounds, the architectures in turn (FedLesScan, Elzohairy et al.
-    /// 2022, arXiv:2211.05739); from faster to slower ones as the run comes to the last round that it is asked for.
+    /// 2022, arXiv:2211.05739); from faster to slower ones, again and again, each time over the rounds in which every party
+    /// could have a place once.
     Fedlesscan {
         /// How many, at least one an architecture.
         active: u32,

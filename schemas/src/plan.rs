@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct Chunk {
     /// Its first row in the alignment set.
     pub start: u32,
-    /// Its rows.
+    /// Its rows; predictions are as many, or as many for each as a window of text has positions.
     pub rows: u32,
     /// The partition of the predictions that it goes to.
     pub partition: u32,
@@ -145,13 +145,15 @@ pub fn phases(pipeline: &Pipeline, round: u32) -> Vec<Phase> {
     phases
 }
 
-/// Rows of a chunk such that a message stays well under a broker's default limit of 1 MB.
+/// Rows of a chunk such that a message stays well under a broker's default limit of 1 MB. All predictions on a row are in one
+/// chunk: of rows with several there are fewer in it, one at least.
 pub fn chunk_rows(run: &ResolvedRun) -> u32 {
     const MESSAGE: usize = 512 * 1024;
     const MOST: usize = 1024;
-    // The row's values, and its index.
-    let row = run.head() as usize * run.precision.bytes() + 4;
-    (MESSAGE / row).clamp(1, MOST) as u32
+    // A prediction's values, and the index of its row.
+    let prediction = run.head() as usize * run.precision.bytes() + 4;
+    let predictions = (MESSAGE / prediction).clamp(1, MOST);
+    (predictions / run.labels_per_row() as usize).max(1) as u32
 }
 
 /// The slices of an alignment set of `rows` rows over `partitions` partitions of the predictions.
@@ -171,6 +173,7 @@ pub fn chunks(rows: u32, chunk_rows: u32, partitions: u32) -> Vec<Chunk> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Labels, LabelsPer, Shape};
 
     #[test]
     fn chunks_cover_the_alignment_set_once() {
@@ -178,5 +181,26 @@ mod tests {
         let sizes: Vec<_> = chunks.iter().map(|c| (c.start, c.rows, c.partition)).collect();
         assert_eq!(sizes, [(0, 1024, 0), (1024, 1024, 1), (2048, 452, 0)]);
         assert!(super::chunks(0, 1024, 2).is_empty());
+    }
+
+    #[test]
+    fn a_chunk_has_no_more_predictions_where_rows_have_several_and_splits_no_row() {
+        let mut run: ResolvedRun = serde_json::from_str(include_str!("../testdata/version-1/run.json")).unwrap();
+        run.labels = Labels::Private;
+        run.private.classes = 82;
+        run.private.shape = Shape {
+            channels: 1,
+            height: 1,
+            width: 80,
+        };
+        assert_eq!(chunk_rows(&run), 1024);
+        run.private.columns.labels_per = LabelsPer::Position;
+        // 960 predictions in each: 161,280 bytes of float16 and indices.
+        assert_eq!(chunk_rows(&run), 12);
+        run.private.classes = 8200;
+        // 31 predictions would fill the message, and a row has 80.
+        assert_eq!(chunk_rows(&run), 1);
+        run.private.shape.width = 7;
+        assert_eq!(chunk_rows(&run), 4);
     }
 }

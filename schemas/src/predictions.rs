@@ -68,7 +68,7 @@ impl Values {
 pub struct Predictions {
     /// What it says it is.
     pub identity: Identity,
-    /// Row ids in the public set, in the order of the alignment set.
+    /// Row ids in the public set, in the order of the alignment set; each as often as there are predictions on it.
     pub samples: ScalarBuffer<u32>,
     /// Classes of a row.
     pub classes: u32,
@@ -121,7 +121,7 @@ impl From<ArrowError> for PredictionsError {
     }
 }
 
-/// Encodes `values` (rows x classes, row-major) of the rows `samples`.
+/// Encodes `values` (rows x classes, row-major) of the rows `samples`, in which a row with several predictions is as often.
 ///
 /// # Errors
 /// A value that is not finite, or that `precision` cannot hold.

@@ -2,7 +2,7 @@
 //! is part of every task's identity.
 
 use crate::architecture::Architecture;
-use crate::data::{DataSet, Labels, Partition};
+use crate::data::{DataSet, Labels, LabelsPer, Partition};
 use crate::digest::Digest;
 use crate::pipeline::{Pipeline, Selection};
 use crate::signature::PartyIdentity;
@@ -105,7 +105,7 @@ impl Validation {
 }
 
 /// What goes wrong with simulated parties, by seeded draws: who is slow, who fails and who is offline is drawn once a run,
-/// whether a party that fails does so is drawn once a round.
+/// whether a party that fails does so is drawn for each attempt at a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Simulate {
@@ -136,7 +136,7 @@ pub struct Slow {
 pub struct Fail {
     /// How many of the parties.
     pub parties: u32,
-    /// In how many of the rounds after the warm-up, as a fraction.
+    /// In how many of the attempts at rounds after the warm-up, as a fraction.
     pub probability: f64,
 }
 
@@ -209,6 +209,22 @@ impl ResolvedRun {
         self.labels.head(self.private.classes, public)
     }
 
+    /// What of a row every model predicts: what of a private row has a label.
+    pub fn labels_per(&self) -> LabelsPer {
+        self.private.columns.labels_per
+    }
+
+    /// Predictions of every model on a row: 1, or as many as a window of text has positions.
+    pub fn labels_per_row(&self) -> u32 {
+        self.private.labels_per_row()
+    }
+
+    /// Whose the predictions on those rows are, in order: the id of each row, as often as there are predictions on it.
+    pub fn samples(&self, rows: &[u32]) -> Vec<u32> {
+        let times = self.labels_per_row() as usize;
+        rows.iter().flat_map(|row| std::iter::repeat_n(*row, times)).collect()
+    }
+
     /// How many of the private rows the server holds to stop its training by.
     pub fn held_back(&self) -> u32 {
         match self.validation {
@@ -232,7 +248,8 @@ impl ResolvedRun {
         let data = sets.into_iter().flatten().find_map(DataSet::too_large);
         // Both counts are small enough to be added where that found nothing.
         data.or_else(|| {
-            let values = u64::from(self.alignment) * u64::from(self.head());
+            let predictions = u64::from(self.alignment).saturating_mul(u64::from(self.labels_per_row()));
+            let values = predictions.saturating_mul(u64::from(self.head()));
             let most = 1_u64 << 30;
             (values > most).then(|| format!("predictions of {values} values, where {most} are the most"))
         })
@@ -305,9 +322,40 @@ mod tests {
     }
 
     #[test]
+    fn a_row_has_a_prediction_or_one_at_every_position() {
+        let mut run = run();
+        assert_eq!((run.labels_per(), run.labels_per_row()), (LabelsPer::Window, 1));
+        assert_eq!(run.samples(&[7, 3]), [7, 3]);
+        run.private.shape = Shape {
+            channels: 1,
+            height: 1,
+            width: 3,
+        };
+        run.private.columns.labels_per = LabelsPer::Position;
+        assert_eq!((run.labels_per(), run.labels_per_row()), (LabelsPer::Position, 3));
+        assert_eq!(run.samples(&[7, 3]), [7, 7, 7, 3, 3, 3]);
+    }
+
+    #[test]
+    fn predictions_at_every_position_count_where_a_run_is_too_large() {
+        let mut run = run();
+        run.private.shape.width = 80;
+        run.private.shape.height = 1;
+        // A head of 36 classes: 2^30 values are 372,827 windows of 80 predictions.
+        assert_eq!(run.head(), 36);
+        run.alignment = 1 << 20;
+        assert_eq!(run.too_large(), None);
+        run.private.columns.labels_per = LabelsPer::Position;
+        let why = run.too_large().unwrap();
+        assert!(why.contains("predictions of 3019898880 values"), "{why}");
+        run.alignment = 372_827;
+        assert_eq!(run.too_large(), None);
+    }
+
+    #[test]
     fn what_a_run_does_not_say_is_not_written() {
         let text = crate::canonical_json(&run());
-        for field in ["selection", "validation", "simulate"] {
+        for field in ["selection", "validation", "simulate", "labels_per"] {
             assert!(!text.contains(field), "{field}");
         }
     }

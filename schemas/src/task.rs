@@ -222,7 +222,7 @@ pub enum Report {
     },
     /// Predictions.
     Predictions {
-        /// Rows predicted.
+        /// Rows predicted: windows of text, where each has a prediction at every position.
         rows: u32,
         /// Bytes of the messages.
         bytes: u64,
@@ -235,7 +235,7 @@ pub enum Report {
     Average {
         /// Parties whose weights entered.
         members: u32,
-        /// Rows that they trained on, together.
+        /// Private rows that they trained on, together.
         rows: u64,
     },
     /// The consensus, by chunk.
@@ -262,7 +262,7 @@ pub struct Scores {
     pub balanced_accuracy: f64,
     /// Mean cross entropy.
     pub loss: f64,
-    /// Rows.
+    /// Rows; of windows of text with a label at every position, their labels, each of which counts like a row.
     pub samples: u32,
     /// The same on further test sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -277,8 +277,8 @@ pub struct ChunkReport {
     pub chunk: u32,
     /// Slots whose predictions entered.
     pub members: Vec<u32>,
-    /// Members whose predictions were unusable, with the reason. By subject: the keys of a map within a tagged enum are
-    /// read back as text only.
+    /// Members whose predictions did not, as they were unusable, or among the worst where the step drops those, with the
+    /// reason. By subject: the keys of a map within a tagged enum are read back as text only.
     pub abstentions: BTreeMap<Subject, String>,
     /// Mean entropy of the softmax of the consensus, in nats.
     pub entropy: f64,

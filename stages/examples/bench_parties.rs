@@ -15,6 +15,7 @@ use fedstill_log::{Clock, Kafka, SystemClock};
 use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Close, Ending, Trigger};
+use fedstill_schemas::fit::{Fit, Loss, Optimizer};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{Disclosure, On, Pipeline, Rule, Selection, Stage, Start, Step, Target, Term, Who};
 use fedstill_schemas::plan::Draws;
@@ -276,16 +277,28 @@ fn resolved(parties: u32) -> ResolvedRun {
         fit: None,
         rule: None,
         keep: None,
+        drop_worst: false,
     };
-    let fit = |name: &str, stage, start, on, target| {
+    let fit = |name: &str, stage, start, on, target, loss| {
         let mut step = step(name, stage, Who::Parties, start);
         step.terms = vec![Term {
             on,
             target,
-            loss: fedstill_schemas::fit::Loss::CrossEntropy,
+            loss,
             weight: 1.0,
         }];
+        step.fit = Some(Fit::new(1, 2, Optimizer::adam(1e-3), None));
         step
+    };
+    let labels = |name: &str, start| {
+        fit(
+            name,
+            Stage::Train,
+            start,
+            On::Private,
+            Target::Labels,
+            Loss::CrossEntropy,
+        )
     };
     let evaluate = || step("evaluate", Stage::Evaluate, Who::Parties, Start::Own);
     let mut aggregate = step("aggregate", Stage::Aggregate, Who::Partitions, Start::Own);
@@ -300,17 +313,21 @@ fn resolved(parties: u32) -> ResolvedRun {
         version: VERSION,
         pipeline: Pipeline {
             name: "fedmd".to_owned(),
-            discloses: vec![Disclosure::Predictions, Disclosure::Consensus],
-            warmup: vec![
-                fit("transfer", Stage::Train, Start::Fresh, On::Private, Target::Labels),
-                evaluate(),
-            ],
+            discloses: vec![Disclosure::Predictions, Disclosure::Consensus, Disclosure::Reports],
+            warmup: vec![labels("transfer", Start::Fresh), evaluate()],
             round: vec![
                 step("predict", Stage::Predict, Who::Parties, Start::Own),
                 aggregate,
                 step("join", Stage::Join, Who::Server, Start::Own),
-                fit("digest", Stage::Distill, Start::Own, On::Alignment, Target::Consensus),
-                fit("revisit", Stage::Train, Start::Own, On::Private, Target::Labels),
+                fit(
+                    "digest",
+                    Stage::Distill,
+                    Start::Own,
+                    On::Alignment,
+                    Target::Consensus,
+                    Loss::Mae,
+                ),
+                labels("revisit", Start::Own),
                 evaluate(),
             ],
         },

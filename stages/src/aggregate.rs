@@ -3,7 +3,8 @@
 //! In: the members of the predicting phase, and the range of the partition from the plan's offset to the closed
 //! phase's. Out: one consensus a chunk, in the store and on `fedstill.consensus`. Each member's first valid record of
 //! each chunk counts, whatever lies between. A member without a usable record abstains; a chunk with fewer usable members
-//! than the quorum fails the attempt.
+//! than the quorum fails the attempt. Where the step drops the worst, their records are passed over: they are among the
+//! members that the quorum asks for, and named with those that abstain.
 //!
 //! Sums are exact and made as the log is read, so that order changes no bit. Memory: the sums of the partition's chunks,
 //! and two reads of the log. Where the learner has a processor for so large a head ([`Learner::combiner`]), that combines
@@ -15,6 +16,7 @@
 //! [`Learner::combiner`]: crate::learn::Learner::combiner
 
 use crate::aggregation::Summable;
+use crate::average;
 use crate::combination::Combination;
 use crate::context::{Context, pinned};
 use crate::error::StageError;
@@ -22,6 +24,7 @@ use crate::execute::{Inputs, Output};
 use crate::fit::consensus_part;
 use crate::rounds::Planned;
 use crate::signed::{self, Said};
+use crate::teachers;
 use crate::votes::{Votes, choice};
 use fedstill_learner::Processor;
 use fedstill_log::{Message, Record};
@@ -49,7 +52,8 @@ const NAMED: usize = 10;
 /// A chunk on its way to its consensus.
 struct Sum<'a> {
     chunk: u32,
-    rows: &'a [u32],
+    /// The row of each prediction, in order.
+    samples: Vec<u32>,
     combination: Combination<'a>,
     votes: Votes,
     /// Usable members of the records that were read last, and their slots.
@@ -79,14 +83,32 @@ fn aggregate(
             task.subject
         )));
     };
-    let rule = inputs.step()?.rule;
-    let rule =
-        rule.ok_or_else(|| StageError::Reject("its step has no rule by which predictions are combined".to_owned()))?;
+    let own = inputs.step()?;
+    let rule = own
+        .rule
+        .as_ref()
+        .ok_or_else(|| StageError::Reject("its step has no rule by which predictions are combined".to_owned()))?;
+    if let Some(weights) = rule.slots()
+        && weights.len() != planned.run.parties.len()
+    {
+        return Err(StageError::Reject(format!(
+            "its rule lists {} weights, and the run has {} parties",
+            weights.len(),
+            planned.run.parties.len()
+        )));
+    }
+    // A processor takes members that count alike.
+    let processor = processor.filter(|_| rule.slots().is_none());
     let (phase, step) = planned
         .predicting(task.phase)
         .ok_or_else(|| StageError::Reject("no phase before it predicts".to_owned()))?;
     let closed = context.closed(&task.at, phase)?;
-    let members = members(&closed);
+    let mut members = members(&closed);
+    let mut dropped = BTreeMap::new();
+    if own.drop_worst {
+        dropped = teachers::dropped(context, inputs)?;
+        dropped.retain(|party, _| matches!(party, Subject::Party(slot) if members.remove(slot)));
+    }
     let draws = context.draws(planned)?;
     let classes = planned.run.head();
     let bounds = |offsets: &[u64]| offsets.get(partition as usize).copied();
@@ -99,19 +121,21 @@ fn aggregate(
         .collect();
     let at_a_time = processor.map_or(chunks.len().max(1), |_| {
         let rows = chunks.iter().map(|(_, slice)| slice.rows).max().unwrap_or(0);
-        fitting(held, members.len(), rows as usize * classes as usize)
+        let predictions = rows as usize * planned.run.labels_per_row() as usize;
+        fitting(held, members.len(), predictions * classes as usize)
     });
     let needed = planned.plan.close.needed(planned.run.parties.len());
     let mut parts = BTreeMap::new();
     let mut reports = Vec::new();
     for chunks in chunks.chunks(at_a_time) {
         let sums = chunks.iter().map(|(chunk, slice)| {
-            let rows = slice.rows as usize;
+            let samples = planned.run.samples(&draws.alignment[slice.range()]);
+            let predictions = samples.len();
             let sum = Sum {
                 chunk: *chunk,
-                rows: &draws.alignment[slice.range()],
-                combination: Combination::new(rule, rows, classes as usize, processor),
-                votes: Votes::new(rows, classes as usize),
+                samples,
+                combination: Combination::new(rule, predictions, classes as usize, processor),
+                votes: Votes::new(predictions, classes as usize),
                 usable: Vec::new(),
                 slots: Vec::new(),
                 counted: BTreeSet::new(),
@@ -123,16 +147,16 @@ fn aggregate(
         read(context, partition, start..end, &mut sums, |sum, record| {
             take(sum, record, planned, step, &members)
         })?;
-        for (_, sum) in sums {
-            let (chunk, rows) = (sum.chunk, sum.rows);
-            let (report, values) = finish(sum, classes, &members, needed)?;
+        for (_, mut sum) in sums {
+            let (chunk, samples) = (sum.chunk, std::mem::take(&mut sum.samples));
+            let (report, values) = finish(sum, classes, &members, &dropped, needed)?;
             let identity = Identity {
                 at: task.at.clone(),
                 step: task.step.clone(),
                 chunk,
                 slot: None,
             };
-            let message = predictions::encode(&identity, rows, classes, &values, Precision::Float32)
+            let message = predictions::encode(&identity, &samples, classes, &values, Precision::Float32)
                 .map_err(|error| StageError::Reject(format!("consensus of chunk {chunk}: {error}")))?;
             parts.insert(consensus_part(chunk), (Place::Shared, message));
             reports.push(report);
@@ -269,8 +293,8 @@ fn take(
                     "it is another party's, or of another round, step or chunk, than its envelope says".to_owned(),
                 );
             }
-            found.check(sum.rows, classes).map_err(|error| error.to_string())?;
-            Summable::check(found.values, sum.rows.len() * classes as usize).map_err(|error| error.to_string())
+            found.check(&sum.samples, classes).map_err(|error| error.to_string())?;
+            Summable::check(found.values, sum.samples.len() * classes as usize).map_err(|error| error.to_string())
         });
     match used {
         Ok(usable) => {
@@ -287,15 +311,16 @@ fn take(
     }
 }
 
-/// The consensus of a chunk and how it came about.
+/// The consensus of a chunk and how it came about. Who was dropped could have been used.
 fn finish(
     sum: Sum<'_>,
     classes: u32,
     members: &BTreeSet<u32>,
+    dropped: &BTreeMap<Subject, String>,
     needed: usize,
 ) -> Result<(ChunkReport, Vec<f32>), StageError> {
     let chunk = sum.chunk;
-    let abstentions: BTreeMap<Subject, String> = members
+    let mut abstentions: BTreeMap<Subject, String> = members
         .difference(&sum.counted)
         .map(|slot| {
             let absent = || "its predictions are not on the log".to_owned();
@@ -305,11 +330,9 @@ fn finish(
             )
         })
         .collect();
-    let consensus = if sum.counted.len() >= needed {
-        sum.combination.finish()?
-    } else {
-        None
-    };
+    abstentions.extend(dropped.iter().map(|(who, reason)| (*who, reason.clone())));
+    let enough = sum.counted.len() + dropped.len() >= needed;
+    let consensus = if enough { sum.combination.finish()? } else { None };
     let Some(values) = consensus else {
         let mut who: Vec<String> = abstentions
             .iter()
@@ -319,8 +342,13 @@ fn finish(
         if abstentions.len() > NAMED {
             who.push(format!("and {} more", abstentions.len() - NAMED));
         }
+        let needs = if enough && !sum.counted.is_empty() {
+            "one that has a weight in its rule".to_owned()
+        } else {
+            needed.to_string()
+        };
         return Err(StageError::Reject(format!(
-            "chunk {chunk} has predictions of {} parties and needs {needed}; without: {}",
+            "chunk {chunk} has predictions of {} parties and needs {needs}; without: {}",
             sum.counted.len(),
             who.join(", ")
         )));
@@ -357,18 +385,23 @@ fn entropy(row: &[f32]) -> f64 {
     libm::log(sum) - weighted / sum
 }
 
-/// Bytes of the values that went into a consensus.
-pub(crate) fn bytes_in(inputs: &Inputs<'_>, result: &TaskResult) -> u64 {
+/// Bytes of the values that went into a consensus, and of the models that were judged for it.
+pub(crate) fn bytes_in(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<u64, StageError> {
     let Report::Consensus { chunks } = &result.report else {
-        return 0;
+        return Ok(0);
+    };
+    let judged = if inputs.step()?.drop_worst {
+        average::bytes_in(context, inputs)?
+    } else {
+        0
     };
     let run = &inputs.planned.run;
-    let row = u64::from(run.head()) * run.precision.bytes() as u64;
+    let row = u64::from(run.labels_per_row()) * u64::from(run.head()) * run.precision.bytes() as u64;
     let of = |report: &ChunkReport| {
         let slice = inputs.planned.plan.chunks.get(report.chunk as usize);
         slice.map_or(0, |slice| u64::from(slice.rows) * row * report.members.len() as u64)
     };
-    chunks.iter().map(of).sum()
+    Ok(judged + chunks.iter().map(of).sum::<u64>())
 }
 
 pub(crate) fn publish(context: &Context, inputs: &Inputs<'_>, result: &TaskResult) -> Result<Vec<Message>, StageError> {

@@ -1,7 +1,9 @@
 //! Exact sums of predictions: 128-bit fixed point with a grid of 2^-64, so that the order of parties changes no bit.
 //!
 //! A finite float16 is an integer multiple of 2^-24, so sums of float16 are exact; a float32 is rounded to the grid
-//! once. Float16 is summed in float64 first, as long as that is exact, which is the same number and much faster.
+//! once. Float16 is summed in float64 first, as long as that is exact, which is the same number and much faster. Where members
+//! have weights, these are multiples of 2^-40 of the largest: products with float16 are on the grid, those with float32 are
+//! rounded to it once.
 //!
 //! Loops over values are compiled for the widest instructions that the machine has: the numbers are exact, and so the
 //! same with any.
@@ -80,6 +82,25 @@ pub struct Accumulator {
     /// Everything else, grid 2^-64; empty until needed.
     wide: Vec<i128>,
     members: u32,
+    /// Of the members with weights; `None` where none has one.
+    weight: Option<u64>,
+}
+
+/// What a member with a weight counts by: a multiple of 2^-40 of the largest that there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight(u64);
+
+/// Bits of the largest weight.
+const WEIGHT: i32 = 40;
+
+impl Weight {
+    /// Weights over the largest of them, each rounded once; nothing where that is not above 0.
+    pub(crate) fn of(weights: &[f64]) -> Vec<Self> {
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        // What is no number, or below 0, becomes 0.
+        let share = |weight: &f64| (weight / largest * 2f64.powi(WEIGHT)).round_ties_even() as u64;
+        weights.iter().map(|weight| Self(share(weight))).collect()
+    }
 }
 
 /// Members whose float16 values surely sum exactly in float64: 2^13 values below 2^16 on a grid of 2^-24 need 53 bits.
@@ -95,6 +116,7 @@ impl Accumulator {
             narrow_members: 0,
             wide: Vec::new(),
             members: 0,
+            weight: None,
         }
     }
 
@@ -125,6 +147,27 @@ impl Accumulator {
         self.members += members.len() as u32;
     }
 
+    /// Adds a member that counts by a weight. What has such a member has no other ones.
+    pub(crate) fn add_weighted(&mut self, member: &Summable, weight: Weight) {
+        self.make_wide();
+        match &member.0 {
+            Values::Float16(values) => {
+                for (sum, value) in self.wide.iter_mut().zip(&values[..]) {
+                    // 2^24 of the value and 2^40 of the weight make the grid: an integer, and exact.
+                    let value = (exact(*value) * 2f64.powi(136)) as i64;
+                    *sum += i128::from(value) * i128::from(weight.0);
+                }
+            }
+            Values::Float32(values) => {
+                for (sum, value) in self.wide.iter_mut().zip(&values[..]) {
+                    *sum += product(*value, weight);
+                }
+            }
+        }
+        self.members += 1;
+        self.weight = Some(self.weight.unwrap_or(0) + weight.0);
+    }
+
     fn add_f32(&mut self, values: &[f32]) {
         self.make_wide();
         for (sum, value) in self.wide.iter_mut().zip(values) {
@@ -148,17 +191,23 @@ impl Accumulator {
         self.narrow_members = 0;
     }
 
-    /// The mean over members, each value rounded once, to nearest, ties to even; `None` without members.
+    /// The mean over members, each value rounded once, to nearest, ties to even; `None` without members, or where none has
+    /// a weight above 0.
     pub fn mean(mut self) -> Option<Vec<f32>> {
+        if let Some(weight) = self.weight {
+            let mean = self.wide.iter().map(|sum| quotient(*sum, weight, WEIGHT));
+            return (weight > 0).then(|| mean.collect());
+        }
         if self.members == 0 {
             return None;
         }
+        let members = u64::from(self.members);
         if self.wide.is_empty() {
-            let mean = self.narrow.iter().map(|sum| quotient(fixed(*sum), self.members));
+            let mean = self.narrow.iter().map(|sum| quotient(fixed(*sum), members, 0));
             return Some(mean.collect());
         }
         self.widen();
-        Some(self.wide.iter().map(|sum| quotient(*sum, self.members)).collect())
+        Some(self.wide.iter().map(|sum| quotient(*sum, members, 0)).collect())
     }
 }
 
@@ -230,17 +279,44 @@ impl pulp::WithSimd for AllFinite<'_> {
     }
 }
 
-/// `sum * 2^-64 / members` as float32, rounded once.
-fn quotient(sum: i128, members: u32) -> f32 {
+/// A float32 times a weight on the grid of 2^-64, rounded once, to nearest, ties to even.
+fn product(value: f32, weight: Weight) -> i128 {
+    let bits = value.to_bits();
+    let (power, fraction) = (((bits >> 23) & 0xff) as i32, bits & 0x007f_ffff);
+    // value = mantissa * 2^exponent
+    let (mantissa, exponent) = match power {
+        0 => (fraction, -149),
+        power => (fraction | 0x0080_0000, power - 150),
+    };
+    // At most 2^64; values are at most 2^40, so that shifting left stays below 2^105.
+    let product = u128::from(mantissa) * u128::from(weight.0);
+    let shift = exponent + 64 - WEIGHT;
+    let magnitude = if shift >= 0 {
+        product << shift
+    } else {
+        let cut = -shift;
+        let (kept, tail, half) = (product >> cut, product & ((1 << cut) - 1), 1 << (cut - 1));
+        kept + u128::from(tail > half || (tail == half && kept & 1 == 1))
+    };
+    let magnitude = magnitude as i128;
+    if value.is_sign_negative() {
+        -magnitude
+    } else {
+        magnitude
+    }
+}
+
+/// `sum * 2^-64 / divisor * 2^scale` as float32, rounded once.
+fn quotient(sum: i128, divisor: u64, scale: i32) -> f32 {
     let magnitude = sum.unsigned_abs();
     if magnitude == 0 {
         return 0.0;
     }
-    // The dividend's highest bit goes to the top, so that the quotient has at least 95 significant bits.
+    // The dividend's highest bit goes to the top, so that the quotient has at least 64 significant bits.
     let shift = magnitude.leading_zeros();
     let dividend = magnitude << shift;
-    let members = u128::from(members);
-    let (quotient, rest) = (dividend / members, dividend % members);
+    let divisor = u128::from(divisor);
+    let (quotient, rest) = (dividend / divisor, dividend % divisor);
     // 24 bits are kept; what is cut off decides the rounding.
     let cut = 128 - quotient.leading_zeros() - 24;
     let kept = (quotient >> cut) as u32;
@@ -249,7 +325,7 @@ fn quotient(sum: i128, members: u32) -> f32 {
     let above = tail > half || (tail == half && (rest != 0 || kept & 1 == 1));
     // At most 2^24: exact in float32, and so is scaling by a power of two, as no value is below 2^-96 or above 2^41.
     let rounded = (kept + u32::from(above)) as f32;
-    let exponent = cut as i32 - 64 - shift as i32;
+    let exponent = cut as i32 - 64 - shift as i32 + scale;
     let value = (f64::from(rounded) * 2f64.powi(exponent)) as f32;
     if sum < 0 { -value } else { value }
 }
@@ -339,6 +415,61 @@ mod tests {
         }
 
         #[test]
+        fn the_mean_by_weights_is_the_exact_one_rounded_once_in_any_order(
+            values in proptest::collection::vec((finite(), 0u64..9), 1..40), single in any::<u64>(),
+        ) {
+            // With an eighth as the unit, and one member of the largest weight, so that all of them are as they are given.
+            let mut values = values;
+            values.push((f16::ONE, 8));
+            let eighths: Vec<f64> = values.iter().map(|(_, weight)| *weight as f64 / 8.0).collect();
+            let weights = Weight::of(&eighths);
+            let of = |order: &mut dyn Iterator<Item = usize>| {
+                let mut sum = Accumulator::new(1);
+                for i in order {
+                    let value = if single >> (i % 64) & 1 == 1 {
+                        Values::Float32(vec![values[i].0.to_f32()].into())
+                    } else {
+                        Values::Float16(vec![values[i].0].into())
+                    };
+                    sum.add_weighted(&Summable::check(value, 1).unwrap(), weights[i]);
+                }
+                sum.mean().unwrap()[0]
+            };
+            let mean = of(&mut (0..values.len()));
+            prop_assert_eq!(mean.to_bits(), of(&mut (0..values.len()).rev()).to_bits());
+            let on_the_grid = |value: f16| (value.to_f64() * 2f64.powi(64)) as i128;
+            let exact: i128 = values.iter().map(|(value, weight)| on_the_grid(*value) * i128::from(*weight)).sum();
+            let all: u64 = values.iter().map(|(_, weight)| weight).sum();
+            prop_assert!(is_nearest(mean.abs(), exact.abs(), all as u32), "{mean} of {exact} by {all}");
+            prop_assert!(exact == 0 || (mean < 0.0) == (exact < 0));
+        }
+
+        #[test]
+        fn equal_weights_give_the_bits_of_no_weights(
+            values in proptest::collection::vec(-1e6f32..1e6, 1..20), weight in 1e-9f64..1e9,
+        ) {
+            let weights = Weight::of(&vec![weight; values.len()]);
+            let (mut plain, mut weighted) = (Accumulator::new(1), Accumulator::new(1));
+            for (value, weight) in values.iter().zip(weights) {
+                let member = Summable::check(Values::Float32(vec![*value].into()), 1).unwrap();
+                plain.add(std::slice::from_ref(&member));
+                weighted.add_weighted(&member, weight);
+            }
+            prop_assert_eq!(plain.mean().unwrap()[0].to_bits(), weighted.mean().unwrap()[0].to_bits());
+        }
+
+        #[test]
+        fn a_product_with_a_weight_is_rounded_once(value in -1e12f32..1e12, weight in 0u64..=1 << 40) {
+            let product = product(value, Weight(weight));
+            // A float32 and a weight of 40 bits: 64 bits, exact as two halves of which each is in float64.
+            let (high, low) = (weight >> 20, weight & 0xf_ffff);
+            let halves = [high as f64 * 2f64.powi(20), low as f64].map(|half| f64::from(value) * half * 2f64.powi(24));
+            let error = halves.iter().map(|half| *half as i128).sum::<i128>() - product;
+            prop_assert!(error.abs() <= 2, "{error}");
+            prop_assert_eq!(super::product(-value, Weight(weight)), -product);
+        }
+
+        #[test]
         fn float16_lies_on_the_grid(value in finite()) {
             prop_assert_eq!(fixed(f64::from(scaled(value))), (value.to_f64() * 2f64.powi(64)) as i128);
         }
@@ -414,7 +545,22 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_nobody_is_nothing() {
+    fn the_mean_of_nobody_is_nothing_and_so_is_that_of_members_without_weight() {
         assert_eq!(Accumulator::new(3).mean(), None);
+        let member = Summable::check(Values::Float16(vec![f16::ONE].into()), 1).unwrap();
+        let mut sum = Accumulator::new(1);
+        sum.add_weighted(&member, Weight::default());
+        assert_eq!(sum.clone().mean(), None);
+        sum.add_weighted(&member, Weight(1));
+        assert_eq!(sum.mean(), Some(vec![1.0]));
+    }
+
+    #[test]
+    fn weights_are_shares_of_the_largest() {
+        let units = |weights: &[f64]| -> Vec<u64> { Weight::of(weights).iter().map(|weight| weight.0).collect() };
+        assert_eq!(units(&[1.0, 0.5, 0.0]), [1 << 40, 1 << 39, 0]);
+        assert_eq!(units(&[3e-300, 3e-301]), [1 << 40, 109_951_162_778]);
+        assert_eq!(units(&[0.0, 0.0]), [0, 0]);
+        assert_eq!(units(&[f64::NAN, -1.0, 2.0]), [0, 0, 1 << 40]);
     }
 }

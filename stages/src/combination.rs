@@ -2,9 +2,10 @@
 //!
 //! In: members' logits, in any order. Out: the consensus, as logits. Exact sums have the same bits in any order and on every
 //! machine: what a rule makes of each member before, and of their mean after, is by `exp` and `log` of the `libm` crate in
-//! float64. A processor adds in float32, where order shows: it gets all members at once, in the order of their slots.
+//! float64. A processor adds in float32, where order shows: it gets all members at once, in the order of their slots. It knows
+//! members that count alike, and no others: where parties have weights, sums are exact.
 
-use crate::aggregation::{Accumulator, Summable};
+use crate::aggregation::{Accumulator, Summable, Weight};
 use fedstill_learner::{LearnError, Processor, combine};
 use fedstill_schemas::pipeline::Rule;
 use fedstill_schemas::predictions::Values;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 /// Members' predictions of a chunk on their way to its consensus.
 #[derive(Debug)]
 pub(crate) struct Combination<'a> {
-    rule: Rule,
+    rule: &'a Rule,
     rows: usize,
     classes: usize,
     members: Members<'a>,
@@ -22,16 +23,20 @@ pub(crate) struct Combination<'a> {
 #[derive(Debug)]
 enum Members<'a> {
     Summed(Accumulator),
+    /// With the weight of each slot.
+    Weighted(Accumulator, Vec<Weight>),
     /// By slot.
     Held(&'a Processor, BTreeMap<u32, Values>),
 }
 
 impl<'a> Combination<'a> {
-    /// Of nobody yet: by exact sums, where no processor is given.
-    pub(crate) fn new(rule: Rule, rows: usize, classes: usize, processor: Option<&'a Processor>) -> Self {
-        let members = match processor {
-            None => Members::Summed(Accumulator::new(rows * classes)),
-            Some(processor) => Members::Held(processor, BTreeMap::new()),
+    /// Of nobody yet: by exact sums, where no processor is given, or parties have weights.
+    pub(crate) fn new(rule: &'a Rule, rows: usize, classes: usize, processor: Option<&'a Processor>) -> Self {
+        let sums = || Accumulator::new(rows * classes);
+        let members = match (rule.slots(), processor) {
+            (Some(weights), _) => Members::Weighted(sums(), Weight::of(weights)),
+            (None, None) => Members::Summed(sums()),
+            (None, Some(processor)) => Members::Held(processor, BTreeMap::new()),
         };
         Self {
             rule,
@@ -54,6 +59,12 @@ impl<'a> Combination<'a> {
                     sums.add(&probabilities);
                 }
             },
+            Members::Weighted(sums, weights) => {
+                for (slot, logits) in slots.iter().zip(logits) {
+                    let weight = weights.get(*slot as usize).copied().unwrap_or_default();
+                    sums.add_weighted(logits, weight);
+                }
+            }
             Members::Held(_, held) => {
                 let copies = logits.iter().map(|logits| copy(logits.values()));
                 held.extend(slots.iter().copied().zip(copies));
@@ -61,13 +72,13 @@ impl<'a> Combination<'a> {
         }
     }
 
-    /// The consensus, as logits; `None` of nobody.
+    /// The consensus, as logits; `None` of nobody, or of members without weight.
     ///
     /// # Errors
     /// What the processor refuses.
     pub(crate) fn finish(self) -> Result<Option<Vec<f32>>, LearnError> {
         let mean = match self.members {
-            Members::Summed(sums) => sums.mean(),
+            Members::Summed(sums) | Members::Weighted(sums, _) => sums.mean(),
             Members::Held(_, held) if held.is_empty() => None,
             Members::Held(processor, held) => {
                 let members: Vec<&Values> = held.values().collect();
@@ -92,7 +103,7 @@ pub(crate) fn probabilities(logits: &[f32], classes: usize) -> Vec<f32> {
 }
 
 /// The consensus, as logits, of the mean of what was summed.
-pub(crate) fn of_mean(rule: Rule, mean: Vec<f32>) -> Vec<f32> {
+pub(crate) fn of_mean(rule: &Rule, mean: Vec<f32>) -> Vec<f32> {
     match rule {
         Rule::Mean | Rule::Weights(_) => mean,
         // Their softmax is the mean probability again. No probability is below the least float32: its logarithm is finite.
@@ -123,7 +134,7 @@ mod tests {
         let probabilities: Vec<Vec<f32>> = members.iter().map(|logits| probabilities(logits, 3)).collect();
         let mean = (0..3).map(|class| probabilities.iter().map(|of| of[class]).sum::<f32>() / 3.0);
         let mean: Vec<f32> = mean.collect();
-        let consensus = of_mean(Rule::MeanProbability, mean.clone());
+        let consensus = of_mean(&Rule::MeanProbability, mean.clone());
         for (found, expected) in softmax(&consensus).iter().zip(&mean) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
@@ -136,7 +147,7 @@ mod tests {
     fn a_class_that_nobody_believes_in_stays_finite() {
         let probabilities = probabilities(&[0.0, -60000.0], 2);
         assert_eq!(probabilities, [1.0, 0.0]);
-        let consensus = of_mean(Rule::MeanProbability, probabilities);
+        let consensus = of_mean(&Rule::MeanProbability, probabilities);
         assert!(consensus.iter().all(|logit| logit.is_finite()));
         assert!((consensus[1] - f32::MIN_POSITIVE.ln()).abs() < 1e-5);
     }

@@ -2,7 +2,7 @@
 
 use crate::error::StageError;
 use crate::faults::Faults;
-use crate::learn::Learner;
+use crate::learn::{Learner, Validated};
 use crate::rounds::{Planned, Round};
 use crate::signed::{self, Said};
 use crate::store::Store;
@@ -18,7 +18,7 @@ use fedstill_schemas::plan::{Draws, Manifest, Plan};
 use fedstill_schemas::prices::Provider;
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::signature::{PARTY, PrivateKey};
-use fedstill_schemas::task::{Attempt, Subject, Task};
+use fedstill_schemas::task::{Attempt, Reference, Subject, Task};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -54,7 +54,7 @@ pub struct Own {
 
 impl Own {
     /// Whether it may do a task about a subject of a run: the subject is this party, and the run discloses no more than
-    /// it allows.
+    /// it allows, by what it says and by what its steps do.
     ///
     /// # Errors
     /// Why it may not.
@@ -71,13 +71,17 @@ impl Own {
             _ => return refuse(format!("{subject} of this run is not {}", self.id)),
         }
         let denied = run.pipeline.discloses.iter().find(|what| !self.allow.contains(what));
-        match denied {
-            None => Ok(()),
-            Some(what) => refuse(format!(
+        if let Some(what) = denied {
+            return refuse(format!(
                 "{} does not allow what the pipeline discloses: {what}; it may add \"{}\" to allow in its party.toml",
                 self.id,
                 what.name()
-            )),
+            ));
+        }
+        // A party believes nobody else that the pipeline's steps show no more than it says.
+        match run.pipeline.check().first() {
+            None => Ok(()),
+            Some(fault) => refuse(format!("the run's pipeline cannot be run: {fault}")),
         }
     }
 }
@@ -111,10 +115,14 @@ pub struct Context {
     closed: Mutex<Vec<Arc<Closed>>>,
     draws: Mutex<Vec<(Digest, Arc<Draws>)>>,
     partitions: Mutex<HashMap<String, u32>>,
+    /// By the result that made the model.
+    validated: Mutex<BTreeMap<Digest, Validated>>,
 }
 
 /// Attempts, and closed phases, that are kept in memory.
 const RECENT: usize = 8;
+/// Models of which it is kept in memory how they were validated.
+const VALIDATED: usize = 1 << 14;
 
 impl Context {
     /// A context over a log, a store and a learner.
@@ -135,6 +143,7 @@ impl Context {
             closed: Mutex::new(Vec::new()),
             draws: Mutex::new(Vec::new()),
             partitions: Mutex::new(HashMap::new()),
+            validated: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -241,6 +250,28 @@ impl Context {
         let draws = Arc::new(draws);
         keep(&mut self.draws.lock(), (part.sha256, Arc::clone(&draws)));
         Ok(draws)
+    }
+
+    /// What a model says of the validation rows, counted once a process: a round's tasks ask for the same models, and wait
+    /// for the one that counts.
+    ///
+    /// # Errors
+    /// What `count` says.
+    pub(crate) fn validated(
+        &self,
+        model: &Reference,
+        count: impl FnOnce() -> Result<Validated, StageError>,
+    ) -> Result<Validated, StageError> {
+        let mut validated = self.validated.lock();
+        if let Some(found) = validated.get(&model.sha256) {
+            return Ok(*found);
+        }
+        let counted = count()?;
+        if validated.len() >= VALIDATED {
+            validated.clear();
+        }
+        validated.insert(model.sha256, counted);
+        Ok(counted)
     }
 
     /// Partitions of a topic as they are now, for topics whose counts no plan pins.
@@ -408,3 +439,6 @@ fn keep<T>(recent: &mut Vec<T>, value: T) {
     }
     recent.push(value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     let meter = usage::Meter::start(context.log.now_ms());
     context.faults.hit("task:taken");
     let inputs = Inputs::read(context, task)?;
-    let fate = misfortune::fate(&inputs.planned.run, task.at.round, &task.step, task.subject);
+    let fate = misfortune::fate(&inputs.planned.run, task.at.at(), &task.step, task.subject);
     match fate {
         Fate::Offline => return Err(StageError::Offline),
         Fate::Fails => return Err(StageError::Reject("simulated failure".to_owned())),
@@ -162,7 +162,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     let messages = follow(context, &inputs, &result)?;
     let read = inputs.results.values().flat_map(|result| result.parts.values());
     let bytes_in = match task.stage {
-        Stage::Aggregate => aggregate::bytes_in(&inputs, &result),
+        Stage::Aggregate => aggregate::bytes_in(context, &inputs, &result)?,
         Stage::Average => average::bytes_in(context, &inputs)?,
         Stage::Evaluate if task.subject == Subject::Server => average::bytes_in(context, &inputs)?,
         _ => read.map(|part| part.bytes).sum(),

@@ -28,7 +28,7 @@ pub struct FitInputs<'a> {
     pub optimizer: Option<&'a [u8]>,
     /// The plan's rows.
     pub draws: &'a Draws,
-    /// The consensus on the alignment set (rows x classes, row-major), where the step reads it.
+    /// The consensus on the alignment set (rows x classes, row-major, or rows x positions x classes), where the step reads it.
     pub consensus: Option<&'a [f32]>,
     /// Asked between batches: whether to stop.
     pub cancelled: &'a dyn Fn() -> bool,
@@ -49,7 +49,8 @@ pub trait Learner: Send + Sync + Debug {
     /// Data or weights that do not fit the model.
     fn fit(&self, inputs: &FitInputs<'_>) -> Result<Fitted, StageError>;
 
-    /// Raw logits (rows x classes, row-major) on rows of the public set.
+    /// Raw logits (rows x classes, row-major) on rows of the public set; rows x positions x classes where every position of a
+    /// row has a label.
     ///
     /// # Errors
     /// Data or weights that do not fit the model.
@@ -91,6 +92,20 @@ pub trait Learner: Send + Sync + Debug {
         models: &mut dyn Iterator<Item = Result<(f64, Bytes), StageError>>,
     ) -> Result<Vec<u8>, StageError>;
 
+    /// How many of the validation rows a model has right.
+    ///
+    /// # Errors
+    /// No validation rows, or data or weights that do not fit the model.
+    fn validate(
+        &self,
+        _run: &ResolvedRun,
+        subject: Subject,
+        _weights: &[u8],
+        _draws: &Draws,
+    ) -> Result<Validated, StageError> {
+        Err(StageError::Reject(format!("nobody here judges the model of {subject}")))
+    }
+
     /// Scores on the test sets, of what several models' logits are combined to.
     ///
     /// # Errors
@@ -100,6 +115,15 @@ pub trait Learner: Send + Sync + Debug {
         inputs: &EvaluateInputs<'_>,
         models: &mut dyn Iterator<Item = Result<ModelOf, StageError>>,
     ) -> Result<Scores, StageError>;
+}
+
+/// What a model says of the validation rows; of windows of text with a label at every position, of these labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validated {
+    /// Those whose label has the largest logit.
+    pub right: u32,
+    /// All of them.
+    pub rows: u32,
 }
 
 /// A model: whose it is, and its weights.
@@ -115,7 +139,7 @@ pub struct EvaluateInputs<'a> {
     /// The plan's rows.
     pub draws: &'a Draws,
     /// How the logits of several models are combined.
-    pub rule: Rule,
+    pub rule: &'a Rule,
 }
 
 impl Debug for FitInputs<'_> {

@@ -44,6 +44,7 @@ mod signed;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+mod teachers;
 pub mod telemetry;
 pub mod tensors;
 mod trigger;
@@ -55,5 +56,6 @@ pub use archive::trigger_message;
 pub use context::Context;
 pub use error::StageError;
 pub use federation::{Federation, Progress};
+pub use misfortune::{Forecast, Outlook};
 pub use store::Store;
 pub use usage::peak_memory;

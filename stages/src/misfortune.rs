@@ -1,15 +1,19 @@
 //! What goes wrong with simulated parties, by seeded draws: who is slow, who fails, who is offline.
 //!
-//! In: the resolved run and a task's round, step and subject. Out: what becomes of the task, the same on every machine and
-//! however often it is asked; and the wait of a slow party. Real parties need no simulation, and in round 0 everybody is
-//! well, so that everybody has a model.
+//! In: the resolved run and a task's round, attempt, step and subject. Out: what becomes of the task, the same on every
+//! machine and however often it is asked; and the wait of a slow party. Real parties need no simulation, and in round 0
+//! everybody is well, so that everybody has a model.
+
+mod forecast;
+
+pub use self::forecast::{Forecast, Outlook};
 
 use crate::context::Context;
 use crate::error::StageError;
 use fedstill_learner::random::{Stream, draw};
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::Who;
-use fedstill_schemas::resolved::{ResolvedRun, Simulate};
+use fedstill_schemas::resolved::{Fail, ResolvedRun, Simulate};
 use fedstill_schemas::task::{Subject, Task};
 use std::time::Duration;
 
@@ -29,9 +33,10 @@ pub(crate) enum Fate {
     Offline,
 }
 
-/// What becomes of a subject's task of a step. Who is offline answers nothing; who fails in a round, which is drawn once a
-/// round, does so at the round's first step of parties, and takes part again in the phases after it.
-pub(crate) fn fate(run: &ResolvedRun, round: u32, step: &str, subject: Subject) -> Fate {
+/// What becomes of a subject's task of a step, in a round and an attempt at it. Who is offline answers nothing; who fails,
+/// which is drawn for each attempt, does so at the round's first step of parties, and takes part again in the phases after
+/// it.
+pub(crate) fn fate(run: &ResolvedRun, (round, attempt): (u32, u32), step: &str, subject: Subject) -> Fate {
     let Subject::Party(slot) = subject else {
         return Fate::Fine;
     };
@@ -42,11 +47,12 @@ pub(crate) fn fate(run: &ResolvedRun, round: u32, step: &str, subject: Subject) 
     if offline.is_some_and(|offline| is_drawn(run, "offline", offline.parties, slot)) {
         return Fate::Offline;
     }
-    let fails = fail.is_some_and(|fail| {
-        let mut stream = Stream::new(run.seed, round, "fail", &subject.to_string());
-        is_first(run, round, step) && is_drawn(run, "fail", fail.parties, slot) && stream.uniform() < fail.probability
+    let is_failing = fail.is_some_and(|fail| {
+        is_first(run, round, step)
+            && is_drawn(run, "fail", fail.parties, slot)
+            && fails(run, fail, (round, attempt), slot)
     });
-    if fails {
+    if is_failing {
         return Fate::Fails;
     }
     let slowness = slowness(run, slot);
@@ -66,9 +72,25 @@ pub(crate) fn slowness(run: &ResolvedRun, slot: u32) -> f64 {
     slow.map_or(1.0, |slow| slow.factor)
 }
 
+/// So many slots, drawn once a run.
+fn drawn(run: &ResolvedRun, purpose: &str, count: u32) -> Vec<u32> {
+    draw(run.seed, purpose, 0, run.parties.len() as u32, count)
+}
+
 /// Whether a slot is among so many that are drawn once a run.
 fn is_drawn(run: &ResolvedRun, purpose: &str, count: u32, slot: u32) -> bool {
-    draw(run.seed, purpose, 0, run.parties.len() as u32, count).contains(&slot)
+    drawn(run, purpose, count).contains(&slot)
+}
+
+/// Whether a party that fails now and then does so in an attempt at a round: each attempt is a draw of its own, so that one
+/// that is tried again need not fail again.
+fn fails(run: &ResolvedRun, fail: Fail, (round, attempt): (u32, u32), slot: u32) -> bool {
+    let party = Subject::Party(slot);
+    let name = match attempt {
+        0 => party.to_string(),
+        again => format!("{party} attempt {again}"),
+    };
+    Stream::new(run.seed, round, "fail", &name).uniform() < fail.probability
 }
 
 /// Whether a step is the round's first one of parties.

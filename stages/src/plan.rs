@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Consumer group of planners.
 pub const GROUP: &str = "fedstill.plan";
 /// Times that a round may be tried.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 /// The stage `plan`.
 pub struct Planner {
@@ -108,6 +108,10 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
     }
     if let Some(what) = trigger.resolved.too_large() {
         return Admission::Refuse(format!("the resolved run has {what}"));
+    }
+    // Who wrote the trigger by hand has asked nobody whether its rounds can be done.
+    if let Some(fault) = trigger.resolved.pipeline.check().first() {
+        return Admission::Refuse(format!("the run's pipeline cannot be run: resolved.pipeline.{fault}"));
     }
     if known.deployed && trigger.close.deadline_ms.is_none() {
         return Admission::Refuse(
@@ -326,8 +330,8 @@ impl Planner {
         Ok(plan)
     }
 
-    /// Who takes part in the round; in a run that is done again who took part then: it may have been asked for another last
-    /// round.
+    /// Who takes part in the round; in a run that is done again who took part then: another release may have selected
+    /// otherwise.
     fn selected(&self, trigger: &Trigger, manifest: Option<&Manifest>) -> Result<Option<Vec<u32>>, StageError> {
         let at = &trigger.at;
         if let Some(first) = &self.context.repeats {
@@ -335,12 +339,7 @@ impl Planner {
         }
         let nothing = BTreeMap::new();
         let histories = manifest.map_or(&nothing, |manifest| &manifest.histories);
-        Ok(selection::select(
-            &trigger.resolved,
-            at.round,
-            histories,
-            trigger.through,
-        ))
+        Ok(selection::select(&trigger.resolved, at.round, histories))
     }
 }
 

@@ -34,12 +34,14 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
         .learner
         .predict(run, inputs.task.subject, &weights, &draws.alignment)?;
     let classes = run.head();
-    let expected = draws.alignment.len() * classes as usize;
+    // A row's predictions are one after the other, and all of them in its chunk.
+    let row = run.labels_per_row() as usize * classes as usize;
+    let expected = draws.alignment.len() * row;
     if logits.len() != expected {
         let reason = format!(
-            "the model predicted {} values, and {} rows of {classes} classes have {expected}",
+            "the model predicted {} values, and {} predictions of {classes} classes have {expected}",
             logits.len(),
-            draws.alignment.len()
+            expected / classes.max(1) as usize
         );
         return Err(StageError::Reject(reason));
     }
@@ -53,8 +55,9 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
             slot: Some(slot),
         };
         let rows = slice.range();
-        let values = &logits[rows.start * classes as usize..rows.end * classes as usize];
-        let message = predictions::encode(&identity, &draws.alignment[rows], classes, values, run.precision)
+        let values = &logits[rows.start * row..rows.end * row];
+        let samples = run.samples(&draws.alignment[rows]);
+        let message = predictions::encode(&identity, &samples, classes, values, run.precision)
             .map_err(|error| StageError::Reject(format!("chunk {chunk}: {error}")))?;
         bytes += message.len() as u64;
         parts.insert(part_name(chunk), (inputs.place(), message));

@@ -5,7 +5,7 @@
 
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Closed, Done};
-use fedstill_schemas::pipeline::{Stage, Start, Step, Target, Who};
+use fedstill_schemas::pipeline::{By, Rule, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::{Manifest, Phase, Plan, phases};
 use fedstill_schemas::resolved::{ResolvedRun, VERSION};
 use fedstill_schemas::task::{Attempt, Reference, Subject, Task};
@@ -161,9 +161,9 @@ impl Round {
         let stage = phase.stages[done.len()];
         // As many as there are parties: a record stays small, and the closed phases name them.
         let (reads, members) = match stage {
-            Stage::Aggregate => (BTreeMap::new(), Some(digest(self.of_stage(Stage::Predict)?))),
+            Stage::Aggregate => (BTreeMap::new(), Some(digest(self.aggregated(name)?))),
             Stage::Archive => (BTreeMap::new(), Some(digest(self.everything()))),
-            Stage::Average => (BTreeMap::new(), Some(named(self.trained(subject)?))),
+            Stage::Average => (BTreeMap::new(), Some(named(self.averaged(name, subject)?))),
             Stage::Evaluate if subject == Subject::Server => (BTreeMap::new(), Some(named(self.trained(subject)?))),
             _ => (self.reads(name, stage, subject, done)?, None),
         };
@@ -251,6 +251,16 @@ impl Round {
         (!results.is_empty()).then_some(results)
     }
 
+    /// What an `aggregate` step reads of its members: predictions, and where it drops the worst the models that it judges.
+    fn aggregated(&self, step: &str) -> Option<BTreeMap<String, Reference>> {
+        let mut read = self.of_stage(Stage::Predict)?;
+        if self.planned.step(step).is_some_and(|step| step.drop_worst) {
+            let models = self.trained(Subject::Server)?.into_iter();
+            read.extend(models.map(|(party, model)| (format!("{MODEL}/{party}"), model)));
+        }
+        Some(read)
+    }
+
     /// The models that the members of the newest phase of parties that trains made in it, by party: those of an
     /// architecture, or all of them for the server. `None` where there are none.
     pub fn trained(&self, of: Subject) -> Option<BTreeMap<Subject, Reference>> {
@@ -272,6 +282,35 @@ impl Round {
             })
             .collect();
         (!models.is_empty()).then_some(models)
+    }
+
+    /// The models that a step combines to an architecture's mean, by party: all that its parties trained, and in a mean by
+    /// samples those that were trained on private rows in the round. `None` where there are none: the architecture has no
+    /// task, and its prototype stays as it was.
+    pub fn averaged(&self, step: &str, of: Subject) -> Option<BTreeMap<Subject, Reference>> {
+        let mut models = self.trained(of)?;
+        if self.planned.step(step)?.rule == Some(Rule::Weights(By::Samples)) {
+            models.retain(|party, _| self.on_private_rows(*party).is_some());
+        }
+        (!models.is_empty()).then_some(models)
+    }
+
+    /// The result that says on how many private rows a party's newest model was trained: that of the newest step of the
+    /// round that trained on them, in the chain of steps that the model comes from. `None` where the chain has none in this
+    /// round, as of a party that missed that step and learned from others all the same.
+    pub fn on_private_rows(&self, party: Subject) -> Option<&Reference> {
+        for done in self.done_by(party).rev() {
+            let Some(step) = self.planned.step(&done.result.step) else {
+                continue;
+            };
+            if step.counts_private_rows() {
+                return Some(&done.result);
+            }
+            if step.stage.makes_model() && step.start != Start::Own {
+                return None;
+            }
+        }
+        None
     }
 
     /// Every result of the round, by step and subject.

@@ -34,10 +34,11 @@ const STREAM: &str = "selection";
 ///   parties passes its places on. Its parties come in a seeded order, drawn for each round.
 /// - `Fedlesscan`: FedLesScan (Elzohairy et al. 2022, arXiv:2211.05739, section IV) within each architecture, and the
 ///   architectures in turn: first who was never selected, then by clusters of training times and missed rounds, and who
-///   sits out a missed round only where places are left. Ties go to the lower slot.
+///   sits out a missed round only where places are left. Ties go to the lower slot. The clusters begin with the fastest,
+///   and with slower ones towards the end of every `ceil(parties / active)` rounds (its code: of the whole run).
 ///
-/// `through` is the last round that the run is asked for: FedLesScan turns to slower parties towards the end.
-pub fn select(run: &ResolvedRun, round: u32, histories: &BTreeMap<u32, History>, through: u32) -> Option<Vec<u32>> {
+/// How many rounds the run is asked for changes nothing: one that is made longer selects as one that was asked for whole.
+pub fn select(run: &ResolvedRun, round: u32, histories: &BTreeMap<u32, History>) -> Option<Vec<u32>> {
     if round == 0 || !is_used(run) {
         return None;
     }
@@ -55,12 +56,7 @@ pub fn select(run: &ResolvedRun, round: u32, histories: &BTreeMap<u32, History>,
             places
         }
         Selection::Fedlesscan { active } => {
-            let pace = Pace {
-                round,
-                // Until then every place goes to somebody new.
-                since: parties / active.max(1) + 1,
-                through,
-            };
+            let pace = Pace::new(round, parties, active);
             let architectures = by_architecture(run);
             let first = first(round, active, architectures.len());
             let mut all: [Vec<Vec<u32>>; 3] = Default::default();

@@ -2,7 +2,7 @@
 
 use crate::combination;
 use crate::error::StageError;
-use crate::learn::{EvaluateInputs, FitInputs, Fitted, Learner, ModelOf};
+use crate::learn::{EvaluateInputs, FitInputs, Fitted, Learner, ModelOf, Validated};
 use crate::store::Store;
 use bytes::Bytes;
 use fedstill_learner::{
@@ -68,6 +68,14 @@ impl Tensors {
         }
         let own = self.own.as_ref();
         let own = own.ok_or_else(|| StageError::Reject("private rows are with their party only".to_owned()))?;
+        if own.labels_per() != run.labels_per() {
+            return Err(StageError::Reject(format!(
+                "the party's own rows have labels per {} and the run's per {}: set labels_per of [own] in party.toml, or ask \
+                 the operator",
+                own.labels_per().name(),
+                run.labels_per().name()
+            )));
+        }
         if own.shape() != run.private.shape || own.classes() > run.private.classes {
             return Err(StageError::Reject(format!(
                 "the party's own rows have {} classes and another shape or more classes than the run's {}: ask the operator",
@@ -118,8 +126,17 @@ impl Tensors {
         Ok(read)
     }
 
-    /// How often each class occurs among the private rows of a subject's parties, every party alike; `None` where those are
-    /// with their parties, and the subject is none.
+    /// Where the validation rows are; `None` of a run without them.
+    fn held(&self, run: &ResolvedRun) -> Result<Option<Arc<Dataset>>, StageError> {
+        match &run.validation {
+            Some(Validation::Private { .. }) => self.data(&run.private).map(Some),
+            Some(Validation::Set { set }) => self.data(set).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How often each class occurs among the labels of the private rows of a subject's parties, every party alike; `None`
+    /// where those are with their parties, and the subject is none.
     fn proportions(&self, inputs: &EvaluateInputs<'_>) -> Result<Option<Vec<f64>>, StageError> {
         let run = inputs.run;
         let architecture = match inputs.subject {
@@ -137,9 +154,9 @@ impl Tensors {
         let mut proportions = vec![0.0; run.head() as usize];
         for slot in slots {
             let (data, rows) = self.private(run, slot, inputs.draws)?;
-            let share = 1.0 / rows.len().max(1) as f64;
-            for row in rows {
-                proportions[data.labels()[row as usize] as usize] += share;
+            let share = 1.0 / (rows.len() * data.labels_per_row()).max(1) as f64;
+            for label in rows.iter().flat_map(|row| data.labels_of(*row)) {
+                proportions[*label as usize] += share;
             }
         }
         Ok(Some(proportions))
@@ -150,6 +167,7 @@ impl Tensors {
             architecture: architecture(run, subject)?,
             shape: run.private.shape,
             classes: run.head(),
+            labels_per: run.labels_per(),
         })
     }
 }
@@ -252,12 +270,7 @@ impl Learner for Tensors {
             })
             .collect::<Result<_, StageError>>()?;
         let watches = settings.stop.as_ref().is_some_and(|stop| !stop.watch.is_held_out());
-        let held = match &run.validation {
-            Some(_) if !watches => None,
-            Some(Validation::Private { .. }) => Some(self.data(&run.private)?),
-            Some(Validation::Set { set }) => Some(self.data(set)?),
-            None => None,
-        };
+        let held = if watches { self.held(run)? } else { None };
         let subject = inputs.subject.to_string();
         Ok(fit(
             &self.registry,
@@ -329,6 +342,31 @@ impl Learner for Tensors {
         mean.finish().ok_or_else(nothing)
     }
 
+    fn validate(
+        &self,
+        run: &ResolvedRun,
+        subject: Subject,
+        weights: &[u8],
+        draws: &Draws,
+    ) -> Result<Validated, StageError> {
+        let data = self.held(run)?;
+        let data = data.ok_or_else(|| StageError::Reject("the run has no validation rows".to_owned()))?;
+        let rows = &draws.validation;
+        let logits = predict(&self.registry, &Self::model(run, subject)?, weights, &data, rows)?;
+        match Tally::new(&logits, &data, rows, 0, run.head()) {
+            Ok(tally) => Ok(Validated {
+                right: tally.right(),
+                rows: tally.samples(),
+            }),
+            // A model that says what is no number has nothing right: that is no reason to fail whoever asks.
+            Err(LearnError::Diverged { .. }) => Ok(Validated {
+                right: 0,
+                rows: (rows.len() * data.labels_per_row()) as u32,
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn evaluate(
         &self,
         inputs: &EvaluateInputs<'_>,
@@ -336,30 +374,35 @@ impl Learner for Tensors {
     ) -> Result<Scores, StageError> {
         let run = inputs.run;
         // A model by itself is scored by its own logits.
-        let rule = if inputs.subject == Subject::Server {
-            inputs.rule
-        } else {
-            Rule::Mean
-        };
+        let (ensemble, alone) = (inputs.subject == Subject::Server, Rule::Mean);
+        let rule = if ensemble { inputs.rule } else { &alone };
         // In the order of the file: sums do not depend on the draw where all rows are asked for.
         let mut rows = draw(run.seed, "test", 0, run.test.rows, run.test.take);
         rows.sort_unstable();
         let data = self.data(&run.test)?;
         let mut sums: Vec<f64> = Vec::new();
-        let mut count = 0.0;
+        let mut all = 0.0;
         for model in models {
             let (subject, weights) = model?;
             let mut logits = predict(&self.registry, &Self::model(run, subject)?, &weights, &data, &rows)?;
-            if rule == Rule::MeanProbability {
+            if *rule == Rule::MeanProbability {
                 logits = combination::probabilities(&logits, run.head() as usize);
             }
             sums.resize(logits.len(), 0.0);
+            let weight = match (rule.slots(), subject) {
+                (Some(weights), Subject::Party(slot)) => weights.get(slot as usize).copied().unwrap_or(0.0),
+                _ => 1.0,
+            };
             for (sum, logit) in sums.iter_mut().zip(logits) {
-                *sum += f64::from(logit);
+                *sum += weight * f64::from(logit);
             }
-            count += 1.0;
+            all += weight;
         }
-        let mean: Vec<f32> = sums.into_iter().map(|sum| (sum / count) as f32).collect();
+        if all <= 0.0 && !sums.is_empty() {
+            let reason = "the parties that trained have no weight in the rule of the step that aggregates";
+            return Err(StageError::Reject(reason.to_owned()));
+        }
+        let mean: Vec<f32> = sums.into_iter().map(|sum| (sum / all) as f32).collect();
         let mean = combination::of_mean(rule, mean);
         let tally = Tally::new(&mean, &data, &rows, 0, run.head())?;
         let proportions = self.proportions(inputs)?;
@@ -410,3 +453,6 @@ fn target<'a>(run: &ResolvedRun, term: &Term, consensus: Option<&'a [f32]>) -> R
         (Target::Own, _) => Ok(TargetData::Own),
     }
 }
+
+#[cfg(test)]
+mod tests;

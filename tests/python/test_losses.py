@@ -1,4 +1,5 @@
-"""Losses, optimizers, schedules and the pull of FedProx, against a few lines of PyTorch in float64 on random logits.
+"""Losses, optimizers, schedules, the pull of FedProx and clipped gradients, against a few lines of PyTorch in float64 on
+random logits.
 
 The learner's example `losses` trains a model whose only parameters are logits: what it makes of them is what a step of any
 pipeline does to a network's.
@@ -74,6 +75,13 @@ CASES = {
         f"proximal: {name}": case([CROSS_ENTROPY], OPTIMIZERS[name], 5, proximal=0.1)
         for name in ("adam", "sgd with momentum and decay")
     },
+    **{
+        f"clip: {name} at {clip}": case([CROSS_ENTROPY], OPTIMIZERS[name], 5, clip=clip)
+        for name in ("adam", "sgd", "sgd with momentum and decay")
+        for clip in (0.05, 5.0)
+    },
+    # What is clipped is the gradient of all summands together.
+    "clip: the pull too": case([CROSS_ENTROPY], OPTIMIZERS["sgd with momentum"], 5, clip=0.05, proximal=1.0),
 }
 # As names of folders.
 FOLDERS = {name: f"case-{number}" for number, name in enumerate(CASES)}
@@ -137,6 +145,8 @@ def reference(name):
         steps.zero_grad()
         loss = sum(term["weight"] * value(term, logits, target, labels) for term in terms)
         (loss + fit.get("proximal", 0.0) / 2 * (logits - start).square().sum()).backward()
+        if "clip" in fit:
+            torch.nn.utils.clip_grad_norm_([logits], fit["clip"])
         steps.step()
         if cosine:
             cosine.step()

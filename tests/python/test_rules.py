@@ -1,6 +1,6 @@
 """What parties' predictions and weights are combined to, and what is distilled from it, against a few lines of PyTorch.
 
-Two small runs of FedDF are read where they lie: in the folder of a run, `store` and `parties/<slot>` hold what its tasks
+Small runs of FedDF are read where they lie: in the folder of a run, `store` and `parties/<slot>` hold what its tasks
 made, each result with the sha256 of its parts.
 """
 
@@ -42,6 +42,10 @@ partition = {{ kind = "log_normal", sigma = 0.5, min = 4 }}
 count         = 4
 architectures = ["mlp[8]", "mlp[12]"]
 
+[steps.train]
+epochs = 5
+batch  = 10
+
 # Steps on all rows of the alignment set at once: their order changes nothing.
 [steps.distill]
 steps     = 3
@@ -50,6 +54,8 @@ optimizer = {{ kind = "sgd", lr = 0.5, momentum = 0.9 }}
 stop      = false
 {settings}
 """
+# Of a party's predictions, by slot.
+WEIGHTS = [1.0, 0.5, 0.0, 2.3]
 # What predictions are combined by, and what weights of an architecture are.
 RULES = {
     ("mean", "samples"): "",
@@ -59,6 +65,10 @@ rule = "mean_probability"
 
 [steps.average]
 rule = { weights = "parties" }
+""",
+    ("weights", "samples"): f"""
+[steps.aggregate]
+rule = {{ weights = {WEIGHTS} }}
 """,
 }
 
@@ -144,6 +154,9 @@ def test_predictions_are_combined_by_the_rule(finished):
     consensus = run.predictions("join", "server")
     if rule == "mean":
         assert_close(consensus, members.mean(dim=0))
+    elif rule == "weights":
+        weights = torch.tensor(WEIGHTS, dtype=torch.float64)
+        assert_close(consensus, (weights[:, None, None] * members).sum(dim=0) / weights.sum())
     else:
         expected = members.softmax(dim=2).mean(dim=0)
         assert_close(consensus.softmax(dim=1), expected)

@@ -27,7 +27,7 @@ pub(super) fn pipeline() -> Pipeline {
         discloses: vec![Disclosure::Weights, Disclosure::Prototypes, Disclosure::Reports],
         warmup: warmup(),
         round: vec![
-            local(Start::Prototype),
+            local(Start::Prototype, 5, 10),
             personal(),
             average(),
             plain(Stage::Evaluate, Who::Architectures),

@@ -63,8 +63,9 @@ fn adam(epochs: u32, batch: u32, stop: Option<EarlyStop>) -> Fit {
 /// The name of local training in algorithms that average weights.
 const LOCAL: &str = "train";
 
-/// A party's local training in algorithms that average weights.
-fn local(start: Start) -> Step {
+/// A party's local training in algorithms that average weights: descent along the gradient, at FedDF's rate for residual
+/// networks (Lin et al. 2020, section 4.1).
+fn local(start: Start, epochs: u32, batch: u32) -> Step {
     let sgd = Optimizer::Sgd {
         lr: 0.1,
         momentum: 0.0,
@@ -77,7 +78,7 @@ fn local(start: Start) -> Step {
         Who::Selected,
         start,
         labels,
-        Fit::new(5, 10, sgd, None),
+        Fit::new(epochs, batch, sgd, None),
     )
 }
 
@@ -201,6 +202,17 @@ mod tests {
                 assert_eq!(Pipeline::parse(&baseline.to_toml()), Ok(baseline));
             }
         }
+    }
+
+    #[test]
+    fn local_training_is_as_long_as_in_each_paper() {
+        let of = |pipeline: &Pipeline| {
+            let fit = pipeline.step(1, LOCAL).unwrap().fit.clone().unwrap();
+            (fit.epochs, fit.steps, fit.batch, fit.stop.is_some(), fit.clip)
+        };
+        assert_eq!(of(&fedavg::pipeline()), (5, None, 10, false, None));
+        assert_eq!(of(&fedavg::prox()), (5, None, 10, false, None));
+        assert_eq!(of(&feddf::pipeline()), (40, None, 64, false, None));
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use super::*;
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
-use fedstill_schemas::pipeline::Term;
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
+use fedstill_schemas::events::Close;
+use fedstill_schemas::pipeline::{Pipeline, Term};
 use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
 
 fn step(stage: Stage, who: Who) -> Step {
     Step::new(stage.name(), stage, who)
 }
 
-fn run() -> ResolvedRun {
+/// Ten parties of which four are active, and everything goes wrong with some.
+pub(super) fn run() -> ResolvedRun {
     let shape = Shape {
         channels: 1,
         height: 2,
@@ -35,6 +37,7 @@ fn run() -> ResolvedRun {
     };
     let mut fit = Fit::new(2, 32, Optimizer::adam(1e-3), None);
     fit.proximal = 0.01;
+    fit.clip = Some(5.0);
     let train = Step {
         fit: Some(fit),
         start: Start::Prototype,
@@ -85,18 +88,27 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
         id: "a-b-0".to_owned(),
         resolved: run(),
     };
-    let text = of_job(&job, 1, &Registry::default());
+    let close = Close {
+        quorum: 0.3,
+        deadline_ms: Some(1000),
+    };
+    let known = forecast::of_rounds(&[&job], 1, close);
+    let text = of_job(&job, 1, &known, &Registry::default());
     for part in [
         "\n    pretrain  server, 1 architecture  not trained\n",
         "\n    train     4 of 10 parties",
-        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01\n",
+        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01, gradient no longer \
+         than 5\n",
         "mean of weights, every party alike\n",
         "10000 steps in batches of 128, Adam 0.001 falling along a cosine, stops after 10 looks, one every 100 steps \
          without better accuracy on validation rows\n",
         "mean of the parties' logits\n",
         "\n  selected: 4 of 10 parties in each round, the architectures in turn",
-        "\n  simulated: 3 parties 5 times as slow, 1 party failing with probability 0.5 in each round after round 0, 1 party \
-         offline after round 0\n",
+        "\n  simulated: 3 parties 5 times as slow, 1 party failing with probability 0.5 in each attempt at a round after round \
+         0, 1 party offline after round 0\n",
+        // The seed selects parties 0, 2, 4 and 9, of which 2 is offline, and 0 and 9 are slow.
+        "\n  what is known of rounds\n    round 1: 1 of 4 parties is offline, 2 are slow; quorum 3 holds only if slow ones are \
+         in time\n",
         "\n    each party: its private rows\n",
         "\n    server: a model of each architecture, the models that parties train, 100 validation rows, the parties' reports\n",
         "\n  weights a round: ",
@@ -105,6 +117,19 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
     ] {
         assert!(text.contains(part), "'{part}' is not in\n{text}");
     }
+}
+
+#[test]
+fn a_step_that_drops_the_worst_says_so() {
+    let aggregate = Step {
+        rule: Some(Rule::Mean),
+        drop_worst: true,
+        ..step(Stage::Aggregate, Who::Partitions)
+    };
+    assert_eq!(
+        does(&aggregate, &[]),
+        "mean of logits, without the worst on validation rows"
+    );
 }
 
 #[test]
@@ -118,8 +143,14 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
         id: "a-b-0".to_owned(),
         resolved,
     };
-    let text = of_job(&job, 1, &Registry::default());
-    for word in ["selected:", "validation:", "simulated:", "weights a round"] {
+    let text = of_job(&job, 1, &[], &Registry::default());
+    for word in [
+        "selected:",
+        "validation:",
+        "simulated:",
+        "known of rounds",
+        "weights a round",
+    ] {
         assert!(!text.contains(word), "'{word}' is in\n{text}");
     }
     assert!(text.contains("each of 10 parties"), "{text}");
@@ -131,10 +162,11 @@ fn a_plan_of_everyone_says_nothing_about_selection_validation_or_simulation() {
 
 #[test]
 fn an_ensemble_is_said_to_be_scored_as_the_round_combines_predictions() {
-    let said = |rule| {
+    let said = |rule, drop_worst| {
         let mut resolved = run();
         let aggregate = Step {
             rule: Some(rule),
+            drop_worst,
             ..step(Stage::Aggregate, Who::Partitions)
         };
         resolved.pipeline.round.insert(0, aggregate);
@@ -142,10 +174,16 @@ fn an_ensemble_is_said_to_be_scored_as_the_round_combines_predictions() {
             id: "a-b-0".to_owned(),
             resolved,
         };
-        of_job(&job, 1, &Registry::default())
+        of_job(&job, 1, &[], &Registry::default())
     };
-    assert!(said(Rule::Mean).contains("mean of the parties' logits\n"));
-    let probabilities = said(Rule::MeanProbability);
+    assert!(said(Rule::Mean, false).contains("mean of the parties' logits\n"));
+    assert!(said(Rule::Mean, true).contains("mean of the parties' logits, without those that are dropped\n"));
+    let slots = said(Rule::Weights(By::Slots(vec![1.0, 2.0])), false);
+    assert!(
+        slots.contains("mean of the parties' logits, each by a weight of its own\n"),
+        "{slots}"
+    );
+    let probabilities = said(Rule::MeanProbability, false);
     assert!(
         probabilities.contains("mean of the parties' probabilities\n"),
         "{probabilities}"
@@ -173,6 +211,27 @@ fn one_place_is_said_to_take_the_steps_of_the_parties() {
         text.ends_with("77 steps in batches of 32, Adam 0.001; as many steps as the parties together"),
         "{text}"
     );
+}
+
+#[test]
+fn a_plan_says_at_how_many_positions_a_row_is_predicted() {
+    let mut resolved = run();
+    resolved.private.shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 80,
+    };
+    let text = |resolved: &ResolvedRun| {
+        let job = Job {
+            id: "a-b-0".to_owned(),
+            resolved: resolved.clone(),
+        };
+        of_job(&job, 1, &[], &Registry::default())
+    };
+    assert!(text(&resolved).contains("head of 2 classes\n"), "{}", text(&resolved));
+    resolved.private.columns.labels_per = LabelsPer::Position;
+    let everywhere = "head of 2 classes at each of 80 positions of a row\n";
+    assert!(text(&resolved).contains(everywhere), "{}", text(&resolved));
 }
 
 #[test]

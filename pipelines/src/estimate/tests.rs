@@ -2,7 +2,7 @@
 
 use super::*;
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
 use fedstill_schemas::fit::EarlyStop;
 use fedstill_schemas::pipeline::{By, Pipeline, Rule, Selection, Term};
 use fedstill_schemas::resolved::{Precision, Simulate, Slow, VERSION};
@@ -86,6 +86,38 @@ fn steps_of_the_optimizer_are_batches_of_what_there_is() {
     fit.steps = Some(50);
     assert_eq!(trained(&fit, 100), 50 * 32);
     assert_eq!(trained(&fit, 20), 50 * 20);
+}
+
+#[test]
+fn predictions_at_every_position_take_as_many_bytes_and_rows_are_windows() {
+    let mut job = job();
+    let shape = Shape {
+        channels: 1,
+        height: 1,
+        width: 80,
+    };
+    let text = DataSet::whole(Digest::of(b"text"), 1000, 82, shape);
+    job.resolved.private = text.clone();
+    job.resolved.public = Some(text);
+    job.resolved.alignment = 100;
+    let architecture = "charlstm[1]".parse().unwrap();
+    let once = network(&job.resolved, &architecture);
+    // Values, indices, and the frames of a chunk.
+    assert_eq!(wire(&job), (16_400 + 400 + 1100, 32_800 + 400 + 1100));
+    assert_eq!(logits(&job.resolved), 100 * 82 * 8);
+    job.resolved.private.columns.labels_per = LabelsPer::Position;
+    // In chunks of twelve windows.
+    let (indices, frames) = (80 * 400, 9 * 1100);
+    assert_eq!(
+        wire(&job),
+        (80 * 16_400 + indices + frames, 80 * 32_800 + indices + frames)
+    );
+    assert_eq!(logits(&job.resolved), 100 * 80 * 82 * 8);
+    job.resolved.test.take = 200;
+    assert_eq!(logits(&job.resolved), 200 * 80 * 82 * 16);
+    assert_eq!(work(&job, &step(Stage::Predict, Who::Parties), 0).predicted, 100);
+    // More heads take longer: what was measured of one network does not stand for the other.
+    assert_ne!(network(&job.resolved, &architecture), once);
 }
 
 #[test]

@@ -29,6 +29,8 @@ type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 #[derive(Debug)]
 pub(crate) struct Divided {
     pub(crate) title: String,
+    /// What is counted: rows, or labels where a row has several.
+    pub(crate) counted: &'static str,
     /// `parties x classes`.
     pub(crate) rows: Vec<Vec<u32>>,
     /// Rows of the test set by class.
@@ -89,8 +91,9 @@ impl Divided {
         let left = small.pos(at(HPos::Left));
         area.draw_text("class", &left, (12, ABOVE / 2 + 12))?;
         // How many rows some circles are.
-        area.draw_text("party; circles are rows:", &left, (BESIDE, bottom + 36))?;
-        let mut x = BESIDE + "party; circles are rows:".len() as i32 * LETTER;
+        let said = format!("party; circles are {}:", self.counted);
+        area.draw_text(&said, &left, (BESIDE, bottom + 36))?;
+        let mut x = BESIDE + said.len() as i32 * LETTER;
         let mut samples = vec![most, most / 4, most / 16];
         samples.retain(|count| *count > 0);
         for count in samples {
@@ -99,7 +102,10 @@ impl Divided {
             area.draw_text(&label, &left, (x + STEP / 2 + 2, bottom + 36))?;
             x += STEP + 2 + (label.len() as i32 + 1) * LETTER;
         }
-        let tested = format!("test: the test set 'global', its largest circle is {most_tested} rows");
+        let tested = format!(
+            "test: the test set 'global', its largest circle is {most_tested} {}",
+            self.counted
+        );
         area.draw_text(&tested, &left, (BESIDE, bottom + 58))?;
         area.present()
     }
@@ -120,6 +126,7 @@ mod tests {
     fn there_is_a_circle_a_party_and_class_that_has_rows_and_a_legend_says_how_many() {
         let divided = Divided {
             title: "rows of each party".to_owned(),
+            counted: "rows",
             rows: vec![vec![4, 0, 1], vec![0, 16, 0]],
             test: vec![400, 100, 0],
         };

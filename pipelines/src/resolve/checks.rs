@@ -20,6 +20,7 @@ pub(super) fn check(
     data: &[Arc<Dataset>],
     divided: Option<&Dataset>,
 ) -> Result<(), Vec<Problem>> {
+    check_settled(file, pipelines)?;
     if let Some(what) = sets.private.too_large() {
         return Err(vec![file.complain(
             "data.private",
@@ -39,6 +40,34 @@ pub(super) fn check(
 
 fn found(problems: Vec<Problem>) -> Result<(), Vec<Problem>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The rules of pipelines, once more where the file changes their steps: `plan` refuses a run that breaks one.
+fn check_settled(file: &RunFile, pipelines: &[Pipeline]) -> Result<(), Vec<Problem>> {
+    let of = |pipeline: &Pipeline| -> Vec<Problem> {
+        let faults = pipeline.check().into_iter();
+        faults
+            .map(|fault| file.complain(&written(pipeline, &fault.key), fault.message, fault.help))
+            .collect()
+    };
+    found(pipelines.iter().flat_map(of).collect())
+}
+
+/// The key of a run file that changes a key of a pipeline: `steps.train.optimizer.lr` for `round[0].fit.optimizer.lr`.
+fn written(pipeline: &Pipeline, key: &str) -> String {
+    let of_step = || -> Option<String> {
+        let (list, rest) = key.split_once('[')?;
+        let (index, rest) = rest.split_once(']')?;
+        let steps = if list == "warmup" {
+            &pipeline.warmup
+        } else {
+            &pipeline.round
+        };
+        let step = steps.get(index.parse::<usize>().ok()?)?;
+        let rest = rest.strip_prefix(".fit").unwrap_or(rest);
+        Some(format!("steps.{}{rest}", step.name))
+    };
+    of_step().unwrap_or_else(|| "pipeline".to_owned())
 }
 
 fn check_sets(file: &RunFile, sets: &Sets) -> Result<(), Vec<Problem>> {
@@ -125,6 +154,7 @@ fn check_architectures(
     data: &[Arc<Dataset>],
 ) -> Result<(), Vec<Problem>> {
     let (classes, shape) = (head(file, sets), sets.private.shape);
+    let labels_per = sets.private.columns.labels_per;
     let built = file
         .parties
         .architectures
@@ -135,6 +165,7 @@ fn check_architectures(
                 architecture,
                 shape,
                 classes,
+                labels_per,
             };
             let mut reads = data.iter().map(|data| fedstill_learner::reads(registry, &model, data));
             let built = fedstill_learner::parameters(registry, &model).map(|_| ());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::algorithms;
 use fedstill_schemas::fit::Watch;
-use fedstill_schemas::pipeline::{Disclosure, Start, Who};
+use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Start, Who};
 use fedstill_schemas::run_file::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -233,4 +233,34 @@ fn a_head_has_public_classes_only_where_somebody_trains_them() {
     }
     // A baseline that trains them shares the head.
     assert_eq!(of(&resolved(&[], &alone).unwrap(), "standalone").head(), 36);
+}
+
+#[test]
+fn a_setting_that_breaks_a_rule_of_its_pipeline_is_refused_at_its_place() {
+    // FedAvg whose models come from public rows alone, every party alike.
+    let public = with("fedavg", |fedavg| {
+        for step in &mut fedavg.round {
+            for term in &mut step.terms {
+                term.on = On::Public;
+            }
+            if step.rule.is_some() {
+                step.rule = Some(Rule::Weights(By::Parties));
+            }
+        }
+    });
+    let changes = [
+        ("\"fedmd\"", "\"fedavg\""),
+        ("baselines = [\"standalone\"]", "baselines = []"),
+        (
+            "[parties]",
+            "[steps.average]\nrule = { weights = \"parties\" }\n[parties]",
+        ),
+    ];
+    assert!(resolved(&changes, &public).is_ok());
+    let by_samples = [&changes[..], &[("weights = \"parties\"", "weights = \"samples\"")]].concat();
+    let shown = problem(resolved(&by_samples, &public));
+    assert!(
+        shown.starts_with("line 11, ") && shown.contains("step 'average' weighs parties by the private rows"),
+        "{shown}"
+    );
 }

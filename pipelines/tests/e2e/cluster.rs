@@ -227,6 +227,10 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
     let mut huge: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
     huge["resolved"]["private"]["classes"] = 1_000_000_000.into();
     write(&huge);
+    // What shows more of parties than it says.
+    let mut silent: serde_json::Value = serde_json::from_str(printed.lines().next().unwrap()).unwrap();
+    silent["resolved"]["pipeline"]["discloses"] = serde_json::json!([]);
+    write(&silent);
     write(&serde_json::json!({"version": 1, "throgh": 3}));
     write(&serde_json::json!({"version": 99}));
     deployment.work(&["--jobs", "2"]);
@@ -263,6 +267,7 @@ fn triggers_of_other_tools_work_a_stopped_run_goes_on_and_a_pruned_one_does_not(
         "nothing.json below",
         "/etc/passwd below",
         "1000000000 classes",
+        "resolved.pipeline.discloses: step 'predict' shows",
         "`throgh`",
         "schema version 99",
     ] {

@@ -63,6 +63,7 @@ fn predicted(stored: &Stored) -> (Vec<Vec<f32>>, Vec<u32>, usize) {
             architecture: &run.parties[slot(&made) as usize],
             shape: run.private.shape,
             classes: run.head(),
+            labels_per: run.labels_per(),
         };
         let weights = stored.part(&made.result.parts["weights"]);
         predict(&Registry::default(), &model, &weights, &data, &rows).unwrap()

@@ -23,5 +23,7 @@ mod rights;
 mod state;
 mod stored;
 mod sweeps;
+mod teachers;
 #[cfg(feature = "cloud")]
 mod telemetry;
+mod text;

@@ -152,15 +152,30 @@ fn every_pipeline_goes_on_from_a_folder_that_was_moved_after_every_round_to_the_
 
 #[test]
 fn a_finished_run_that_gets_two_rounds_more_is_the_one_that_had_them_from_the_start() {
-    // What of these survives a round: parties' models with two optimizers, and prototypes with their buffers.
-    for name in ["fedmd", "feddf"] {
+    let plain: &[(&str, &str)] = &[];
+    // Half of eight parties in each round, by their training times: from the third round on they decide.
+    let selecting: &[(&str, &str)] = &[
+        ("count = 4", "count = 8\nactive = 0.5\nselection = \"fedlesscan\""),
+        ("\"cnn[4]\", \"mlp[32]\"", "\"mlp[32]\""),
+        (
+            "[parties]",
+            "[simulate]\nslow = { parties = 4, factor = 3.0 }\n[parties]",
+        ),
+    ];
+    // What of these survives a round: parties' models with two optimizers, prototypes with their buffers, and what is known
+    // of parties.
+    for (name, rounds, changes) in [("fedmd", 1, plain), ("feddf", 1, plain), ("fedavg", 4, selecting)] {
         let pipeline = pipeline(name);
         let run = names::run_id("tiny", name, 0);
         let folder = tempfile::tempdir().unwrap();
         let [extended, at_once] = ["extended", "at-once"].map(|out| folder.path().join(out));
-        let short = write_for(&pipeline, folder.path(), &[("rounds = 2", "rounds = 1")]);
-        finish(&short, &extended, &[]);
-        let long = write_for(&pipeline, folder.path(), &[("rounds = 2", "rounds = 3")]);
+        let file = |rounds: u32| {
+            let line = format!("rounds = {rounds}");
+            let changes = [changes, &[("rounds = 2", line.as_str())][..]].concat();
+            write_for(&pipeline, folder.path(), &changes)
+        };
+        finish(&file(rounds), &extended, &[]);
+        let long = file(rounds + 2);
         finish(&long, &extended, &[]);
         finish(&long, &at_once, &[]);
         assert_same(&bits(&at_once, &run), &bits(&extended, &run), name);

@@ -3,6 +3,7 @@
 use crate::federation::{finish, pipeline, write_for};
 use crate::stored::{Made, Stored, tasks};
 use fedstill_schemas::names;
+use fedstill_schemas::pipeline::{On, Pipeline, Stage, Start};
 use fedstill_schemas::task::{Report, Subject, TaskResult};
 use fedstill_stages::rounds::MODEL;
 use safetensors::{Dtype, SafeTensors};
@@ -63,6 +64,20 @@ fn fitted(result: &TaskResult) -> (u32, u64) {
     }
 }
 
+/// FedAvg whose parties learn public labels after their own: on as many rows as everybody else.
+fn digesting() -> Pipeline {
+    let mut pipeline = pipeline("fedavg");
+    "digesting".clone_into(&mut pipeline.name);
+    let mut digest = pipeline.step(1, "train").unwrap().clone();
+    (digest.name, digest.stage, digest.start) = ("digest".to_owned(), Stage::Distill, Start::Own);
+    for term in &mut digest.terms {
+        term.on = On::Public;
+    }
+    pipeline.round.insert(1, digest);
+    assert!(pipeline.check().is_empty(), "{:?}", pipeline.check());
+    pipeline
+}
+
 /// A run of two rounds at most, in a folder.
 fn ran(name: &str, folder: &Path, changes: &[(&str, &str)]) -> Stored {
     let out = folder.join("runs");
@@ -70,17 +85,17 @@ fn ran(name: &str, folder: &Path, changes: &[(&str, &str)]) -> Stored {
     Stored::new(&out, &names::run_id("tiny", name, 0))
 }
 
-/// What the parties of an architecture trained in a round, by slot.
-fn trained(stored: &Stored, round: u32, architecture: u32) -> Vec<Made> {
+/// What the parties of an architecture made by a step of a round, by slot.
+fn made_by(stored: &Stored, round: u32, step: &str, architecture: u32) -> Vec<Made> {
     let resolved = stored.resolved();
     let architecture = resolved.architectures()[architecture as usize];
     let is_of_it = |subject: Subject| match subject {
         Subject::Party(slot) => resolved.parties[slot as usize] == *architecture,
         _ => false,
     };
-    let mut trained = stored.results_of(round, "train");
-    trained.retain(|made| is_of_it(made.subject));
-    trained
+    let mut made = stored.results_of(round, step);
+    made.retain(|made| is_of_it(made.subject));
+    made
 }
 
 /// The result of a step that an architecture's prototype comes from.
@@ -91,12 +106,17 @@ fn prototype(stored: &Stored, round: u32, step: &str, architecture: u32) -> Task
         .result
 }
 
-/// Fails where an architecture's average is not the mean of what its own parties trained, each counted by its rows:
-/// every weight and every buffer, in float64 in the order of slots, rounded once.
-fn assert_mean_of_its_own(stored: &Stored, round: u32, architecture: u32) {
-    let models: Vec<(f64, Tensors)> = trained(stored, round, architecture)
-        .iter()
-        .map(|made| (f64::from(fitted(&made.result).0), weights(stored, &made.result)))
+/// Fails where an architecture's average is not the mean of what its own parties made by a step, each counted by the rows
+/// that it trained on in `train`: every weight and every buffer, in float64 in the order of slots, rounded once.
+fn assert_mean_of_its_own(stored: &Stored, round: u32, step: &str, architecture: u32) {
+    let trained = made_by(stored, round, "train", architecture).into_iter();
+    let made = made_by(stored, round, step, architecture).into_iter();
+    let models: Vec<(f64, Tensors)> = trained
+        .zip(made)
+        .map(|(trained, made)| {
+            assert_eq!(trained.subject, made.subject);
+            (f64::from(fitted(&trained.result).0), weights(stored, &made.result))
+        })
         .collect();
     assert_eq!(models.len(), 2);
     assert_ne!(models[0].0, models[1].0, "parties count by their rows, and not alike");
@@ -127,12 +147,12 @@ fn a_prototype_is_the_mean_of_its_parties_with_batch_norm_and_they_go_on_from_it
     let stored = ran("fedavg", folder.path(), &[]);
     for round in [1, 2] {
         for architecture in [0, 1] {
-            assert_mean_of_its_own(&stored, round, architecture);
+            assert_mean_of_its_own(&stored, round, "train", architecture);
         }
     }
     let tracked = |result: &TaskResult| count(&weights(&stored, result), "bn1.num_batches_tracked");
     let before = prototype(&stored, 1, "average", 0);
-    for made in trained(&stored, 2, 0) {
+    for made in made_by(&stored, 2, "train", 0) {
         let steps = fitted(&made.result).1;
         assert_eq!(tracked(&made.result), tracked(&before) + steps, "{}", made.subject);
         let model = weights(&stored, &made.result);
@@ -140,6 +160,28 @@ fn a_prototype_is_the_mean_of_its_parties_with_batch_norm_and_they_go_on_from_it
         assert!(model["bn1.running_var"].values.iter().all(|variance| *variance != 1.0));
     }
     assert!(tracked(&before) > 0);
+}
+
+#[test]
+fn a_mean_by_samples_of_models_that_learned_public_rows_since_counts_the_private_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = digesting();
+    std::fs::write(folder.path().join("digesting.toml"), pipeline.to_toml()).unwrap();
+    let changes = [("\"digesting\"", "\"digesting.toml\""), ("rounds = 2", "rounds = 1")];
+    let out = folder.path().join("runs");
+    finish(&write_for(&pipeline, folder.path(), &changes), &out, &[]);
+    let stored = Stored::new(&out, &names::run_id("tiny", &pipeline.name, 0));
+    for architecture in [0, 1] {
+        assert_mean_of_its_own(&stored, 1, "digest", architecture);
+        let digested = made_by(&stored, 1, "digest", architecture);
+        assert!(digested.iter().all(|made| fitted(&made.result).0 == 120));
+    }
+    let Report::Average { members, rows } = prototype(&stored, 1, "average", 0).report else {
+        panic!("an average says of how many");
+    };
+    let trained = made_by(&stored, 1, "train", 0);
+    let trained: u32 = trained.iter().map(|made| fitted(&made.result).0).sum();
+    assert_eq!((members, rows), (2, u64::from(trained)));
 }
 
 #[test]
@@ -183,7 +225,7 @@ fn two_architectures_of_the_same_shapes_share_no_weights() {
         }
     }
     for architecture in [0, 1] {
-        assert_mean_of_its_own(&stored, 1, architecture);
+        assert_mean_of_its_own(&stored, 1, "train", architecture);
     }
     let mut tasks = tasks(&stored.records());
     tasks.retain(|task| task.step == "train");

@@ -1,8 +1,9 @@
 //! What every pipeline must follow, so that its rounds can be done and it discloses no more than it says.
 //!
 //! In: a pipeline, from wherever. Out: each rule that it breaks, at its key; none of a pipeline whose rounds can be done on
-//! any run file that has what it needs. The stages do not ask again: whoever reads a pipeline from outside asks here,
-//! before anything starts.
+//! any run file that has what it needs. Whoever reads a pipeline from outside asks here, before anything starts: a file's
+//! reader, `plan` of a run's trigger, a party's own worker of the run that it is to take part in. The other stages do not
+//! ask again.
 
 mod disclosure;
 mod order;

@@ -1,12 +1,13 @@
 //! Fields of a run file against each other, and against what its pipelines do.
 
+mod positions;
 mod rounds;
 mod validation;
 
 use super::problem::Problem;
 use super::{Catalog, RunFile, Source, Validation};
 use crate::data::{Labels, Partition};
-use crate::pipeline::{On, Pipeline, Stage, Step, Target};
+use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target};
 
 /// All problems of a file whose fields are valid one by one, in the order of the text.
 pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
@@ -19,11 +20,14 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         augmentation_changes_nothing(file, &pipelines),
         too_few_private_rows(file),
         owners_do_not_fit(file),
+        positions::do_not_fit(file),
         parties_and_their_rows_do_not_fit(file),
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
+        weights_are_of_other_parties(file, &pipelines),
         validation::is_missing(file, &pipelines),
         validation::changes_nothing(file, &pipelines),
+        validation::nobody_is_judged(file, &pipelines),
         validation::is_not_with_the_party(file, &pipelines),
         validation::is_of_rows_that_nobody_has(file),
         rounds::all_are_selected(file),
@@ -165,23 +169,29 @@ fn owners_do_not_fit(file: &RunFile) -> Option<Problem> {
             "add the column's name to data.private, as in owner = \"client\"",
         ));
     }
-    let validation = match &file.data.validation {
-        Some(Validation::Set(source)) => Some(source),
-        _ => None,
-    };
-    let sources = [
-        ("data.private", private.filter(|_| !natural)),
-        ("data.public", file.data.public.as_ref()),
-        ("data.test", Some(&file.data.test)),
-        ("data.validation", validation),
-    ];
     let unasked = |source: &Source| source.columns.owner.is_some() && source.columns.text.is_none();
-    let (key, _) = sources.into_iter().find(|(_, source)| source.is_some_and(unasked))?;
+    let mut sources = sources(file).filter(|(key, _)| !natural || *key != "data.private");
+    let (key, _) = sources.find(|(_, source)| unasked(source))?;
     Some(file.complain(
         &format!("{key}.owner"),
         format!("'{key}.owner' would change nothing: only the partition 'natural' and texts ask whose rows are whose"),
         "remove it",
     ))
+}
+
+/// The files of the data sets, each by its key.
+fn sources(file: &RunFile) -> impl Iterator<Item = (&'static str, &Source)> {
+    let validation = match &file.data.validation {
+        Some(Validation::Set(source)) => Some(source),
+        _ => None,
+    };
+    let sources = [
+        ("data.private", file.data.private.file()),
+        ("data.public", file.data.public.as_ref()),
+        ("data.test", Some(&file.data.test)),
+        ("data.validation", validation),
+    ];
+    sources.into_iter().filter_map(|(key, source)| Some((key, source?)))
 }
 
 /// Real parties have rows of their own, simulated ones share a file.
@@ -239,6 +249,28 @@ fn optimizers_share_no_state(file: &RunFile, pipelines: &[Pipeline]) -> Option<P
                 format!("set steps.{}.optimizer to the same kind", other.name),
             ))
         })
+}
+
+/// A rule lists what parties count by, and there are more of them, or fewer.
+fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Option<Problem> {
+    let count = file.parties.count as usize;
+    let mut steps = pipelines.iter().flat_map(Pipeline::all_steps);
+    let (name, listed) = steps.find_map(|step| {
+        let listed = step.rule.as_ref().and_then(Rule::slots)?.len();
+        (listed != count).then_some((&step.name, listed))
+    })?;
+    // Not written here where the pipeline has it in a file of its own.
+    let written = format!("steps.{name}.rule.weights");
+    let key = if file.places.has(&written) {
+        written.as_str()
+    } else {
+        "parties.count"
+    };
+    Some(file.complain(
+        key,
+        format!("the rule of step '{name}' lists {listed} weights, and there are {count} parties"),
+        format!("list {count} weights, one a party, in the order of their slots"),
+    ))
 }
 
 /// "step 'pretrain' of fedmd, step 'digest' of feddf": of each pipeline the first step that it is true of; `None`

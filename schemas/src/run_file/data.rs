@@ -4,7 +4,7 @@ use super::classes;
 use super::reader::{Repeats, Table, Value};
 use super::spelling::quoted;
 use super::{Data, Private, Source, Validation};
-use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, LabelsPer, Partition, Shape};
 
 /// Reads the table.
 pub(super) fn data(value: &Value<'_>) -> Option<Data> {
@@ -50,11 +50,13 @@ fn private(value: &Value<'_>) -> Option<Private> {
     let mut table = value.table()?;
     let classes = table.required("classes", "classes = 26", classes::counted);
     let shape = table.required("shape", "shape = [1, 28, 28]", shape);
+    let labels_per = labels_per(&mut table);
     let augment = augmentations(&mut table);
     table.finish();
     Some(Private::Own {
         classes: classes?,
         shape: shape?,
+        labels_per,
         augment,
     })
 }
@@ -153,6 +155,7 @@ pub(super) fn columns(table: &mut Table<'_>) -> Columns {
         label: table.optional("label", "label = \"fine_label\"", column),
         owner: table.optional("owner", "owner = \"client\"", column),
         text: table.optional("text", "text = \"text\"", column),
+        labels_per: labels_per(table),
         classes: table
             .optional(
                 "classes",
@@ -161,6 +164,15 @@ pub(super) fn columns(table: &mut Table<'_>) -> Columns {
             )
             .unwrap_or_default(),
     }
+}
+
+/// What of a row has a label; the whole row where nothing is written.
+fn labels_per(table: &mut Table<'_>) -> LabelsPer {
+    let words = LabelsPer::ALL.map(|per| (per.name(), per));
+    let written = table.optional("labels_per", "labels_per = \"position\"", |value| {
+        value.one_of("something that has a label", &words)
+    });
+    written.unwrap_or_default()
 }
 
 fn column(value: &Value<'_>) -> Option<String> {

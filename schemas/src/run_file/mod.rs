@@ -42,7 +42,7 @@ pub use spelling::{nearest, quoted, suggestion};
 pub use sweep_file::{Origin, Point, SweepFile};
 
 use crate::architecture::Architecture;
-use crate::data::{Augmentation, Columns, Labels, Partition, Shape};
+use crate::data::{Augmentation, Columns, Labels, LabelsPer, Partition, Shape};
 use crate::fit::{EarlyStop, Fit, Optimizer, Schedule};
 use crate::pipeline::{Disclosure, Pipeline, Rule, Selection, Stage, Step};
 use crate::resolved::{Precision, Simulate};
@@ -165,9 +165,11 @@ impl RunFile {
             if let Some(settings) = self.steps.get(&step.name) {
                 settings.apply(step);
             }
+            // Where the server never sees what parties trained, it has nothing to judge: a baseline lacks it.
+            step.drop_worst &= pipeline.discloses.contains(&Disclosure::Weights);
         }
         let held = Disclosure::ValidationRows;
-        match (settled.stops_by_validation(), settled.discloses.contains(&held)) {
+        match (settled.reads_validation(), settled.discloses.contains(&held)) {
             (true, false) => {
                 settled.discloses.push(held);
                 settled.discloses.sort_unstable();
@@ -195,7 +197,8 @@ pub struct Data {
     pub public: Option<Source>,
     /// The rows that models are evaluated on.
     pub test: Source,
-    /// The rows that the server stops its training by; present where a pipeline of the file uses them.
+    /// The rows that the server stops its training by, or judges parties' models by; present where a pipeline of the file
+    /// uses them.
     pub validation: Option<Validation>,
     /// How private and public labels meet in one head.
     pub labels: Labels,
@@ -236,8 +239,10 @@ pub enum Private {
     Own {
         /// Labels run from 0 to `classes` - 1.
         classes: u32,
-        /// Shape of an image.
+        /// Shape of an image, or of a window of text.
         shape: Shape,
+        /// What of a row has a label.
+        labels_per: LabelsPer,
         /// How images are changed in training; sorted.
         augment: Vec<Augmentation>,
     },
@@ -249,6 +254,14 @@ impl Private {
         match self {
             Self::Divided(source) => Some(source),
             Self::Own { .. } => None,
+        }
+    }
+
+    /// What of a row has a label.
+    pub fn labels_per(&self) -> LabelsPer {
+        match self {
+            Self::Divided(source) => source.columns.labels_per,
+            Self::Own { labels_per, .. } => *labels_per,
         }
     }
 }
@@ -308,10 +321,14 @@ pub struct StepSettings {
     pub schedule: Option<Schedule>,
     /// The weight of the distance to the weights that it started from.
     pub proximal: Option<f64>,
+    /// The greatest length of a step's gradient.
+    pub clip: Option<f64>,
     /// Early stopping.
     pub stop: Option<Stop>,
     /// How predictions or weights are combined.
     pub rule: Option<Rule>,
+    /// Whether the worst of the parties' models are left out.
+    pub drop_worst: Option<bool>,
 }
 
 impl StepSettings {
@@ -320,10 +337,16 @@ impl StepSettings {
         if let Some(fit) = &mut step.fit {
             self.apply_to_fit(fit);
         }
-        match (step.stage, self.rule) {
-            (Stage::Aggregate, Some(rule @ (Rule::Mean | Rule::MeanProbability)))
-            | (Stage::Average, Some(rule @ Rule::Weights(_))) => step.rule = Some(rule),
-            _ => {}
+        let rule = self.rule.as_ref().filter(|rule| match step.stage {
+            Stage::Aggregate => rule.is_of_predictions(),
+            Stage::Average => !rule.is_of_predictions(),
+            _ => false,
+        });
+        if rule.is_some() {
+            step.rule = rule.cloned();
+        }
+        if let (Stage::Aggregate | Stage::Average, Some(drop_worst)) = (step.stage, self.drop_worst) {
+            step.drop_worst = drop_worst;
         }
     }
 
@@ -346,6 +369,9 @@ impl StepSettings {
         }
         if let Some(proximal) = self.proximal {
             fit.proximal = proximal;
+        }
+        if self.clip.is_some() {
+            fit.clip = self.clip;
         }
         match &self.stop {
             Some(Stop::Never) => fit.stop = None,

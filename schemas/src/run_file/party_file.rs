@@ -119,6 +119,9 @@ mod tests {
         let file = FILE.replace("[own]", "[own]\nclasses = [[1, 0], 2]");
         let columns = PartyFile::parse(&file).unwrap().columns;
         assert_eq!(columns.classes, [vec![0, 1], vec![2]]);
+        let file = FILE.replace("[own]", "[own]\ntext = \"text\"\nlabels_per = \"position\"");
+        let columns = PartyFile::parse(&file).unwrap().columns;
+        assert_eq!(columns.labels_per, crate::data::LabelsPer::Position);
     }
 
     #[test]

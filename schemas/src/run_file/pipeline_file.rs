@@ -190,6 +190,7 @@ fn put_step(text: &mut String, step: &Step) {
         fit,
         rule,
         keep,
+        drop_worst,
     } = step;
     put(text, "name", name);
     put(text, "stage", stage);
@@ -202,6 +203,9 @@ fn put_step(text: &mut String, step: &Step) {
     }
     if let Some(rule) = rule {
         put(text, "rule", rule);
+    }
+    if *drop_worst {
+        put(text, "drop_worst", drop_worst);
     }
     if let Some(fit) = fit {
         put(text, "fit", fit);
@@ -222,7 +226,14 @@ mod tests {
 
     #[test]
     fn a_pipeline_survives_its_file() {
-        for text in [FEDMD, FEDDF] {
+        let more = FEDDF
+            .replace(
+                "rule = \"mean_probability\"",
+                "rule = \"mean_probability\", drop_worst = true",
+            )
+            .replace("proximal = 0.01", "clip = 5");
+        let weighing = FEDMD.replace("rule = \"mean\"", "rule = { weights = [1, 0.5, 0] }");
+        for text in [FEDMD, FEDDF, more.as_str(), weighing.as_str()] {
             let pipeline = Pipeline::parse(text).unwrap();
             let written = pipeline.to_toml();
             assert_eq!(Pipeline::parse(&written), Ok(pipeline), "{written}");

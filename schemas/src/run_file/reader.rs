@@ -382,10 +382,10 @@ impl<'t> Value<'t> {
     }
 
     /// One of a few words.
-    pub(super) fn one_of<T: Copy>(&self, what: &str, words: &[(&'static str, T)]) -> Option<T> {
+    pub(super) fn one_of<T: Clone>(&self, what: &str, words: &[(&'static str, T)]) -> Option<T> {
         let written = self.text(what)?;
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == written) {
-            return Some(*meaning);
+            return Some(meaning.clone());
         }
         let valid: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         self.refuse(

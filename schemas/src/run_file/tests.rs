@@ -6,6 +6,7 @@ use proptest::prelude::*;
 mod bad_files;
 mod classes;
 mod partitions;
+mod positions;
 mod selection;
 mod simulation;
 mod step_settings;

@@ -1,6 +1,6 @@
 //! `[steps.<name>]`: how steps train, and how they combine predictions or weights.
 
-use super::reader::{Table, Value};
+use super::reader::{Repeats, Table, Value};
 use super::spelling::{quoted, suggestion};
 use super::{StepSettings, Stop};
 use crate::fit::{EarlyStop, Optimizer, Schedule, Watch};
@@ -90,9 +90,10 @@ fn step(value: &Value<'_>, has: Has) -> Option<StepSettings> {
     if has != Has::Fit {
         let hint = match has {
             Has::WeightsRule => "rule = { weights = \"samples\" }",
-            _ => "rule = \"mean\"",
+            _ => "rule = \"mean\", or rule = { weights = [1, 0.5] } with a number a party",
         };
         settings.rule = table.optional("rule", hint, |value| rule(value, has));
+        settings.drop_worst = table.optional("drop_worst", "drop_worst = true", Value::truth);
     }
     table.finish();
     Some(settings)
@@ -121,13 +122,19 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
             value.one_of("a schedule of the learning rate", &schedules)
         }),
         proximal: table.optional("proximal", "proximal = 0.01", Value::not_negative),
+        clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
         rule: None,
+        drop_worst: None,
     }
 }
 
-/// Predictions are combined by a word, weights by a table that says what a party counts by.
+/// Predictions are combined by a word, or by a table that lists what each party counts by; weights by a table that says what
+/// a party counts by.
 fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
+    if has != Has::WeightsRule && value.has_list("weights") {
+        return slots(value);
+    }
     let of_weights = has == Has::WeightsRule || (has == Has::Any && value.is_table());
     if !of_weights {
         let words = [("mean", Rule::Mean), ("mean_probability", Rule::MeanProbability)];
@@ -140,6 +147,23 @@ fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
     });
     table.finish();
     by.map(Rule::Weights)
+}
+
+fn slots(value: &Value<'_>) -> Option<Rule> {
+    let mut table = value.table()?;
+    let weights = table.required("weights", "weights = [1, 0.5], a number a party", |value| {
+        let weights = value.list(Repeats::Allowed, Value::not_negative)?;
+        if By::are_weights(&weights) {
+            return Some(weights);
+        }
+        value.refuse(
+            format!("'{}' gives no party a weight above 0", value.path()),
+            "write a number a party, one of them above 0",
+        );
+        None
+    });
+    table.finish();
+    weights.map(|weights| Rule::Weights(By::Slots(weights)))
 }
 
 fn optimizer(value: &Value<'_>) -> Option<Optimizer> {

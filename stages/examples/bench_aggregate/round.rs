@@ -251,6 +251,7 @@ fn resolved(parties: u32) -> ResolvedRun {
         fit: None,
         rule,
         keep: None,
+        drop_worst: false,
     };
     let shape = Shape {
         channels: 1,

@@ -30,6 +30,7 @@ fn main() {
                 architecture: &architecture,
                 shape,
                 classes: 10,
+                labels_per: data.labels_per(),
             };
             // Two seconds or so of any network.
             let affordable = 2e10 / cost(&Registry::default(), &model).expect("a network");
@@ -41,11 +42,7 @@ fn main() {
                     fit(
                         &Registry::default(),
                         &FitJob {
-                            model: Model {
-                                architecture: &architecture,
-                                shape,
-                                classes: 10,
-                            },
+                            model,
                             start: None,
                             optimizer: None,
                             terms: vec![TermData {

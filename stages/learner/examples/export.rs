@@ -2,10 +2,11 @@
 //! them.
 //!
 //! `cargo run --release -p fedstill-learner --example export -- <folder>` writes for each architecture, as `lenet`, into
-//! `<folder>/<architecture>/`:
+//! `<folder>/<architecture>/`, and into `<folder>/<architecture> per position/` where it predicts at every position of a window
+//! of text:
 //! - `weights.safetensors`, in PyTorch's names and layouts;
 //! - `io.safetensors`: `rows` (rows x channels x height x width, as the network sees them), `labels` (rows), and `logits`
-//!   (rows x classes, in evaluation mode);
+//!   (rows x classes, in evaluation mode); per position these are of the first row's positions, then the second's;
 //! - `step/weights.safetensors` and `step/optimizer.safetensors`: the model after one step of SGD with momentum on all of
 //!   these rows and the mean cross entropy, in training mode, and its state, in which `<parameter>.momentum_buffer` (flat)
 //!   is the gradient.
@@ -14,7 +15,7 @@ use fedstill_learner::{
     Dataset, FitJob, Fitted, LearnError, Model, Registry, Stream, TargetData, TermData, Values, fit, predict,
 };
 use fedstill_schemas::Architecture;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{LabelsPer, Shape};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -49,7 +50,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (length, vocabulary) = WINDOW;
     let tokens = bytes(8 * length as usize, vocabulary);
     let windows = Dataset::from_windows(length, vocabulary, CLASSES, tokens, labels(8));
-    let exports: [(&Dataset, u32, &[&str]); 3] = [
+    let tokens = bytes(8 * length as usize, vocabulary);
+    let positions = Dataset::from_positions(length, vocabulary, CLASSES, tokens, labels(8 * length));
+    let exports: [(&Dataset, u32, &[&str]); 4] = [
         (&digits, 20, &["lenet", "cnn[16,32]", "mlp[32]", "2nn", "mcmahan"]),
         (
             &colours,
@@ -64,10 +67,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             ],
         ),
         (&windows, 10, &["charlstm[1]", "charlstm[2]"]),
+        (&positions, 10, &["charlstm[1]", "charlstm[2]"]),
     ];
     for (data, steps, architectures) in exports {
         for name in architectures {
-            export(&name.parse()?, data, steps, &folder.join(name))?;
+            let name_of_folder = match data.labels_per() {
+                LabelsPer::Window => (*name).to_owned(),
+                LabelsPer::Position => format!("{name} per position"),
+            };
+            export(&name.parse()?, data, steps, &folder.join(name_of_folder))?;
         }
     }
     Ok(())
@@ -102,14 +110,15 @@ fn export(architecture: &Architecture, data: &Dataset, steps: u32, folder: &Path
         .iter()
         .flat_map(|label| i64::from(*label).to_le_bytes())
         .collect();
+    let predictions = data.labels().len();
     let shape = data.shape();
     let sides = [data.rows(), shape.channels, shape.height, shape.width].map(|side| side as usize);
     let io = [
         ("rows", TensorView::new(Dtype::F32, sides.to_vec(), &rows)?),
-        ("labels", TensorView::new(Dtype::I64, vec![sides[0]], &labels)?),
+        ("labels", TensorView::new(Dtype::I64, vec![predictions], &labels)?),
         (
             "logits",
-            TensorView::new(Dtype::F32, vec![sides[0], CLASSES as usize], &logits)?,
+            TensorView::new(Dtype::F32, vec![predictions, CLASSES as usize], &logits)?,
         ),
     ];
     std::fs::create_dir_all(folder.join("step"))?;
@@ -125,6 +134,7 @@ fn model<'a>(architecture: &'a Architecture, data: &Dataset) -> Model<'a> {
         architecture,
         shape: data.shape(),
         classes: CLASSES,
+        labels_per: data.labels_per(),
     }
 }
 

@@ -121,6 +121,7 @@ fn train(folder: &Path) -> Result<(), Box<dyn Error>> {
             architecture: &architecture,
             shape: data.shape(),
             classes,
+            labels_per: data.labels_per(),
         },
         start: Some(&start),
         optimizer: None,

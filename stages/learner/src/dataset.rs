@@ -4,7 +4,8 @@
 //! Face's struct `{bytes, path}`) and a column of labels (whole numbers). Of raw images the key-value metadata `shape` =
 //! `C,H,W` says what they are; `classes` and `class_names` (a JSON list) are optional, as is Hugging Face's own metadata.
 //! Labels may be left out, renumbered and put together: see [`Columns::classes`].
-//! Or it has a column of texts, whose windows of characters are labelled by the character that follows.
+//! Or it has a column of texts, whose windows of characters are labelled by the character that follows, the window or each of
+//! its positions: a row has one label, or as many as it has positions.
 
 mod classes;
 mod columns;
@@ -25,7 +26,7 @@ use crate::partition::Known;
 use crate::random::Stream;
 use burn::tensor::{Device, Tensor, TensorData};
 use bytes::Bytes;
-use fedstill_schemas::data::{Augmentation, Columns, Shape};
+use fedstill_schemas::data::{Augmentation, Columns, LabelsPer, Shape};
 use fedstill_schemas::{Digest, canonical_json};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -77,6 +78,8 @@ pub struct Dataset {
     shape: Shape,
     classes: u32,
     class_names: Vec<String>,
+    labels_per: LabelsPer,
+    /// Row after row.
     labels: Vec<u32>,
     /// Of each row; empty where they were not asked for.
     owners: Vec<u32>,
@@ -102,6 +105,7 @@ impl std::fmt::Debug for Dataset {
             .field("classes", &self.classes)
             .field("values", &self.values)
             .field("shape", &self.shape)
+            .field("labels_per", &self.labels_per)
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
@@ -130,7 +134,8 @@ impl Dataset {
     /// If there are not as many images as labels, or a label is not below `classes`.
     pub fn from_rows(shape: Shape, classes: u32, images: Vec<u8>, labels: Vec<u32>) -> Self {
         assert_eq!(images.len(), labels.len() * shape.len(), "one image a label");
-        Self::of(Values::Pixels, shape, classes, images, None, labels)
+        let per = LabelsPer::Window;
+        Self::of(Values::Pixels, shape, classes, images, None, labels, per)
     }
 
     /// A data set of text: `tokens` window after window, `length` of them each and below `vocabulary`, `labels` below
@@ -140,21 +145,38 @@ impl Dataset {
     /// As [`Dataset::from_rows`], and if a token is not below `vocabulary`.
     pub fn from_windows(length: u32, vocabulary: u32, classes: u32, tokens: Vec<u8>, labels: Vec<u32>) -> Self {
         assert_eq!(tokens.len(), labels.len() * length as usize, "one window a label");
+        Self::of_tokens(length, vocabulary, classes, tokens, labels, LabelsPer::Window)
+    }
+
+    /// The same with a label at every position: as many `labels` as `tokens`, in their order.
+    ///
+    /// # Panics
+    /// If there are not as many labels as tokens, or not whole windows of them, or a label is not below `classes`, or a token
+    /// not below `vocabulary`.
+    pub fn from_positions(length: u32, vocabulary: u32, classes: u32, tokens: Vec<u8>, labels: Vec<u32>) -> Self {
+        assert_eq!(tokens.len(), labels.len(), "one label a token");
+        assert!(tokens.len().is_multiple_of(length as usize), "whole windows");
+        Self::of_tokens(length, vocabulary, classes, tokens, labels, LabelsPer::Position)
+    }
+
+    /// Windows one after the other.
+    fn of_tokens(
+        length: u32,
+        vocabulary: u32,
+        classes: u32,
+        tokens: Vec<u8>,
+        labels: Vec<u32>,
+        labels_per: LabelsPer,
+    ) -> Self {
         assert!(
             tokens.iter().all(|token| u32::from(*token) < vocabulary),
             "tokens run from 0 to {vocabulary} - 1"
         );
-        Self::of(
-            Values::Tokens { vocabulary },
-            window(length),
-            classes,
-            tokens,
-            None,
-            labels,
-        )
+        let values = Values::Tokens { vocabulary };
+        Self::of(values, window(length), classes, tokens, None, labels, labels_per)
     }
 
-    /// Rows of bytes, one after the other or where they begin.
+    /// Rows of bytes, one after the other or where they begin, and their labels row after row.
     fn of(
         values: Values,
         shape: Shape,
@@ -162,6 +184,7 @@ impl Dataset {
         bytes: Vec<u8>,
         starts: Option<Vec<u32>>,
         labels: Vec<u32>,
+        labels_per: LabelsPer,
     ) -> Self {
         assert!(
             labels.iter().all(|label| *label < classes),
@@ -172,6 +195,7 @@ impl Dataset {
             shape,
             classes,
             class_names: Vec::new(),
+            labels_per,
             labels,
             owners: Vec::new(),
             bytes,
@@ -179,12 +203,16 @@ impl Dataset {
             digest: Digest::of(b""),
         };
         let mut hash = Sha256::new();
+        let per = match labels_per {
+            LabelsPer::Window => "",
+            LabelsPer::Position => ", labels per position",
+        };
         let frame = format!(
-            "fedstill data 1 {},{},{} {} {}\n",
+            "fedstill data 1 {},{},{} {} {}{per}\n",
             shape.channels,
             shape.height,
             shape.width,
-            dataset.labels.len(),
+            dataset.rows(),
             values.transform()
         );
         hash.update(frame);
@@ -214,7 +242,17 @@ impl Dataset {
 
     /// Rows.
     pub fn rows(&self) -> u32 {
-        self.labels.len() as u32
+        (self.labels.len() / self.labels_per_row()) as u32
+    }
+
+    /// What of a row has a label.
+    pub fn labels_per(&self) -> LabelsPer {
+        self.labels_per
+    }
+
+    /// Labels of a row: 1, or as many as a window of text has positions.
+    pub fn labels_per_row(&self) -> usize {
+        self.labels_per.of(self.shape) as usize
     }
 
     /// Label values run from 0 to `classes` - 1.
@@ -232,22 +270,34 @@ impl Dataset {
         self.shape
     }
 
-    /// The label of each row.
+    /// The labels of each row, row after row.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// What a partition goes by.
+    /// The labels of a row: one, or that of each position.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn labels_of(&self, row: u32) -> &[u32] {
+        let count = self.labels_per_row();
+        &self.labels[row as usize * count..][..count]
+    }
+
+    /// What a partition goes by: not the labels, where rows have several.
     pub fn known(&self) -> Known<'_> {
         Known {
-            labels: &self.labels,
+            labels: match self.labels_per {
+                LabelsPer::Window => &self.labels,
+                LabelsPer::Position => &[],
+            },
             classes: self.classes,
             owners: &self.owners,
         }
     }
 
-    /// sha256 of shape, transform, labels and rows, in order, and of the columns and classes that were named, and the
-    /// owners among them: a file of which other columns are read, or other labels, is another data set.
+    /// sha256 of shape, transform, what has a label, labels and rows, in order, and of the columns and classes that were
+    /// named, and the owners among them: a file of which other columns are read, or other labels, is another data set.
     pub fn digest(&self) -> Digest {
         self.digest
     }

@@ -15,14 +15,14 @@ use fedstill_schemas::predictions::Values;
 /// Bytes of predictions that go to the processor together, in float32: few launches a chunk, in buffers that any device takes.
 const TOGETHER: usize = 64 << 20;
 
-/// The mean over members of logits, or of the probabilities that a rule makes of them: `rows x classes` in float32. Each
-/// member's values are as many and finite.
+/// The mean over members of logits, or of the probabilities that a rule makes of them: `rows x classes` in float32. Every
+/// member counts alike, and its values are as many and finite.
 ///
 /// # Errors
 /// [`LearnError::OtherTargets`] where a member has another number of values; [`LearnError::Operand`] without members.
 pub fn combine(
     processor: &Processor,
-    rule: Rule,
+    rule: &Rule,
     [rows, classes]: [usize; 2],
     members: &[&Values],
 ) -> Result<Vec<f32>, LearnError> {
@@ -104,9 +104,9 @@ mod tests {
                 .map(|(row, width)| member(row, width))
                 .collect();
             let members: Vec<&Values> = members.iter().collect();
-            let mean = combine(&Processor::default(), Rule::Mean, [1, 3], &members).unwrap();
+            let mean = combine(&Processor::default(), &Rule::Mean, [1, 3], &members).unwrap();
             assert_eq!(mean, [2.0, 2.0, 0.0]);
-            let mean = combine(&Processor::default(), Rule::MeanProbability, [1, 3], &members).unwrap();
+            let mean = combine(&Processor::default(), &Rule::MeanProbability, [1, 3], &members).unwrap();
             let share = |class: usize| {
                 let softmax = |row: &[f32; 3]| row[class].exp() / row.iter().map(|logit| logit.exp()).sum::<f32>();
                 rows.iter().map(softmax).sum::<f32>() / 3.0
@@ -121,7 +121,7 @@ mod tests {
     fn members_of_other_lengths_and_nobody_are_refused() {
         let member = member([1.0, 2.0, 3.0], Precision::Float16);
         let refused = |rows, members: &[&Values]| {
-            let combined = combine(&Processor::default(), Rule::Mean, [rows, 3], members);
+            let combined = combine(&Processor::default(), &Rule::Mean, [rows, 3], members);
             combined.unwrap_err().to_string()
         };
         assert!(refused(2, &[&member]).contains("3 target values for 2 rows of 3 classes"));

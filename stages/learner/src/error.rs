@@ -2,7 +2,7 @@
 
 use crate::dataset::Values;
 use fedstill_kernels::OperandError;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{LabelsPer, Shape};
 
 /// A job cannot be done as asked. The text says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,26 @@ pub enum LearnError {
         /// What the data set holds.
         holds: Values,
     },
+    /// A model that predicts once a row is asked for predictions at every position.
+    #[error(
+        "architecture '{architecture}' predicts once a row, and rows have a label at every position; choose one that predicts \
+         there, as charlstm[1], or data with one label a row"
+    )]
+    NoPositions {
+        /// The architecture asked for.
+        architecture: String,
+    },
+    /// A data set's rows have more or fewer labels than the model predicts.
+    #[error(
+        "the model predicts per {} and the data set has labels per {}; use data with the same labels_per in a run",
+        model.name(), data.name()
+    )]
+    OtherLabels {
+        /// What of a row the model predicts.
+        model: LabelsPer,
+        /// What of a row has a label.
+        data: LabelsPer,
+    },
     /// The bytes are not the state of this model.
     #[error("the {what} do not fit the model: {reason}; give those of the same architecture, shape and classes")]
     OtherWeights {
@@ -120,7 +140,7 @@ pub enum LearnError {
     OtherTargets {
         /// Values given.
         values: usize,
-        /// Rows of the term.
+        /// Rows of the term; where a row has several predictions, predictions.
         rows: usize,
         /// Classes of the head.
         classes: u32,

@@ -7,6 +7,7 @@
 //! A job takes as many steps as its settings ask for, in epochs or one by one, unless a look at rows that are not trained on
 //! stops it. Where there are looks, it ends with the model of the best one: weights, buffers and optimizer together.
 
+mod clip;
 mod looks;
 mod proximal;
 mod steps;
@@ -15,6 +16,7 @@ mod training;
 
 pub use self::steps::steps_of;
 
+use self::clip::Clip;
 use self::looks::{Looks, hold_out};
 use self::proximal::Proximal;
 use self::steps::Steps;
@@ -97,7 +99,8 @@ pub enum TargetData<'a> {
         /// What is added to a label.
         offset: u32,
     },
-    /// `rows x classes` values, row-major, in the order of the term's rows.
+    /// `rows x classes` values, row-major, in the order of the term's rows; `rows x length x classes` of a model that
+    /// predicts at every position.
     Logits(&'a [f32]),
     /// The logits of the start model, in evaluation mode, before the first update.
     Own,
@@ -141,7 +144,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
     let settings = job.settings;
     check_settings(settings)?;
     let device = registry.processor().device();
-    let network = registry.build(job.model.architecture, job.model.shape, job.model.classes)?;
+    let network = registry.network(&job.model)?;
     let parameters = network.parameters();
     let optimizer = match job.optimizer {
         Some(state) => Optimizer::read(&settings.optimizer, state, &parameters, device)?,
@@ -154,6 +157,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         Tensors::initial(parameters, &stream, device)
     };
     let proximal = Proximal::new(settings.proximal, &start)?;
+    let clip = Clip::new(settings.clip)?;
 
     let groups = groups(network.as_ref(), &start, device, job)?;
     let stream = Stream::new(job.seed, job.round, job.step, job.subject);
@@ -199,6 +203,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         tensors: start.tracked(),
         optimizer,
         proximal,
+        clip,
         mode: Mode::training(stream.fork("dropout")),
         changes,
         steps: 0,

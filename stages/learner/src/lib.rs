@@ -56,25 +56,27 @@ pub use registry::Registry;
 pub use tensors::Tensors;
 
 use fedstill_schemas::Architecture;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{LabelsPer, Shape};
 
 /// What a network is built from: its weights are elsewhere.
 #[derive(Clone, Copy, Debug)]
 pub struct Model<'a> {
     /// Family and size.
     pub architecture: &'a Architecture,
-    /// Shape of an image.
+    /// Shape of a row.
     pub shape: Shape,
     /// Classes of the head.
     pub classes: u32,
+    /// What of a row it predicts: what has a label in the data that it is for. Its weights are the same for both.
+    pub labels_per: LabelsPer,
 }
 
 /// The number of trained values of a model.
 ///
 /// # Errors
-/// As [`Registry::build`].
+/// As [`Registry::network`].
 pub fn parameters(registry: &Registry, model: &Model<'_>) -> Result<u64, LearnError> {
-    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let network = registry.network(model)?;
     let trained = network.parameters().into_iter().filter(|parameter| parameter.trainable);
     Ok(trained.map(|parameter| parameter.len() as u64).sum())
 }
@@ -82,9 +84,9 @@ pub fn parameters(registry: &Registry, model: &Model<'_>) -> Result<u64, LearnEr
 /// The weights that every subject of an architecture starts from in a run of that seed, as [`Fitted::weights`].
 ///
 /// # Errors
-/// As [`Registry::build`].
+/// As [`Registry::network`].
 pub fn initial(registry: &Registry, model: &Model<'_>, seed: u64) -> Result<Vec<u8>, LearnError> {
-    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let network = registry.network(model)?;
     let stream = Stream::new(seed, 0, "init", &model.architecture.to_string());
     let device = registry.processor().device();
     Ok(Tensors::initial(network.parameters(), &stream, device).write())
@@ -93,9 +95,9 @@ pub fn initial(registry: &Registry, model: &Model<'_>, seed: u64) -> Result<Vec<
 /// Whether a model can read a data set.
 ///
 /// # Errors
-/// Why it cannot, and as [`Registry::build`].
+/// Why it cannot, and as [`Registry::network`].
 pub fn reads(registry: &Registry, model: &Model<'_>, data: &Dataset) -> Result<(), LearnError> {
-    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let network = registry.network(model)?;
     predict::data_fits(&*network, model, data)
 }
 
@@ -103,8 +105,8 @@ pub fn reads(registry: &Registry, model: &Model<'_>, data: &Dataset) -> Result<(
 /// as many.
 ///
 /// # Errors
-/// As [`Registry::build`].
+/// As [`Registry::network`].
 pub fn cost(registry: &Registry, model: &Model<'_>) -> Result<f64, LearnError> {
-    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let network = registry.network(model)?;
     Ok(network.multiply_adds())
 }

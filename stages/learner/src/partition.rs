@@ -75,6 +75,12 @@ pub enum PartitionError {
     /// A party gets something.
     #[error("per_party must be at least 1 shard, not 0")]
     NoShards,
+    /// Rows have several labels each.
+    #[error(
+        "rows have a label at every position, and this partition goes by the label of each row; divide them by iid, \
+         log_normal or natural"
+    )]
+    SeveralLabels,
     /// Nobody said who owns which row.
     #[error("the rows have no owners; name the column that says whose each row is, as in owner = \"client\"")]
     NoOwners,
@@ -95,7 +101,7 @@ pub enum PartitionError {
 /// What is known of the rows of a data set.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// The label of each row.
+    /// The label of each row; empty where rows have several.
     pub labels: &'a [u32],
     /// Labels are below it.
     pub classes: u32,
@@ -113,7 +119,7 @@ pub struct Known<'a> {
 /// [`PartitionError`] where that cannot be done.
 ///
 /// # Panics
-/// If a row has no label, or no owner where others have one, or a label is not below `classes`.
+/// If a row has no label or owner where others have one, or a label is not below `classes`.
 pub fn partition(
     kind: &Partition,
     known: Known<'_>,
@@ -134,6 +140,12 @@ pub fn partition(
             min,
         })
     };
+    let labelled = || {
+        if known.labels.is_empty() {
+            return Err(PartitionError::SeveralLabels);
+        }
+        Ok(())
+    };
     let stream = &mut Stream::new(seed, 0, "partition", "");
     match *kind {
         Partition::Iid => {
@@ -148,6 +160,7 @@ pub fn partition(
         Partition::Dirichlet { alpha, min, balanced } => {
             let min = min.max(1);
             enough(min)?;
+            labelled()?;
             let classes = by_class(known, rows);
             if balanced {
                 dirichlet::balanced(alpha, min, classes, parties, stream)
@@ -157,10 +170,12 @@ pub fn partition(
         }
         Partition::Classes { per_party } => {
             enough(per_party)?;
+            labelled()?;
             classes::few_classes(per_party, by_class(known, rows), parties, stream)
         }
         Partition::Shards { per_party } => {
             enough(per_party)?;
+            labelled()?;
             classes::shards(per_party, known, rows, parties, stream)
         }
         Partition::Natural { min } => natural::natural(min.max(1), known, rows, parties, stream),

@@ -14,17 +14,18 @@ const BATCH: usize = 128;
 /// How well a model's logits fit the labels of a data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scores {
-    /// The share of rows whose label has the largest logit of the whole head; the first of equal ones counts.
+    /// The share of labels that have the largest logit of the whole head; the first of equal ones counts.
     pub accuracy: f64,
-    /// The mean over the classes that occur of the share of their rows that are right.
+    /// The mean over the classes that occur of the share of their labels that are right.
     pub balanced_accuracy: f64,
     /// Mean cross entropy, in nats.
     pub loss: f64,
-    /// Rows.
+    /// Labels that were compared: rows, where each has one.
     pub samples: u32,
 }
 
-/// Raw logits of those rows, row-major `rows x classes`, in evaluation mode.
+/// Raw logits of those rows, row-major `rows x classes`, in evaluation mode; of a model that predicts at every position of
+/// windows of text `rows x length x classes`.
 ///
 /// # Errors
 /// [`LearnError`] where the model cannot be built, the weights are not its, the rows have another shape or are not
@@ -36,7 +37,7 @@ pub fn predict(
     data: &Dataset,
     rows: &[u32],
 ) -> Result<Vec<f32>, LearnError> {
-    let network = registry.build(model.architecture, model.shape, model.classes)?;
+    let network = registry.network(model)?;
     let device = registry.processor().device();
     let tensors = Tensors::read(network.parameters(), weights, device)?;
     logits(network.as_ref(), &tensors, device, model, data, rows, BATCH)
@@ -61,7 +62,7 @@ pub fn evaluate(
 /// Checks rows and labels of a term.
 pub(crate) fn labels_fit(data: &Dataset, rows: &[u32], offset: u32, classes: u32) -> Result<(), LearnError> {
     rows_exist(data, rows)?;
-    let labels = rows.iter().map(|row| data.labels()[*row as usize]);
+    let labels = rows.iter().flat_map(|row| data.labels_of(*row)).copied();
     match labels.max() {
         Some(label) if u64::from(label) + u64::from(offset) >= u64::from(classes) => {
             Err(LearnError::LabelOutside { label, offset, classes })
@@ -81,6 +82,12 @@ pub(crate) fn data_fits(network: &dyn Network, model: &Model<'_>, data: &Dataset
     let (reads, holds) = (network.reads(), data.values());
     if !reads.include(holds) {
         return Err(LearnError::OtherValues { reads, holds });
+    }
+    if data.labels_per() != model.labels_per {
+        return Err(LearnError::OtherLabels {
+            model: model.labels_per,
+            data: data.labels_per(),
+        });
     }
     Ok(())
 }
@@ -107,7 +114,7 @@ pub(crate) fn logits(
 ) -> Result<Vec<f32>, LearnError> {
     data_fits(network, model, data)?;
     rows_exist(data, rows)?;
-    let mut logits = Vec::with_capacity(rows.len() * model.classes as usize);
+    let mut logits = Vec::with_capacity(rows.len() * data.labels_per_row() * model.classes as usize);
     for batch in rows.chunks(batch) {
         let images = data.images(batch.iter().copied(), device);
         logits.extend(values(network.forward(tensors, images, &mut Mode::evaluation())));
@@ -115,23 +122,25 @@ pub(crate) fn logits(
     Ok(logits)
 }
 
-/// What logits say of each class' rows: scores are made of it.
+/// What logits say of each class' labels: scores are made of it. A label counts like a row of its own, wherever it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
-    /// By class: its rows, those of them that are right, and the sum of their cross entropies.
+    /// By class: its labels, those of them that are right, and the sum of their cross entropies.
     classes: Vec<(u32, u32, f64)>,
 }
 
 impl Tally {
-    /// Counts logits (`rows x classes`, row-major) against the labels of those rows; label `l` is class `l + offset`.
+    /// Counts logits (`rows x classes`, row-major, or `rows x length x classes`, as [`predict`] gives them) against the labels
+    /// of those rows; label `l` is class `l + offset`.
     ///
     /// # Errors
     /// [`LearnError`] where a row does not exist, a label has no place in the head, the logits are not as many, or one is
     /// not finite.
     pub fn new(logits: &[f32], data: &Dataset, rows: &[u32], offset: u32, classes: u32) -> Result<Self, LearnError> {
         labels_fit(data, rows, offset, classes)?;
-        if logits.len() != rows.len() * classes as usize {
-            let (values, rows) = (logits.len(), rows.len());
+        let count = rows.len() * data.labels_per_row();
+        if logits.len() != count * classes as usize {
+            let (values, rows) = (logits.len(), count);
             return Err(LearnError::OtherTargets { values, rows, classes });
         }
         if !logits.iter().all(|logit| logit.is_finite()) {
@@ -140,7 +149,8 @@ impl Tally {
                 steps: 0,
             });
         }
-        let labels = rows.iter().map(|row| (data.labels()[*row as usize] + offset) as usize);
+        let labels = rows.iter().flat_map(|row| data.labels_of(*row));
+        let labels = labels.map(|label| (label + offset) as usize);
         Ok(Self::count(logits, labels, classes as usize))
     }
 
@@ -156,26 +166,31 @@ impl Tally {
         Self { classes: counted }
     }
 
-    /// The classes that occur: their rows, the share that is right, the mean cross entropy.
+    /// The classes that occur: their labels, the share that is right, the mean cross entropy.
     fn occurring(&self) -> impl Iterator<Item = (usize, f64, f64, f64)> {
         let occur = self.classes.iter().enumerate().filter(|(_, (count, ..))| *count > 0);
         occur.map(|(class, (count, right, loss))| {
-            let rows = f64::from(*count);
-            (class, rows, f64::from(*right) / rows, loss / rows)
+            let labels = f64::from(*count);
+            (class, labels, f64::from(*right) / labels, loss / labels)
         })
     }
 
-    fn samples(&self) -> u32 {
+    /// Labels that were compared.
+    pub fn samples(&self) -> u32 {
         self.classes.iter().map(|(count, ..)| count).sum()
     }
 
-    /// Every row alike.
+    /// Those that have the largest logit; the first of equal ones counts.
+    pub fn right(&self) -> u32 {
+        self.classes.iter().map(|(_, right, _)| right).sum()
+    }
+
+    /// Every label alike.
     pub fn scores(&self) -> Scores {
         let samples = self.samples();
-        let right: u32 = self.classes.iter().map(|(_, right, _)| right).sum();
         let loss: f64 = self.classes.iter().map(|(.., loss)| loss).sum();
         Scores {
-            accuracy: f64::from(right) / f64::from(samples),
+            accuracy: f64::from(self.right()) / f64::from(samples),
             balanced_accuracy: self.balanced(),
             loss: loss / f64::from(samples),
             samples,
@@ -183,7 +198,7 @@ impl Tally {
     }
 
     /// As if the classes occurred in those proportions, by class of the head: what a set with a party's own proportions
-    /// would say, without drawing one. Classes that the rows do not have are left out; `None` where no other is left.
+    /// would say, without drawing one. Classes that no label is of are left out; `None` where no other is left.
     pub fn in_proportions(&self, proportions: &[f64]) -> Option<Scores> {
         let weight = |class: usize| proportions.get(class).copied().unwrap_or(0.0);
         let (mut all, mut accuracy, mut loss) = (0.0, 0.0, 0.0);

@@ -2,6 +2,7 @@
 //!
 //! A Rust user adds a family without a fork: implement [`Network`] and hand its constructor to [`Registry::with`].
 
+use crate::Model;
 use crate::dataset::Values;
 use crate::error::LearnError;
 use crate::mode::Mode;
@@ -10,7 +11,7 @@ use crate::processor::Processor;
 use crate::tensors::Tensors;
 use burn::tensor::Tensor;
 use fedstill_schemas::Architecture;
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{LabelsPer, Shape};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,12 @@ pub trait Network: Send + Sync {
     /// Logits (`rows x classes`) of images (`rows x channels x height x width`, normalised), or of windows of text (`rows x
     /// 1 x 1 x length`, each value the number of a token). What differs between training and evaluation, `mode` does.
     fn forward(&self, tensors: &Tensors, images: Tensor<4>, mode: &mut Mode) -> Tensor<2>;
+
+    /// The same network, of the same parameters, with its head at every position of a window of text: `forward` then gives
+    /// `rows * length x classes` logits, window after window. `None` of a network that predicts once a row.
+    fn at_every_position(self: Box<Self>) -> Option<Box<dyn Network>> {
+        None
+    }
 
     /// Multiply-adds of one row's forward pass, roughly.
     fn multiply_adds(&self) -> f64;
@@ -141,7 +148,21 @@ impl Registry {
         self.families.keys().map(String::as_str).collect()
     }
 
-    /// The network of that architecture for rows of `shape` and a head of `classes`.
+    /// The network of a model, which predicts once a row or at every position of it.
+    ///
+    /// # Errors
+    /// As [`Registry::build`], and [`LearnError::NoPositions`].
+    pub fn network(&self, model: &Model<'_>) -> Result<Box<dyn Network>, LearnError> {
+        let network = self.build(model.architecture, model.shape, model.classes)?;
+        match model.labels_per {
+            LabelsPer::Window => Ok(network),
+            LabelsPer::Position => network.at_every_position().ok_or_else(|| LearnError::NoPositions {
+                architecture: model.architecture.to_string(),
+            }),
+        }
+    }
+
+    /// The network of that architecture for rows of `shape` and a head of `classes`, which predicts once a row.
     ///
     /// # Errors
     /// [`LearnError`] where there is no such family, its sizes are others, or the rows are too small for it or no text.
@@ -241,6 +262,37 @@ mod tests {
         assert!(refused("charlstm[3]", DIGIT).contains("charlstm[1] or charlstm[2]"));
         assert!(refused("charlstm[1]", DIGIT).contains("not images of 1x28x28"));
         assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
+    }
+
+    #[test]
+    fn an_architecture_that_predicts_once_a_row_is_refused_where_every_position_has_a_label() {
+        let shape = Shape {
+            channels: 1,
+            height: 1,
+            width: 80,
+        };
+        let registry = Registry::default();
+        let refused = |name: &str, labels_per| {
+            let architecture = name.parse().unwrap();
+            let model = Model {
+                architecture: &architecture,
+                shape,
+                classes: 82,
+                labels_per,
+            };
+            let refused = registry.network(&model).err();
+            refused.map_or_else(String::new, |error| error.to_string())
+        };
+        for name in ["mlp[8]", "2nn"] {
+            let text = refused(name, LabelsPer::Position);
+            assert!(
+                text.contains(name) && text.contains("predicts once a row") && text.contains("charlstm[1]"),
+                "{text}"
+            );
+            assert_eq!(refused(name, LabelsPer::Window), "");
+        }
+        assert_eq!(refused("charlstm[2]", LabelsPer::Position), "");
+        assert!(refused("charlstm[3]", LabelsPer::Position).contains("charlstm[1] or charlstm[2]"));
     }
 
     #[test]

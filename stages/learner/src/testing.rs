@@ -48,6 +48,21 @@ pub(crate) fn windows(length: u32, rows: u32, classes: u32) -> Dataset {
     Dataset::from_windows(length, 82, classes, tokens, labels)
 }
 
+/// Windows of text with a label at every position: three tokens in turn, one way or the other. From the second position on a
+/// window shows what follows.
+pub(crate) fn positions(length: u32, rows: u32) -> Dataset {
+    let mut stream = Stream::new(5, 0, "positions", "");
+    let (mut tokens, mut labels) = (Vec::new(), Vec::new());
+    for _ in 0..rows {
+        let (first, step) = (stream.below(3), 1 + stream.below(2));
+        for place in 0..length {
+            tokens.push(((first + place * step) % 3) as u8);
+            labels.push((first + (place + 1) * step) % 3);
+        }
+    }
+    Dataset::from_positions(length, 82, 3, tokens, labels)
+}
+
 pub(crate) fn adam(epochs: u32, batch: u32) -> Fit {
     Fit::new(epochs, batch, Optimizer::adam(1e-3), None)
 }
@@ -71,6 +86,7 @@ pub(crate) fn job<'a>(architecture: &'a Architecture, terms: Vec<TermData<'a>>, 
             architecture,
             shape: data.shape(),
             classes: data.classes(),
+            labels_per: data.labels_per(),
         },
         start: None,
         optimizer: None,

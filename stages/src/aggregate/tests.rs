@@ -10,10 +10,11 @@ use fedstill_log::{Clock, Embedded, Log, ManualClock};
 use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::Close;
-use fedstill_schemas::pipeline::{Disclosure, Pipeline, Rule, Selection, Stage, Start, Step, Who};
+use fedstill_schemas::pipeline::{By, Disclosure, Pipeline, Rule, Selection, Stage, Start, Step, Who};
 use fedstill_schemas::plan::{Draws, Plan, chunks};
 use fedstill_schemas::resolved::{ResolvedRun, Simulate, VERSION};
 use fedstill_schemas::task::{Attempt, Task};
+use half::f16;
 use std::sync::Arc;
 
 const RUN: &str = "large-fedmd-0";
@@ -46,7 +47,7 @@ struct Predicted {
 
 impl Predicted {
     /// Records come in the order of `slots`; at last the first of them predicts once more, and something else.
-    fn new(rule: Rule, slots: &[u32]) -> Self {
+    fn new(rule: &Rule, slots: &[u32]) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1000));
         let log = Embedded::in_memory(clock);
         make_topics(&log, 1).unwrap();
@@ -100,11 +101,11 @@ impl Predicted {
         Self { context, planned }
     }
 
-    /// The consensus of all chunks and how they came about, by `aggregate`.
-    fn consensus(
+    /// What `aggregate` makes of all chunks.
+    fn output(
         &self,
         aggregate: impl Fn(&Context, &Inputs<'_>) -> Result<Output, StageError>,
-    ) -> (Vec<f32>, Vec<ChunkReport>) {
+    ) -> Result<Output, StageError> {
         let task = Task {
             version: VERSION,
             at: self.planned.at().clone(),
@@ -121,7 +122,21 @@ impl Predicted {
             planned: Arc::clone(&self.planned),
             results: BTreeMap::new(),
         };
-        let output = aggregate(&self.context, &inputs).unwrap();
+        aggregate(&self.context, &inputs)
+    }
+
+    /// Fails unless the task fails, and says that.
+    fn fails(&self, reason: &str) {
+        let error = self.output(run).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+
+    /// The consensus of all chunks and how they came about, by `aggregate`.
+    fn consensus(
+        &self,
+        aggregate: impl Fn(&Context, &Inputs<'_>) -> Result<Output, StageError>,
+    ) -> (Vec<f32>, Vec<ChunkReport>) {
+        let output = self.output(aggregate).unwrap();
         let Report::Consensus { chunks } = output.report else {
             panic!("aggregate reports a consensus");
         };
@@ -197,7 +212,7 @@ fn logit(slot: u32, row: u32, class: u32) -> f32 {
 }
 
 /// A run whose first round predicts and aggregates.
-fn resolved(rule: Rule) -> ResolvedRun {
+fn resolved(rule: &Rule) -> ResolvedRun {
     let step = |stage: Stage, who, start, rule| Step {
         name: stage.name().to_owned(),
         stage,
@@ -207,6 +222,7 @@ fn resolved(rule: Rule) -> ResolvedRun {
         fit: None,
         rule,
         keep: None,
+        drop_worst: false,
     };
     let shape = Shape {
         channels: 1,
@@ -221,7 +237,7 @@ fn resolved(rule: Rule) -> ResolvedRun {
             discloses: vec![Disclosure::Predictions, Disclosure::Consensus],
             warmup: vec![
                 step(Stage::Predict, Who::Parties, Start::Fresh, None),
-                step(Stage::Aggregate, Who::Partitions, Start::Own, Some(rule)),
+                step(Stage::Aggregate, Who::Partitions, Start::Own, Some(rule.clone())),
             ],
             round: Vec::new(),
         },
@@ -263,7 +279,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 #[test]
 fn a_processor_comes_near_the_exact_sums_with_the_same_bits_for_records_in_any_order() {
-    for rule in [Rule::Mean, Rule::MeanProbability] {
+    for rule in &[Rule::Mean, Rule::MeanProbability] {
         let (exact, reports) = Predicted::new(rule, &ORDERS[0]).by(None, HELD);
         assert_eq!(exact.len(), (ROWS * CLASSES) as usize);
         let largest = exact.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
@@ -299,7 +315,7 @@ fn a_processor_comes_near_the_exact_sums_with_the_same_bits_for_records_in_any_o
 #[test]
 fn whoever_cannot_be_used_abstains_by_name_and_a_repeat_and_a_late_record_change_nothing() {
     let honest: Vec<u32> = (0..USABLE).collect();
-    for rule in [Rule::Mean, Rule::MeanProbability] {
+    for rule in &[Rule::Mean, Rule::MeanProbability] {
         for processor in [None, Some(&Processor::default())] {
             let (alone, _) = Predicted::new(rule, &honest).by(processor, HELD);
             let (found, reports) = Predicted::new(rule, &ORDERS[2]).by(processor, HELD);
@@ -318,10 +334,60 @@ fn whoever_cannot_be_used_abstains_by_name_and_a_repeat_and_a_late_record_change
 }
 
 #[test]
+fn parties_count_by_their_weights_over_those_that_are_there_in_any_order_and_on_any_processor() {
+    let weights = [1.0, 0.3, 0.5, 0.0, 2.5, 1.0, 1.0, 7.0];
+    let rule = Rule::Weights(By::Slots(weights.to_vec()));
+    // All that are usable, and all but one of them.
+    for (orders, members) in [
+        (ORDERS.map(|order| order.to_vec()).to_vec(), vec![0, 1, 2, 3, 4]),
+        (vec![vec![4, 2, 1, 3], vec![1, 6, 3, 2, 5, 4]], vec![1, 2, 3, 4]),
+    ] {
+        let logits = |row: u32, class: u32| {
+            let mean = members.iter().map(|slot: &u32| {
+                let value = f16::from_f32(logit(*slot, row, class)).to_f64();
+                weights[*slot as usize] * value
+            });
+            let all: f64 = members.iter().map(|slot| weights[*slot as usize]).sum();
+            mean.sum::<f64>() / all
+        };
+        let expected = (0..ROWS).flat_map(|row| (0..CLASSES).map(move |class| (row, class)));
+        let expected: Vec<f64> = expected.map(|(row, class)| logits(row, class)).collect();
+        let mut first: Option<Vec<u32>> = None;
+        for order in &orders {
+            let round = Predicted::new(&rule, order);
+            for processor in [None, Some(&Processor::default())] {
+                let (found, reports) = round.by(processor, HELD);
+                assert!(reports.iter().all(|report| report.members == members), "{reports:?}");
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((f64::from(*found) - expected).abs() <= 1e-6 * (1.0 + expected.abs()));
+                }
+                let bits = bits(&found);
+                assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "{order:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rule_for_other_parties_and_members_without_weight_fail_with_the_reason() {
+    for (weights, reason) in [
+        (vec![1.0; 3], "its rule lists 3 weights, and the run has 8 parties"),
+        (
+            vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+            "needs one that has a weight in its rule",
+        ),
+    ] {
+        let round = Predicted::new(&Rule::Weights(By::Slots(weights)), &ORDERS[0]);
+        round.fails(reason);
+    }
+}
+
+#[test]
 fn what_cannot_be_held_at_once_is_read_again_with_the_same_outcome() {
     let processor = Processor::default();
-    let at_once = Predicted::new(Rule::Mean, &ORDERS[1]);
-    let one_by_one = Predicted::new(Rule::Mean, &ORDERS[1]);
+    let at_once = Predicted::new(&Rule::Mean, &ORDERS[1]);
+    let one_by_one = Predicted::new(&Rule::Mean, &ORDERS[1]);
     let (expected, reports) = at_once.by(Some(&processor), HELD);
     let (found, said) = one_by_one.by(Some(&processor), 0);
     assert!(bits(&found) == bits(&expected));
@@ -341,7 +407,7 @@ fn as_many_chunks_are_held_as_fit_and_one_at_least() {
 
 #[test]
 fn predictions_of_a_large_head_go_to_the_gpu_that_a_worker_has_and_all_others_to_exact_sums() {
-    let mut round = Predicted::new(Rule::MeanProbability, &ORDERS[0]);
+    let mut round = Predicted::new(&Rule::MeanProbability, &ORDERS[0]);
     assert!(round.context.learner.combiner(CLASSES).is_none());
     assert!(bits(&round.consensus(run).0) == bits(&round.by(None, HELD).0));
     let Some(gpu) = gpu() else { return };

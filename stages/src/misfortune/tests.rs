@@ -1,6 +1,10 @@
 use super::*;
-use fedstill_schemas::resolved::{Fail, Offline, Slow};
+use crate::selection::select;
+use fedstill_schemas::events::Close;
+use fedstill_schemas::pipeline::Selection;
+use fedstill_schemas::resolved::{Offline, Slow};
 use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
+use std::collections::BTreeMap;
 
 /// A run of ten parties with these misfortunes.
 fn run(simulate: Simulate) -> ResolvedRun {
@@ -24,9 +28,13 @@ fn offline() -> Simulate {
     }
 }
 
-/// The slots with that fate.
+/// The slots with that fate in a round's first attempt.
 fn with(run: &ResolvedRun, round: u32, step: &str, expected: Fate) -> Vec<u32> {
-    let has = |slot: &u32| fate(run, round, step, Subject::Party(*slot)) == expected;
+    in_attempt(run, (round, 0), step, expected)
+}
+
+fn in_attempt(run: &ResolvedRun, at: (u32, u32), step: &str, expected: Fate) -> Vec<u32> {
+    let has = |slot: &u32| fate(run, at, step, Subject::Party(*slot)) == expected;
     (0..run.parties.len() as u32).filter(has).collect()
 }
 
@@ -63,12 +71,101 @@ fn who_fails_does_so_at_the_first_step_of_parties_of_some_rounds() {
     assert!(with(&failing(2, 0.0), 1, "predict", Fate::Fails).is_empty());
     let half = failing(2, 0.5);
     let rounds = |slot: u32| -> Vec<u32> {
-        let fails = |round: &u32| fate(&half, *round, "predict", Subject::Party(slot)) == Fate::Fails;
+        let fails = |round: &u32| fate(&half, (*round, 0), "predict", Subject::Party(slot)) == Fate::Fails;
         (1..=200).filter(fails).collect()
     };
     let [one, other] = [drawn[0], drawn[1]].map(rounds);
     assert!((70..130).contains(&one.len()) && (70..130).contains(&other.len()));
     assert_ne!(one, other, "each has draws of its own");
+}
+
+#[test]
+fn who_fails_is_drawn_anew_for_each_attempt_at_a_round() {
+    let of = |run: &ResolvedRun| [0, 1, 2].map(|attempt| in_attempt(run, (1, attempt), "predict", Fate::Fails));
+    let half = failing(10, 0.5);
+    let attempts = of(&half);
+    assert_eq!(attempts, of(&half), "the same whenever it is asked");
+    assert!(attempts[0] != attempts[1] && attempts[1] != attempts[2], "{attempts:?}");
+    assert!(attempts.iter().all(|failing| !failing.is_empty()), "{attempts:?}");
+    let [first, second, third] = of(&failing(2, 1.0));
+    assert!(first == second && second == third, "who always fails does");
+}
+
+#[test]
+fn a_forecast_counts_what_becomes_of_the_tasks() {
+    let close = Close {
+        quorum: 0.4,
+        deadline_ms: None,
+    };
+    let calm = run(Simulate::default());
+    assert_eq!(Outlook::new(&calm, close).of(1, 0), None);
+    let mut run = run(Simulate {
+        slow: Some(Slow {
+            parties: 4,
+            factor: 2.0,
+        }),
+        fail: Some(Fail {
+            parties: 5,
+            probability: 0.5,
+        }),
+        ..offline()
+    });
+    let mut held = [0, 0];
+    for selection in [
+        Selection::All,
+        Selection::Random { active: 6 },
+        Selection::RoundRobin { active: 6 },
+        Selection::Fedlesscan { active: 10 },
+    ] {
+        run.selection = selection;
+        let outlook = Outlook::new(&run, close);
+        assert_eq!(outlook.of(0, 0), None);
+        for at in (1..=20).flat_map(|round| [0, 1, 2].map(|attempt| (round, attempt))) {
+            let forecast = outlook.of(at.0, at.1).unwrap();
+            let cohort = select(&run, at.0, &BTreeMap::new()).unwrap_or_else(|| (0..10).collect());
+            let count = |expected: Fate| {
+                let slots = in_attempt(&run, at, "predict", expected).into_iter();
+                slots.filter(|slot| cohort.contains(slot)).count() as u32
+            };
+            let expected = Forecast {
+                parties: cohort.len() as u32,
+                failing: count(Fate::Fails),
+                offline: count(Fate::Offline),
+                slow: count(Fate::Slow(2.0)),
+                needed: 4,
+            };
+            assert_eq!(forecast, expected, "{selection:?} in {at:?}");
+            assert_eq!(forecast.answers(), count(Fate::Fine) + count(Fate::Slow(2.0)));
+            held[usize::from(forecast.holds())] += 1;
+        }
+    }
+    assert!(held[0] > 0 && held[1] > 0, "{held:?}");
+    run.selection = Selection::Fedlesscan { active: 6 };
+    assert_eq!(
+        Outlook::new(&run, close).of(1, 0),
+        None,
+        "it follows from training times"
+    );
+}
+
+#[test]
+fn a_forecast_is_of_the_phase_with_the_fewest_answers() {
+    let mut run = failing(10, 1.0);
+    run.selection = Selection::RoundRobin { active: 4 };
+    // The first step of parties is of all of them, and the others are of four.
+    run.pipeline.round[0].who = Who::Parties;
+    let close = Close {
+        quorum: 0.3,
+        deadline_ms: None,
+    };
+    let all_fail = Outlook::new(&run, close).of(1, 0).unwrap();
+    assert_eq!((all_fail.parties, all_fail.failing, all_fail.holds()), (10, 10, false));
+    run.simulate.fail = Some(Fail {
+        parties: 5,
+        probability: 1.0,
+    });
+    let half = Outlook::new(&run, close).of(1, 0).unwrap();
+    assert_eq!((half.parties, half.failing, half.holds()), (4, 0, true));
 }
 
 #[test]
@@ -88,7 +185,7 @@ fn everyone_is_well_in_round_0_and_so_are_the_server_and_real_parties() {
     let mut run = run(offline());
     assert_eq!(with(&run, 0, "transfer", Fate::Fine).len(), 10);
     for subject in [Subject::Server, Subject::Architecture(0), Subject::Partition(0)] {
-        assert_eq!(fate(&run, 1, "join", subject), Fate::Fine);
+        assert_eq!(fate(&run, (1, 0), "join", subject), Fate::Fine);
     }
     let key = PrivateKey::from_bytes(&[7; 32]).public();
     let identity = |slot: u32| PartyIdentity {

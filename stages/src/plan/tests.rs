@@ -187,6 +187,39 @@ fn a_trigger_starts_its_round_once_and_in_order() {
 }
 
 #[test]
+fn a_run_whose_pipeline_breaks_a_rule_is_refused_with_its_key_and_its_fix() {
+    let refused = |change: fn(&mut Trigger)| {
+        let mut trigger = trigger(0, 0, None);
+        change(&mut trigger);
+        match admit(&trigger, Known::default()) {
+            Admission::Refuse(reason) => reason,
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(|_| ()), "Start");
+    let reason = refused(|trigger| trigger.resolved.pipeline.discloses.clear());
+    assert!(
+        reason.starts_with("the run's pipeline cannot be run: resolved.pipeline.discloses: step "),
+        "{reason}"
+    );
+    let reason = refused(|trigger| trigger.resolved.pipeline.round.retain(|step| step.name != "join"));
+    assert!(
+        reason
+            .contains("resolved.pipeline.round[2].terms[0].target: step 'digest' learns from a consensus that no step")
+            && reason.contains("put steps of the stages predict, aggregate and join before it"),
+        "{reason}"
+    );
+    // What has been served is not asked again: its run may be of another release.
+    let mut served = trigger(0, 0, None);
+    served.resolved.pipeline.discloses.clear();
+    let known = Known {
+        done: true,
+        ..Known::default()
+    };
+    assert_eq!(admit(&served, known), Admission::Ignore);
+}
+
+#[test]
 fn a_run_that_could_not_select_or_never_end_is_refused() {
     let answered = |change: fn(&mut Trigger), repeated| {
         let mut trigger = trigger(0, 0, None);

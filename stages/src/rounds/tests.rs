@@ -9,15 +9,22 @@ const CLOSE: Close = Close {
 
 /// Round 1 of a run of three parties, with so many phases closed, in which only some take part.
 fn round_one(phases: usize, present: impl Fn(Subject) -> bool) -> Round {
+    closed(crate::simulation::planned(1, CLOSE), phases, |_, subject| {
+        present(subject)
+    })
+}
+
+/// An attempt with so many phases closed, in each of which only some take part.
+fn closed(planned: Planned, phases: usize, present: impl Fn(usize, Subject) -> bool) -> Round {
     let mut round = Round {
-        planned: Arc::new(crate::simulation::planned(1, CLOSE)),
+        planned: Arc::new(planned),
         closed: Vec::new(),
     };
-    for _ in 0..phases {
+    for index in 0..phases {
         let mut phase = OpenPhase::new(round.clone(), 0);
         let mut tasks: Vec<Task> = round.cohort().into_values().collect();
         while !tasks.is_empty() {
-            for task in tasks.iter().filter(|task| present(task.subject)) {
+            for task in tasks.iter().filter(|task| present(index, task.subject)) {
                 phase.fold(&done(task));
             }
             tasks = phase.due();
@@ -136,4 +143,75 @@ fn a_manifest_keeps_the_model_of_who_was_not_there() {
     assert_eq!(made_by(2), (0, "transfer"));
     let scored: Vec<Subject> = manifest.scores.into_keys().collect();
     assert_eq!(scored, [Subject::Party(0), Subject::Party(1)]);
+}
+
+/// Round 1 of three parties, of which the first and the last share an architecture: they train on their own rows and
+/// predict, and after the join learn from the consensus; then the server averages what they learned, in phase 4.
+fn averaging(by: By) -> Planned {
+    let mut planned = crate::simulation::planned(1, CLOSE);
+    let step = |name: &str| planned.run.pipeline.step(1, name).unwrap().clone();
+    let average = Step {
+        rule: Some(Rule::Weights(by)),
+        ..Step::new("average", Stage::Average, Who::Architectures)
+    };
+    let mut steps = ["revisit", "predict", "aggregate", "join", "digest", "evaluate"]
+        .map(step)
+        .to_vec();
+    steps.push(average);
+    planned.run.pipeline.round = steps;
+    planned.phases = phases(&planned.run.pipeline, 1);
+    planned
+}
+
+/// The parties whose models an architecture's mean combines; none where there is no mean.
+fn averaged(round: &Round, architecture: u32) -> Vec<Subject> {
+    let models = round.averaged("average", Subject::Architecture(architecture));
+    let models = models.unwrap_or_default();
+    assert!(models.values().all(|model| model.step == "digest"), "{models:?}");
+    models.into_keys().collect()
+}
+
+#[test]
+fn a_mean_by_samples_counts_the_rows_of_the_step_that_trained_on_private_ones() {
+    let everyone = closed(averaging(By::Samples), 4, |_, _| true);
+    for slot in 0..3 {
+        let trained = everyone.on_private_rows(Subject::Party(slot)).unwrap();
+        assert_eq!((&trained.step[..], trained.subject), ("revisit", Subject::Party(slot)));
+    }
+    assert_eq!(averaged(&everyone, 0), [Subject::Party(0), Subject::Party(2)]);
+    assert_eq!(averaged(&everyone, 1), [Subject::Party(1)]);
+
+    // Party 2 has not trained in the round, and learned from the others' consensus all the same.
+    let late = |phase: usize, subject: Subject| (phase, subject) != (0, Subject::Party(2));
+    let by_samples = closed(averaging(By::Samples), 4, late);
+    assert_eq!(by_samples.on_private_rows(Subject::Party(2)), None);
+    assert_eq!(averaged(&by_samples, 0), [Subject::Party(0)]);
+    let by_parties = closed(averaging(By::Parties), 4, late);
+    assert_eq!(averaged(&by_parties, 0), [Subject::Party(0), Subject::Party(2)]);
+
+    // What starts from the server's model forgets what was trained before.
+    let mut anew = averaging(By::Samples);
+    let digests = anew.run.pipeline.round.iter_mut().filter(|step| step.name == "digest");
+    digests.for_each(|step| step.start = Start::Prototype);
+    let anew = closed(anew, 4, |_, _| true);
+    assert_eq!(anew.on_private_rows(Subject::Party(0)), None);
+    assert!(averaged(&anew, 0).is_empty());
+}
+
+#[test]
+fn an_architecture_that_nobody_trained_keeps_its_prototype_and_the_others_go_on() {
+    for by in [By::Samples, By::Parties] {
+        let round = closed(averaging(by.clone()), 4, |_, subject| subject != Subject::Party(1));
+        assert!(averaged(&round, 1).is_empty(), "{by:?}");
+        let cohort: Vec<Subject> = round.cohort().into_keys().collect();
+        assert_eq!(cohort, [Subject::Architecture(0)], "{by:?}");
+
+        let round = closed(averaging(by), 5, |_, subject| subject != Subject::Party(1));
+        assert!(round.closed[4].enough, "{by:?}");
+        let before = round.planned.manifest.as_ref().unwrap();
+        let manifest = round.manifest();
+        let slot = Subject::Architecture(1);
+        assert_eq!(manifest.slots[&slot], before.slots[&slot], "{by:?}");
+        assert_eq!(manifest.slots[&Subject::Architecture(0)].step, "average", "{by:?}");
+    }
 }

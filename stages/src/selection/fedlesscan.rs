@@ -2,7 +2,10 @@
 //! code): who is new, then clusters of equally fast and reliable parties, then who sits out a missed round.
 //!
 //! The released code takes the clusters' parties as its database has them, and weighs misses by the longest single round;
-//! here those come first that were selected least, and what weighs is the longest average.
+//! here those come first that were selected least, and what weighs is the longest average. There the first cluster moves
+//! from the fastest to the slowest once, from the first round to the last that the run is asked for, so that a run that is
+//! made longer would have to be done again; here it moves so in every turn, the rounds that it takes to give every party a
+//! place, and begins anew with the fastest: which parties a round has does not depend on how many follow.
 
 use super::cluster::{Point, clusters};
 use fedstill_schemas::plan::History;
@@ -15,20 +18,30 @@ const PENALTY: f64 = 1.5;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     /// The round.
-    pub(super) round: u32,
+    round: u32,
     /// The first round in which not every place goes to somebody new.
-    pub(super) since: u32,
-    /// The last round.
-    pub(super) through: u32,
+    since: u32,
+    /// Rounds in which every party could have a place once.
+    turn: u32,
 }
 
 impl Pace {
-    /// Which of so many clusters, fastest first, comes first: the percentile of their indices that the run has come to,
-    /// rounded down. So slower ones get their turn towards the end.
+    /// That of a round, from 1 on, of a run in which so many of its parties are active.
+    pub(super) fn new(round: u32, parties: u32, active: u32) -> Self {
+        let active = active.max(1);
+        Self {
+            round,
+            since: parties / active + 1,
+            turn: parties.div_ceil(active).max(1),
+        }
+    }
+
+    /// Which of so many clusters, fastest first, comes first: the percentile of their indices that the turn has come to,
+    /// rounded down. So slower ones come first towards the end of each turn.
     fn start(self, clusters: usize) -> usize {
         let last = clusters.saturating_sub(1) as u64;
-        let all = u64::from(self.through.saturating_sub(self.since)).max(1);
-        let gone = u64::from(self.round.saturating_sub(self.since)).min(all);
+        let all = u64::from(self.turn - 1).max(1);
+        let gone = u64::from(self.round.saturating_sub(self.since) % self.turn);
         (gone * last / all) as usize
     }
 }
@@ -50,7 +63,7 @@ pub(super) fn tiers(slots: &[u32], histories: &BTreeMap<u32, History>, pace: Pac
     [new, by_clusters(&ready, pace), resting]
 }
 
-/// Slots by cluster, the fastest first, from the cluster on that the run has come to; within a cluster who was selected
+/// Slots by cluster, the fastest first, from the cluster on that the turn has come to; within a cluster who was selected
 /// least comes first.
 fn by_clusters(ready: &[(u32, History)], pace: Pace) -> Vec<u32> {
     let longest = ready.iter().map(|(_, history)| history.time).fold(0.0, f64::max);
@@ -98,32 +111,44 @@ mod tests {
 
     fn ready(histories: &BTreeMap<u32, History>, round: u32) -> Vec<u32> {
         let slots: Vec<u32> = histories.keys().copied().collect();
-        let pace = Pace {
-            round,
-            since: 4,
-            through: 8,
-        };
+        // Turns of five rounds, of which the first begins with round 6.
+        let pace = Pace::new(round, 10, 2);
         let [new, ready, resting] = tiers(&slots, histories, pace);
         assert!(new.is_empty() && resting.is_empty());
         ready
     }
 
     #[test]
-    fn the_run_begins_with_its_fastest_cluster_and_ends_with_its_slowest() {
+    fn every_turn_begins_with_the_fastest_cluster_and_ends_with_the_slowest() {
         let histories = of_three_speeds();
-        assert_eq!(ready(&histories, 4), [0, 2, 5, 1, 4, 3]);
+        assert_eq!(ready(&histories, 1), [0, 2, 5, 1, 4, 3], "before the first turn");
+        for first in [6, 11, 501] {
+            assert_eq!(ready(&histories, first), [0, 2, 5, 1, 4, 3], "round {first}");
+            assert_eq!(
+                ready(&histories, first + 1),
+                [0, 2, 5, 1, 4, 3],
+                "a quarter of the way to cluster 2"
+            );
+            assert_eq!(ready(&histories, first + 2), [1, 4, 3, 0, 2, 5], "round {first} + 2");
+            assert_eq!(ready(&histories, first + 4), [3, 0, 2, 5, 1, 4], "round {first} + 4");
+        }
+    }
+
+    #[test]
+    fn a_turn_is_as_many_rounds_as_it_takes_to_give_every_party_a_place() {
+        let starts = |parties: u32, active: u32| -> Vec<usize> {
+            let since = parties / active + 1;
+            let start = |round: u32| Pace::new(round, parties, active).start(3);
+            (since..since + 6).map(start).collect()
+        };
+        assert_eq!(starts(4, 4), [0; 6], "everybody at once");
+        assert_eq!(starts(10, 5), [0, 2, 0, 2, 0, 2]);
         assert_eq!(
-            ready(&histories, 5),
-            [0, 2, 5, 1, 4, 3],
-            "a quarter of the way to cluster 2"
+            starts(11, 5),
+            [0, 1, 2, 0, 1, 2],
+            "the last round of a turn has places left"
         );
-        assert_eq!(ready(&histories, 6), [1, 4, 3, 0, 2, 5]);
-        assert_eq!(ready(&histories, 8), [3, 0, 2, 5, 1, 4]);
-        assert_eq!(
-            ready(&histories, 9),
-            [3, 0, 2, 5, 1, 4],
-            "past the last round that it was asked for"
-        );
+        assert_eq!(starts(100, 20), [0, 0, 1, 1, 2, 0]);
     }
 
     #[test]
@@ -132,7 +157,7 @@ mod tests {
         for (slot, selected) in [(0, 3), (2, 2), (5, 3)] {
             histories.get_mut(&slot).unwrap().selected = selected;
         }
-        assert_eq!(ready(&histories, 4)[..3], [2, 0, 5]);
+        assert_eq!(ready(&histories, 6)[..3], [2, 0, 5]);
     }
 
     #[test]
@@ -141,7 +166,7 @@ mod tests {
         histories.get_mut(&1).unwrap().missed = 3.0;
         histories.get_mut(&2).unwrap().missed = 3.0;
         // Equally fast, so that only what was missed tells them apart.
-        assert_eq!(ready(&histories, 4), [0, 3, 1, 2]);
+        assert_eq!(ready(&histories, 6), [0, 3, 1, 2]);
     }
 
     #[test]
@@ -150,11 +175,7 @@ mod tests {
         histories.get_mut(&0).unwrap().resumes = 6;
         histories.get_mut(&1).unwrap().resumes = 5;
         histories.get_mut(&2).unwrap().resumes = 4;
-        let pace = Pace {
-            round: 4,
-            since: 4,
-            through: 8,
-        };
+        let pace = Pace::new(4, 9, 3);
         let [new, ready, resting] = tiers(&[0, 1, 2, 7, 9], &histories, pace);
         assert_eq!(
             (&new[..], &ready[..], &resting[..]),

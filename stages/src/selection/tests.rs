@@ -11,7 +11,7 @@ fn run(sizes: &[u32], selection: Selection) -> ResolvedRun {
 }
 
 fn selected(run: &ResolvedRun, round: u32) -> Vec<u32> {
-    select(run, round, &BTreeMap::new(), 20).unwrap()
+    select(run, round, &BTreeMap::new()).unwrap()
 }
 
 /// How many of the selected have each of so many architectures.
@@ -26,7 +26,7 @@ fn counts(run: &ResolvedRun, selected: &[u32], architectures: usize) -> Vec<usiz
 
 #[test]
 fn nobody_is_left_out_of_round_0_nor_where_no_step_is_of_selected_parties() {
-    let none = |run: &ResolvedRun, round| select(run, round, &BTreeMap::new(), 20).is_none();
+    let none = |run: &ResolvedRun, round| select(run, round, &BTreeMap::new()).is_none();
     let random = Selection::Random { active: 2 };
     assert!(none(&run(&[1; 4], random), 0));
     assert!(!none(&run(&[1; 4], random), 1));
@@ -97,7 +97,7 @@ fn fedlesscan_takes_who_is_new_first_and_the_architectures_in_turn() {
     let mut known = BTreeMap::new();
     let mut rounds = Vec::new();
     for round in 1..=4 {
-        let slots = select(&scan, round, &known, 4).unwrap();
+        let slots = select(&scan, round, &known).unwrap();
         let times = slots.iter().map(|slot| (*slot, 1.0)).collect();
         known = histories(&known, &slots, &BTreeSet::new(), &times, round);
         rounds.push(slots);
@@ -111,8 +111,22 @@ fn fedlesscan_takes_who_sits_out_only_where_places_are_left() {
     let scan = |active| run(&[1; 4], Selection::Fedlesscan { active });
     let missed = BTreeSet::from([1, 3]);
     let known = histories(&BTreeMap::new(), &[0, 1, 2, 3], &missed, &BTreeMap::new(), 1);
-    assert_eq!(select(&scan(2), 2, &known, 9), Some(vec![0, 2]));
-    assert_eq!(select(&scan(3), 2, &known, 9), Some(vec![0, 1, 2]));
+    assert_eq!(select(&scan(2), 2, &known), Some(vec![0, 2]));
+    assert_eq!(select(&scan(3), 2, &known), Some(vec![0, 1, 2]));
+}
+
+#[test]
+fn fedlesscan_comes_to_slower_parties_in_every_turn_however_long_the_run() {
+    let scan = run(&[1; 8], Selection::Fedlesscan { active: 4 });
+    let mut known = BTreeMap::new();
+    for round in 1..=12 {
+        let slots = select(&scan, round, &known).unwrap();
+        // Half of them take nine times as long, and a turn is two rounds.
+        let expected = if round % 2 == 1 { [0, 1, 2, 3] } else { [4, 5, 6, 7] };
+        assert_eq!(slots, expected, "round {round}");
+        let times = slots.iter().map(|slot| (*slot, if *slot < 4 { 1.0 } else { 9.0 }));
+        known = histories(&known, &slots, &BTreeSet::new(), &times.collect(), round);
+    }
 }
 
 #[test]

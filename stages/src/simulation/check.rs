@@ -337,6 +337,11 @@ impl World {
         let mut mean = Vec::new();
         for (chunk, slice) in (0..).zip(&plan.chunks) {
             let key = names::chunk_key(at, "predict", chunk);
+            // All places of the first row, then all of the second.
+            let places = planned.run.private.labels_per_row() as usize;
+            let samples: Vec<u32> = (0..slice.rows as usize * places)
+                .map(|place| rows[slice.range()][place / places])
+                .collect();
             let usable = |record: &Record| -> Option<Predictions> {
                 if record.key != key {
                     return None;
@@ -355,12 +360,12 @@ impl World {
                             .as_ref()
                             .map(String::as_bytes)
                     && found.identity.step == "predict"
-                    && found.check(&rows[slice.range()], classes).is_ok()
+                    && found.check(&samples, classes).is_ok()
                     && found.values.to_f32().iter().all(|value| value.is_finite());
                 fits.then_some(found)
             };
             let mut counted: BTreeSet<u32> = BTreeSet::new();
-            let mut sums = vec![0f64; slice.rows as usize * classes as usize];
+            let mut sums = vec![0f64; samples.len() * classes as usize];
             for record in self.records(names::LOGITS) {
                 let Some(found) = usable(&record) else { continue };
                 let slot = found.identity.slot.unwrap_or(u32::MAX);

@@ -153,19 +153,23 @@ pub(super) fn average<'a>(models: impl Iterator<Item = (f64, &'a [u8])>) -> Vec<
     Digest::of(&text).as_bytes().to_vec()
 }
 
-/// Multiples of 1/64 between -8 and 8, from the weights and the row.
+/// Multiples of 1/64 between -8 and 8, from the weights, the row and the place in it.
 pub(super) fn predict(run: &ResolvedRun, weights: &[u8], rows: &[u32]) -> Vec<f32> {
     let seed = weights
         .iter()
         .fold(0u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
-    let classes = 0..u64::from(run.head());
-    let value = |row: &u32, class: u64| {
-        let mixed = (seed ^ (u64::from(*row) << 8) ^ class).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (places, classes) = (u64::from(run.labels_per_row()), u64::from(run.head()));
+    let value = |row: &u32, place: u64, class: u64| {
+        let mixed = (seed ^ (place << 40) ^ (u64::from(*row) << 8) ^ class).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed >> 54) as f32 - 512.0) / 64.0
     };
-    rows.iter()
-        .flat_map(|row| classes.clone().map(move |class| value(row, class)))
-        .collect()
+    let mut logits = Vec::new();
+    for row in rows {
+        for place in 0..places {
+            logits.extend((0..classes).map(|class| value(row, place, class)));
+        }
+    }
+    logits
 }
 
 pub(super) fn evaluate(weights: &[u8]) -> Scores {

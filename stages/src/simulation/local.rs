@@ -13,11 +13,13 @@ use crate::federation::{Federation, Progress, make_topics};
 use crate::plan::Planner;
 use crate::replay::{Replayed, replay};
 use crate::service::{Role, Service};
-use fedstill_log::{Clock, Embedded, ManualClock, SystemClock};
+use fedstill_log::{Clock, Embedded, Log, ManualClock, SystemClock};
 use fedstill_schemas::events::{Close, Ending, Trigger};
 use fedstill_schemas::names;
-use fedstill_schemas::plan::Manifest;
-use fedstill_schemas::task::Subject;
+use fedstill_schemas::pipeline::Selection;
+use fedstill_schemas::plan::{Manifest, Plan};
+use fedstill_schemas::resolved::Slow;
+use fedstill_schemas::task::{Attempt, Subject};
 use std::sync::Arc;
 
 /// A run's folder, which survives its federations.
@@ -65,6 +67,20 @@ impl Local {
         let path = names::manifest_object(RUN, round);
         self.objects.plain().get_json::<Manifest>(&path).unwrap().is_some()
     }
+
+    /// Whom each round up to `last` has selected.
+    fn selected(&self, last: u32) -> Vec<Option<Vec<u32>>> {
+        let of = |round| {
+            let at = Attempt {
+                run: RUN.to_owned(),
+                round,
+                attempt: 0,
+            };
+            let plan = self.objects.plain().need_json::<Plan>(&names::plan_object(&at));
+            plan.unwrap().0.selected
+        };
+        (0..=last).map(of).collect()
+    }
 }
 
 #[test]
@@ -92,6 +108,33 @@ fn a_shorter_run_ends_where_it_is_asked_to_though_its_plan_goes_on() {
 }
 
 #[test]
+fn a_run_that_is_made_longer_selects_as_one_that_was_asked_for_whole() {
+    for selection in [
+        Selection::Random { active: 4 },
+        Selection::RoundRobin { active: 4 },
+        Selection::Fedlesscan { active: 4 },
+    ] {
+        let ran = |lasts: &[u32]| {
+            let mut scenario = Scenario::calm(Algorithm::FedMd);
+            (scenario.parties, scenario.alignment, scenario.close.quorum) = (8, 10, 0.5);
+            scenario.selection = selection;
+            // Clusters to choose from. Nobody waits: the clock stands still.
+            scenario.simulate.slow = Some(Slow {
+                parties: 4,
+                factor: 9.0,
+            });
+            let local = Local::new(scenario);
+            for last in lasts {
+                let trigger = local.scenario.trigger(0, 0, *last);
+                assert_eq!(local.run(&trigger).unwrap(), Progress::Finished, "{selection:?}");
+            }
+            local.selected(7)
+        };
+        assert_eq!(ran(&[5, 7]), ran(&[7]), "{selection:?}");
+    }
+}
+
+#[test]
 fn a_run_that_cannot_start_says_why() {
     let local = Local::new(Scenario::calm(Algorithm::FedMd));
     assert_eq!(local.run(&local.scenario.trigger(0, 0, 0)).unwrap(), Progress::Finished);
@@ -101,6 +144,27 @@ fn a_run_that_cannot_start_says_why() {
         Err(StageError::Reject(reason)) => assert!(reason.starts_with("run id taken"), "{reason}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_trigger_whose_pipeline_cannot_be_run_is_a_dead_letter_and_the_run_starts_with_the_next() {
+    let local = Local::new(Scenario::calm(Algorithm::FedMd));
+    let mut wrong = local.scenario.trigger(0, 0, 0);
+    wrong.resolved.pipeline.discloses.clear();
+    match local.run(&wrong) {
+        Err(StageError::Reject(reason)) => assert!(reason.contains("resolved.pipeline.discloses"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    let dead = (0..local.log.partitions(names::DEAD).unwrap()).flat_map(|partition| {
+        let mut reader = local.log.read(names::DEAD, partition, 0).unwrap();
+        reader.next(usize::MAX).unwrap()
+    });
+    let dead: Vec<_> = dead.collect();
+    assert_eq!(dead.len(), 1);
+    let reason = String::from_utf8_lossy(dead[0].header("fedstill_reason").unwrap()).into_owned();
+    assert!(reason.contains("step 'predict' shows"), "{reason}");
+    // Its id is not taken: nothing of it was written.
+    assert_eq!(local.run(&local.scenario.trigger(0, 0, 0)).unwrap(), Progress::Finished);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) struct Model {
 pub(super) struct Oracle {
     pub(super) models: BTreeMap<Subject, Model>,
     pub(super) scores: BTreeMap<Subject, Scores>,
-    /// Rows x classes, where the round made one.
+    /// Rows x predictions on each x classes, where the round made one.
     pub(super) consensus: Option<Vec<f32>>,
 }
 
@@ -142,7 +142,8 @@ impl Oracle {
     /// Each party once, in float64: small multiples of 1/64, whose sums are exact.
     fn aggregate(&mut self, run: &ResolvedRun, round: u32, members: &[Subject]) {
         let rows = learner::draws(run, round).alignment;
-        let mut sums = vec![0f64; rows.len() * run.head() as usize];
+        let predictions = rows.len() * run.labels_per_row() as usize;
+        let mut sums = vec![0f64; predictions * run.head() as usize];
         for member in members {
             let logits = learner::predict(run, &self.models[member].weights, &rows);
             for (sum, value) in sums.iter_mut().zip(logits) {

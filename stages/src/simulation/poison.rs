@@ -200,6 +200,51 @@ fn a_member_whose_only_records_are_unusable_abstains_by_name() {
 }
 
 #[test]
+fn predictions_at_every_place_of_a_row_stay_together_in_chunks_of_any_size_and_join_to_one_consensus() {
+    // A chunk has 1024 predictions, and as many rows as have no more, one at least.
+    for (places, rows, sizes) in [
+        (7, 1030, &[146, 146, 146, 146, 146, 146, 146, 8][..]),
+        (80, 50, &[12, 12, 12, 12, 2][..]),
+        (1500, 3, &[1, 1, 1][..]),
+    ] {
+        let mut scenario = scenario(1.0);
+        (scenario.places, scenario.alignment) = (Some(places), rows);
+        let world = ran(scenario);
+        let found: Vec<u32> = world
+            .plan_of(1, 0)
+            .unwrap()
+            .chunks
+            .iter()
+            .map(|chunk| chunk.rows)
+            .collect();
+        assert_eq!(found, sizes);
+        // The oracle knows of no chunks.
+        let outcome = world.check().unwrap();
+        assert_eq!(outcome.rounds[1].consensus.len() as u32, rows * places * 2);
+        assert!(outcome.whole);
+    }
+}
+
+#[test]
+fn a_member_that_leaves_out_one_place_of_a_row_abstains() {
+    let mut scenario = scenario(0.5);
+    (scenario.places, scenario.alignment) = (Some(5), 300);
+    scenario.lying = Some((1, Lie::Rows));
+    let world = ran(scenario);
+    let consensus = table(&world, results::CONSENSUS);
+    assert_eq!(
+        (whole(&consensus, "members", 0), whole(&consensus, "abstentions", 0)),
+        (2, 1)
+    );
+    let abstained = text(&consensus, "abstained", 0);
+    assert!(
+        abstained.contains("it has 1019 rows of 2 classes, the plan says 1020"),
+        "{abstained}"
+    );
+    world.check().unwrap();
+}
+
+#[test]
 fn forged_records_before_a_members_own_do_not_keep_it_out() {
     let expected = outcome(scenario(1.0));
     let world = World::new(scenario(1.0), Random::new(0));

@@ -4,7 +4,7 @@ use super::learner::{Bad, BadOnes};
 use super::lies::Lie;
 use super::random::Random;
 use fedstill_log::faults::Rates;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::{Close, Trigger};
 use fedstill_schemas::fit::{Fit, Loss, Optimizer};
@@ -72,6 +72,8 @@ pub(super) struct Scenario {
     pub(super) algorithm: Algorithm,
     pub(super) parties: u32,
     pub(super) alignment: u32,
+    /// Places of a row at which models predict; `None`: once a row.
+    pub(super) places: Option<u32>,
     pub(super) through: u32,
     pub(super) partitions: u32,
     pub(super) close: Close,
@@ -96,6 +98,7 @@ impl Scenario {
             algorithm,
             parties: 3,
             alignment: 1030,
+            places: None,
             through: 2,
             partitions: 2,
             close: Close {
@@ -169,9 +172,15 @@ impl Scenario {
         let shape = Shape {
             channels: 1,
             height: 1,
-            width: 1,
+            width: self.places.unwrap_or(1),
         };
-        let set = |name: &str| DataSet::whole(Digest::of(name.as_bytes()), 4000, 1, shape);
+        let set = |name: &str| {
+            let mut set = DataSet::whole(Digest::of(name.as_bytes()), 4000, 1, shape);
+            if self.places.is_some() {
+                set.columns.labels_per = LabelsPer::Position;
+            }
+            set
+        };
         let architecture = |slot: u32| format!("mlp[{}]", 1 + slot % 2).parse().unwrap();
         ResolvedRun {
             version: VERSION,
@@ -209,9 +218,17 @@ impl Scenario {
     }
 }
 
+/// A step that learns labels: parties those of their own rows, the server public ones.
 fn learning(name: &str, stage: Stage, who: Who, start: Start) -> Step {
+    let term = Term {
+        on: if who.is_parties() { On::Private } else { On::Public },
+        target: Target::Labels,
+        loss: Loss::CrossEntropy,
+        weight: 1.0,
+    };
     Step {
         start,
+        terms: vec![term],
         fit: Some(Fit::new(1, 2, Optimizer::adam(1e-3), None)),
         ..Step::new(name, stage, who)
     }
@@ -238,7 +255,6 @@ fn aggregate() -> Step {
 }
 
 fn pipeline(algorithm: Algorithm) -> Pipeline {
-    // In round 0 all of them.
     let parties = Who::Selected;
     let keeping = |step: Step, keep: &str| Step {
         keep: Some(keep.to_owned()),
@@ -249,8 +265,8 @@ fn pipeline(algorithm: Algorithm) -> Pipeline {
     let transfer = Start::Step("pretrain".to_owned());
     let warmup = vec![
         learning("pretrain", Stage::Pretrain, Who::Architectures, Start::Fresh),
-        keeping(learning("transfer", Stage::Train, parties, transfer), "private"),
-        evaluate(parties),
+        keeping(learning("transfer", Stage::Train, Who::Parties, transfer), "private"),
+        evaluate(Who::Parties),
     ];
     let predict = || Step::new("predict", Stage::Predict, parties);
     let join = || Step::new("join", Stage::Join, Who::Server);
@@ -290,8 +306,13 @@ fn pipeline(algorithm: Algorithm) -> Pipeline {
     Pipeline {
         name: "simulated".to_owned(),
         discloses: match algorithm {
-            Algorithm::FedDf => vec![Disclosure::Weights, Disclosure::Predictions, Disclosure::Prototypes],
-            _ => vec![Disclosure::Predictions, Disclosure::Consensus],
+            Algorithm::FedDf => vec![
+                Disclosure::Weights,
+                Disclosure::Predictions,
+                Disclosure::Prototypes,
+                Disclosure::Reports,
+            ],
+            _ => vec![Disclosure::Predictions, Disclosure::Consensus, Disclosure::Reports],
         },
         warmup,
         round,

@@ -36,12 +36,12 @@ fn fail(parties: u32) -> Fail {
     }
 }
 
-/// Whom that fate meets when the parties predict.
-fn with(world: &World, round: u32, expected: Fate) -> BTreeSet<Subject> {
+/// Whom that fate meets when the parties predict, in an attempt at a round.
+fn with(world: &World, at: (u32, u32), expected: Fate) -> BTreeSet<Subject> {
     let run = world.scenario.resolved();
     let parties = (0..world.scenario.parties).map(Subject::Party);
     parties
-        .filter(|party| fate(&run, round, "predict", *party) == expected)
+        .filter(|party| fate(&run, at, "predict", *party) == expected)
         .collect()
 }
 
@@ -61,10 +61,10 @@ fn a_round_ends_with_the_members_that_its_plan_selects_less_those_that_fail() {
     let mut failed = 0;
     for round in 1..=2 {
         let selected = selected_of(&world, round);
-        assert_eq!(Some(&selected), select(&run, round, &BTreeMap::new(), 2).as_ref());
+        assert_eq!(Some(&selected), select(&run, round, &BTreeMap::new()).as_ref());
         let selected: BTreeSet<Subject> = selected.into_iter().map(Subject::Party).collect();
         assert_eq!(selected.len(), 3);
-        let failing = &with(&world, round, Fate::Fails) & &selected;
+        let failing = &with(&world, (round, 0), Fate::Fails) & &selected;
         let closed = world.closed_phases(&world.manifest(round).unwrap().at).unwrap();
         for (phase, closed) in phases(&run.pipeline, round).iter().zip(&closed) {
             if phase.who == Who::Selected {
@@ -105,7 +105,7 @@ fn who_is_offline_is_a_straggler_and_who_fails_is_refused_and_no_worker_lags() {
         ("refused", Fate::Fails, "predict: simulated failure"),
     ] {
         let listed = text(&rounds, column, 0);
-        let whom = with(&world, 1, fate);
+        let whom = with(&world, (1, 0), fate);
         assert!(!whom.is_empty());
         for party in whom {
             assert!(listed.contains(&format!("{party}: {why}")), "{column}: {listed}");
@@ -114,6 +114,52 @@ fn who_is_offline_is_a_straggler_and_who_fails_is_refused_and_no_worker_lags() {
     let replayed = again(&world);
     assert_eq!((replayed.differences, replayed.rounds), (Vec::new(), 2));
     // Everything is committed, what nobody answers too.
+    world.check().unwrap();
+}
+
+#[test]
+fn an_architecture_that_nobody_is_selected_of_keeps_its_prototype() {
+    let mut scenario = scenario(Selection::Random { active: 1 }, Simulate::default());
+    (scenario.algorithm, scenario.through) = (Algorithm::FedDf, 3);
+    let world = ran(scenario);
+    for round in 1..=3 {
+        let [party] = selected_of(&world, round)[..] else {
+            panic!("one is active");
+        };
+        let (before, after) = (world.manifest(round - 1).unwrap(), world.manifest(round).unwrap());
+        // Parties have the two architectures in turn.
+        let [trained, other] = [party % 2, 1 - party % 2].map(Subject::Architecture);
+        assert_eq!(after.slots[&other], before.slots[&other], "round {round}");
+        assert_eq!(
+            (after.slots[&trained].round, &after.slots[&trained].step[..]),
+            (round, "distill")
+        );
+        assert!(after.scores.contains_key(&trained) && !after.scores.contains_key(&other));
+    }
+    world.check().unwrap();
+}
+
+#[test]
+fn a_round_that_too_many_failed_in_is_tried_again_with_other_failures_and_so_is_its_replay() {
+    let mut scenario = Scenario::calm(Algorithm::FedMd);
+    (scenario.alignment, scenario.close.quorum) = (10, 0.5);
+    scenario.simulate.fail = Some(Fail {
+        parties: 3,
+        probability: 0.5,
+    });
+    let world = ran(scenario);
+    for round in 1..=2 {
+        // With this seed two of three fail in the first attempts, and one in the second.
+        assert_eq!(with(&world, (round, 0), Fate::Fails).len(), 2, "round {round}");
+        let at = world.manifest(round).unwrap().at;
+        assert_eq!(at.attempt, 1, "round {round}");
+        let failed = with(&world, at.at(), Fate::Fails);
+        let predicted = world.closed_phases(&at).unwrap().remove(0);
+        assert!(predicted.missing.keys().eq(&failed), "round {round}: {failed:?}");
+        assert_eq!(predicted.members.len(), 2, "round {round}");
+    }
+    let replayed = again(&world);
+    assert_eq!((replayed.differences, replayed.rounds), (Vec::new(), 3));
     world.check().unwrap();
 }
 
@@ -135,7 +181,7 @@ fn a_run_that_selects_by_training_times_is_done_again_with_the_same_selections()
         let before = world.manifest(round - 1).unwrap().histories;
         assert_eq!(
             world.plan_of(round, 0).unwrap().selected,
-            select(&run, round, &before, 5),
+            select(&run, round, &before),
             "round {round}"
         );
     }
@@ -143,7 +189,7 @@ fn a_run_that_selects_by_training_times_is_done_again_with_the_same_selections()
     assert_eq!(first.len(), 4, "everybody takes part once before anybody does twice");
     let histories = world.manifest(5).unwrap().histories;
     assert_eq!(histories.len(), 4);
-    let failing = with(&world, 1, Fate::Fails);
+    let failing = with(&world, (1, 0), Fate::Fails);
     for (slot, history) in &histories {
         // Two fits of one batch of two rows.
         assert_eq!(history.time, 4.0 * slowness(&run, *slot), "party {slot}");

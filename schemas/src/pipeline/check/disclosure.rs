@@ -35,13 +35,15 @@ fn shows(step: &Step, before: &[Step], what: Disclosure) -> bool {
         Disclosure::Predictions => by_party && step.stage == Stage::Predict,
         Disclosure::Consensus => by_party && step.terms.iter().any(|term| term.target == Target::Consensus),
         Disclosure::Weights => {
-            step.stage == Stage::Average || (step.stage == Stage::Evaluate && step.who == Who::Server)
+            step.drop_worst
+                || step.stage == Stage::Average
+                || (step.stage == Stage::Evaluate && step.who == Who::Server)
         }
         Disclosure::Prototypes => by_party && starts_from_prototype(step, before),
         Disclosure::PrivateRows => !by_party && step.terms.iter().any(|term| term.on == On::Private),
         Disclosure::ValidationRows => {
             let stop = step.fit.as_ref().and_then(|fit| fit.stop.as_ref());
-            stop.is_some_and(|stop| stop.watch == Watch::Validation)
+            step.drop_worst || stop.is_some_and(|stop| stop.watch == Watch::Validation)
         }
     }
 }

@@ -4,7 +4,7 @@
 //! can find, every later round finds.
 
 use super::{Fault, StepAt};
-use crate::pipeline::{Stage, Start, Step, Target, Who};
+use crate::pipeline::{By, Rule, Stage, Start, Step, Target, Who};
 use crate::run_file::{quoted, suggestion};
 
 pub(super) fn faults(at: &StepAt<'_>) -> Vec<Fault> {
@@ -13,6 +13,7 @@ pub(super) fn faults(at: &StepAt<'_>) -> Vec<Fault> {
         without_predictions(at),
         without_consensus(at),
         without_weights(at),
+        without_samples(at),
         twice_in_a_phase(at),
     ];
     faults.into_iter().flatten().collect()
@@ -114,14 +115,16 @@ fn without_consensus(at: &StepAt<'_>) -> Option<Fault> {
     })
 }
 
-/// Averages and ensembles are of the models that parties trained in the round.
+/// Averages and ensembles are of the models that parties trained in the round, and so are the worst that are dropped.
 fn without_weights(at: &StepAt<'_>) -> Option<Fault> {
     let step = at.step;
-    let reads = step.stage == Stage::Average || (step.stage == Stage::Evaluate && step.who == Who::Server);
-    let mut before = at.before.iter().rev();
-    let made = before.find(|other| other.stage.makes_model() && other.who.is_parties());
-    let trained = made.is_some_and(|step| step.fit.is_some());
-    (reads && !trained).then(|| {
+    let reads = match step.stage {
+        Stage::Average => true,
+        Stage::Evaluate => step.who == Who::Server,
+        Stage::Aggregate => step.drop_worst,
+        _ => false,
+    };
+    (reads && !makes(at.before, Who::is_parties)).then(|| {
         at.fault(
             "stage",
             format!(
@@ -129,6 +132,38 @@ fn without_weights(at: &StepAt<'_>) -> Option<Fault> {
                 at.name()
             ),
             "put a step of stage = \"train\", who = \"parties\" or who = \"selected\" before it",
+        )
+    })
+}
+
+/// A mean by samples asks each party's model for the private rows that it was trained on: they are in the chain of steps,
+/// each from what the one before has made, that leads to it in the round.
+fn without_samples(at: &StepAt<'_>) -> Option<Fault> {
+    if at.step.stage != Stage::Average || at.step.rule != Some(Rule::Weights(By::Samples)) {
+        return None;
+    }
+    let makes_model = |step: &&Step| step.who.is_parties() && step.stage.makes_model();
+    let models = at.before.iter().rev().filter(makes_model);
+    // Where there are none, it is the weights that are missing.
+    let averaged = models.clone().next()?;
+    let mut counted = false;
+    for step in models {
+        counted = step.counts_private_rows();
+        if counted || step.start != Start::Own {
+            break;
+        }
+    }
+    (!counted).then(|| {
+        at.fault(
+            "rule",
+            format!(
+                "step {} weighs parties by the private rows that their models were trained on, and nothing that leads to \
+                 those of step {} in the round has its first term on private rows",
+                at.name(),
+                quoted(&averaged.name)
+            ),
+            "write rule = { weights = \"parties\" }, or put a step whose first term is on = \"private\" before it, and \
+             start = \"own\" in those that follow",
         )
     })
 }

@@ -1,7 +1,7 @@
 //! What a stage asks of a step by itself: who does it, and which keys mean something there.
 
 use super::{Fault, StepAt};
-use crate::pipeline::{Rule, Stage, Start, Step, Who};
+use crate::pipeline::{By, Rule, Stage, Start, Step, Who};
 
 const TERMS: &str = "terms = [{ on = \"private\", target = \"labels\", loss = { kind = \"cross_entropy\" } }]";
 const FIT: &str = "fit = { epochs = 1, batch = 32, optimizer = { kind = \"adam\", lr = 0.001 } }";
@@ -14,7 +14,7 @@ pub(super) fn faults(at: &StepAt<'_>) -> Vec<Fault> {
             "remove this step",
         )];
     }
-    let mut faults: Vec<Fault> = [who(at), selected_in_warmup(at), rule(at), start(at)]
+    let mut faults: Vec<Fault> = [who(at), selected_in_warmup(at), rule(at), drop_worst(at), start(at)]
         .into_iter()
         .flatten()
         .collect();
@@ -69,14 +69,27 @@ fn selected_in_warmup(at: &StepAt<'_>) -> Option<Fault> {
 
 fn rule(at: &StepAt<'_>) -> Option<Fault> {
     let rule = at.step.rule.as_ref();
-    let of_weights = rule.is_some_and(|rule| matches!(rule, Rule::Weights(_)));
+    let of_predictions = rule.is_some_and(Rule::is_of_predictions);
+    if let Some(weights) = rule.and_then(Rule::slots)
+        && at.step.stage == Stage::Aggregate
+        && !By::are_weights(weights)
+    {
+        return Some(at.fault(
+            "rule",
+            format!(
+                "the weights of step {} are not numbers of at least 0, one of them above it",
+                at.name()
+            ),
+            "write a number for each party, as in rule = { weights = [1.0, 1.0, 0.5] }",
+        ));
+    }
     match at.step.stage {
-        Stage::Aggregate if rule.is_none() || of_weights => Some(at.fault(
+        Stage::Aggregate if !of_predictions => Some(at.fault(
             "rule",
             format!("step {} has no rule by which predictions are combined", at.name()),
             "write rule = \"mean\" or rule = \"mean_probability\"",
         )),
-        Stage::Average if !of_weights => Some(at.fault(
+        Stage::Average if rule.is_none() || of_predictions => Some(at.fault(
             "rule",
             format!("step {} has no rule by which weights are averaged", at.name()),
             "write rule = { weights = \"samples\" } or rule = { weights = \"parties\" }",
@@ -84,6 +97,11 @@ fn rule(at: &StepAt<'_>) -> Option<Fault> {
         Stage::Aggregate | Stage::Average => None,
         _ => rule.map(|_| useless(at, "rule")),
     }
+}
+
+fn drop_worst(at: &StepAt<'_>) -> Option<Fault> {
+    let combines = matches!(at.step.stage, Stage::Aggregate | Stage::Average);
+    (at.step.drop_worst && !combines).then(|| useless(at, "drop_worst"))
 }
 
 fn start(at: &StepAt<'_>) -> Option<Fault> {

@@ -78,7 +78,7 @@ fn who_learns_has_terms_and_settings_and_who_does_not_has_neither() {
 
 #[test]
 #[rustfmt::skip]
-fn a_party_may_take_a_model_as_it_is_and_what_it_took_is_not_averaged() {
+fn a_party_may_take_a_model_as_it_is_and_what_it_took_counts_for_no_private_rows() {
     let begins = FEDDF
         .replace("start = \"fresh\" },\n", "start = \"fresh\" },\n    { name = \"begin\", stage = \"train\", who = \"parties\", start = { step = \"initial\" } },\n")
         .replace("start = \"prototype\"", "start = \"own\"");
@@ -90,7 +90,7 @@ fn a_party_may_take_a_model_as_it_is_and_what_it_took_is_not_averaged() {
     ]);
     let without_ensemble = FEDDF.replace("    { name = \"ensemble\", stage = \"evaluate\", who = \"server\" },\n", "");
     each_is_one_fault(&without_ensemble, &[
-        ("    { name = \"predict\"", "    { name = \"take\", stage = \"train\", who = \"selected\", start = \"prototype\" },\n    { name = \"predict\"", "round[5].stage", "step 'average' reads what parties trained", "stage = \"train\""),
+        ("    { name = \"predict\"", "    { name = \"take\", stage = \"train\", who = \"selected\", start = \"prototype\" },\n    { name = \"predict\"", "round[5].rule", "nothing that leads to those of step 'take' in the round", "weights = \"parties\""),
     ]);
 }
 
@@ -100,11 +100,31 @@ fn rules_are_of_what_is_combined() {
     each_is_one_fault(FEDMD, &[
         (", rule = \"mean\"", "", "round[1].rule", "no rule by which predictions are combined", "rule = \"mean\""),
         ("rule = \"mean\"", "rule = { weights = \"samples\" }", "round[1].rule", "predictions are combined", "\"mean_probability\""),
+        ("rule = \"mean\"", "rule = { weights = [1, -1] }", "round[1].rule", "the weights of step 'aggregate' are not numbers of at least 0", "rule = { weights = [1.0, 1.0, 0.5] }"),
+        ("rule = \"mean\"", "rule = { weights = [0, 0.0] }", "round[1].rule", "the weights of step 'aggregate' are not numbers", "a number for each party"),
         ("\"join\", who = \"server\"", "\"join\", who = \"server\", rule = \"mean\"", "round[2].rule", "would change nothing", "remove rule"),
     ]);
     each_is_one_fault(FEDDF, &[
         (", rule = { weights = \"samples\" }", "", "round[5].rule", "no rule by which weights are averaged", "weights = \"samples\""),
+        ("\"samples\"", "[1, 2]", "round[5].rule", "no rule by which weights are averaged", "weights = \"samples\""),
         ("{ weights = \"samples\" }", "\"mean\"", "round[5].rule", "no rule by which weights are averaged", "weights = \"parties\""),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn the_worst_are_dropped_of_models_that_the_server_sees() {
+    each_is_one_fault(FEDDF, &[
+        ("\"join\", who = \"server\"", "\"join\", who = \"server\", drop_worst = true", "round[3].drop_worst", "'drop_worst' of step 'join' would change nothing", "remove drop_worst"),
+    ]);
+    let dropping = FEDDF.replace("rule = \"mean_probability\"", "rule = \"mean_probability\", drop_worst = true");
+    each_is_one_fault(&dropping, &[
+        ("\"weights\", ", "", "discloses", "step 'aggregate' shows what 'discloses' does not name: weights", "add \"weights\""),
+        ("\"validation_rows\", ", "", "discloses", "step 'aggregate' shows what 'discloses' does not name: labelled rows", "add \"validation_rows\""),
+    ]);
+    let disclosing = FEDMD.replace("\"reports\"", "\"reports\", \"weights\", \"validation_rows\"");
+    each_is_one_fault(&disclosing, &[
+        ("rule = \"mean\"", "rule = \"mean\", drop_worst = true", "round[1].stage", "step 'aggregate' reads what parties trained, and none does so before it", "stage = \"train\""),
     ]);
 }
 
@@ -146,6 +166,50 @@ fn what_is_read_was_made_before() {
     ]);
 }
 
+/// A step by which selected parties go on with what they have trained.
+fn distilling(terms: &str, start: &str) -> String {
+    format!(
+        "    {{ name = \"digest\", stage = \"distill\", who = \"selected\", start = \"{start}\", terms = [{terms}], fit = {{ \
+         epochs = 1, batch = 64, optimizer = {{ kind = \"adam\", lr = 0.001 }} }} }},\n"
+    )
+}
+
+#[test]
+fn a_mean_by_samples_finds_private_rows_in_what_leads_to_its_models() {
+    const PREDICT: &str = "    { name = \"predict\", stage = \"predict\", who = \"selected\" },\n";
+    let own = "{ on = \"public\", target = \"own\", loss = { kind = \"mse\" } }";
+    let labels = "{ on = \"private\", target = \"labels\", loss = { kind = \"cross_entropy\" } }";
+    let after_training = |terms: &str, start: &str, rule: &str| {
+        assert_eq!(FEDDF.matches(PREDICT).count(), 1);
+        let text = FEDDF.replace(PREDICT, &format!("{}{PREDICT}", distilling(terms, start)));
+        let text = text.replace("{ weights = \"samples\" }", rule);
+        toml::from_str::<Pipeline>(&text).unwrap().check()
+    };
+    let (samples, parties) = ("{ weights = \"samples\" }", "{ weights = \"parties\" }");
+    let both = |first: &str, second: &str| format!("{first}, {second}");
+    // What distils goes on from what was trained, or trains on private rows itself.
+    for (terms, start) in [
+        (own.to_owned(), "own"),
+        (both(own, labels), "own"),
+        (labels.to_owned(), "prototype"),
+        (both(labels, own), "prototype"),
+    ] {
+        let faults = after_training(&terms, start, samples);
+        assert!(faults.is_empty(), "{terms} from {start}: {faults:?}");
+    }
+    // It forgets what was trained; or nobody knows how many of its rows were private.
+    for terms in [own.to_owned(), both(own, labels)] {
+        let faults = after_training(&terms, "prototype", samples);
+        let [fault] = &faults[..] else {
+            panic!("{terms}: {faults:?}");
+        };
+        assert_eq!(fault.key, "round[6].rule", "{fault}");
+        assert!(fault.message.contains("those of step 'digest' in the round"), "{fault}");
+        assert!(fault.help.contains("weights = \"parties\""), "{fault}");
+        assert!(after_training(&terms, "prototype", parties).is_empty(), "{terms}");
+    }
+}
+
 #[test]
 #[rustfmt::skip]
 fn what_is_shown_is_disclosed() {
@@ -185,6 +249,8 @@ fn numbers_are_in_their_ranges() {
         ("lr = 0.1", "lr = 0", "round[0].fit.optimizer.lr", "above 0", "write lr = 0.1"),
         ("lr = 0.1", "lr = 0.1, momentum = 1", "round[0].fit.optimizer.momentum", "below 1", "write momentum = 0.9"),
         ("lr = 0.1", "lr = 0.1, weight_decay = -1", "round[0].fit.optimizer.weight_decay", "at least 0", "write weight_decay = 0.0"),
+        ("proximal = 0.01", "proximal = 0.01, clip = 0", "round[0].fit.clip", "'clip' of step 'train' is 0, and must be above 0", "write clip = 5.0"),
+        ("proximal = 0.01", "proximal = 0.01, clip = inf", "round[0].fit.clip", "'clip' of step 'train' is inf", "write clip = 5.0"),
         ("proximal = 0.01", "proximal = nan", "round[0].fit.proximal", "is NaN, and must be at least 0", "write proximal = 0.0"),
         ("steps = 5000", "steps = 0", "round[6].fit.steps", "at least 1", "write steps = 1000"),
         ("lr = 0.001", "lr = inf", "round[6].fit.optimizer.lr", "above 0", "write lr = 0.001"),

@@ -67,6 +67,7 @@ fn of_numbers(at: &StepAt<'_>, fit: &Fit) -> Vec<Fault> {
         not_negative("proximal", fit.proximal),
     ];
     numbers.extend(fit.steps.map(|steps| count("steps", steps, "1000")));
+    numbers.extend(fit.clip.map(|clip| positive("clip", clip, "5.0")));
     match fit.optimizer {
         Optimizer::Adam {
             lr,

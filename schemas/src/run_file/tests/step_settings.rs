@@ -16,6 +16,7 @@ fn step(stage: Stage, fit: Option<Fit>, rule: Option<Rule>) -> Step {
         fit,
         rule,
         keep: None,
+        drop_worst: false,
     }
 }
 
@@ -64,6 +65,8 @@ fn settings_change_what_they_name_and_leave_the_rest() {
     let train = by(&steps["train"]);
     assert_eq!((train.epochs, train.steps, train.proximal), (9, Some(50), 0.01));
     assert_eq!(by(&steps["distill"]).schedule, Schedule::Cosine);
+    let clipped = SELECTING.replace("schedule = \"cosine\"", "clip = 5");
+    assert_eq!(by(&parse(&clipped).unwrap().steps["distill"]).clip, Some(5.0));
     assert_eq!(by(&StepSettings::default()), fit);
 }
 
@@ -109,7 +112,8 @@ fn epochs_take_the_place_of_steps_that_a_pipeline_asks_for() {
 
 #[test]
 fn a_rule_changes_steps_that_combine_what_it_is_about() {
-    let weights = Rule::Weights(By::Parties);
+    let weights = || Rule::Weights(By::Parties);
+    let slots = || Rule::Weights(By::Slots(vec![1.0, 0.5]));
     for (stage, had, rule, has) in [
         (
             Stage::Aggregate,
@@ -117,18 +121,48 @@ fn a_rule_changes_steps_that_combine_what_it_is_about() {
             Rule::MeanProbability,
             Rule::MeanProbability,
         ),
-        (Stage::Aggregate, Rule::Mean, weights, Rule::Mean),
-        (Stage::Average, Rule::Weights(By::Samples), weights, weights),
-        (Stage::Average, weights, Rule::Mean, weights),
+        (Stage::Aggregate, Rule::Mean, weights(), Rule::Mean),
+        (Stage::Aggregate, Rule::Mean, slots(), slots()),
+        (Stage::Average, Rule::Weights(By::Samples), weights(), weights()),
+        (Stage::Average, weights(), Rule::Mean, weights()),
+        (Stage::Average, weights(), slots(), weights()),
     ] {
         let mut changed = step(stage, None, Some(had));
         let settings = StepSettings {
-            rule: Some(rule),
+            rule: Some(rule.clone()),
             ..StepSettings::default()
         };
         settings.apply(&mut changed);
         assert_eq!(changed, step(stage, None, Some(has)), "{rule:?} in {stage}");
     }
+}
+
+/// [`SELECTING`] with a weight for each of its ten parties.
+fn weighing() -> String {
+    SELECTING.replace("\"mean_probability\"", "{ weights = [1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1] }")
+}
+
+#[test]
+fn parties_have_weights_of_their_own() {
+    let weights = vec![1.0, 1.0, 0.5, 0.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+    let file = parse(&weighing()).unwrap();
+    assert_eq!(file.steps["aggregate"].rule, Some(Rule::Weights(By::Slots(weights))));
+}
+
+#[test]
+#[rustfmt::skip]
+fn mistakes_about_weights() {
+    each_is_one_problem(&weighing(), &[
+        ("1, 1, 0.5, 0, 2, ", "1, 1, ", 31, 20, "the rule of step 'aggregate' lists 7 weights, and there are 10 parties", "list 10 weights, one a party"),
+        ("0.5, 0, 2", "0.5, -0.1, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is -0.1, but a number of at least 0", "a number a party"),
+        ("0.5, 0, 2", "0.5, inf, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is inf, but a number of at least 0", "a number a party"),
+        ("[1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1]", "[0, 0]", 31, 20, "'steps.aggregate.rule.weights' gives no party a weight above 0", "one of them above 0"),
+        ("1] }", "1], by = 2 }", 31, 54, "unknown key 'by' in steps.aggregate.rule", "valid keys here: weights"),
+        ("count         = 10", "count = 9", 31, 20, "lists 10 weights, and there are 9 parties", "list 9 weights"),
+    ]);
+    each_is_one_problem(SELECTING, &[
+        ("{ weights = \"parties\" }", "{ weights = [1, 2] }", 28, 20, "'steps.average.rule.weights' is a list, but what a party counts by is expected", "weights = \"samples\""),
+    ]);
 }
 
 #[test]
@@ -138,6 +172,8 @@ fn mistakes_about_settings() {
         ("steps    = 50", "steps = 50\nepochs = 2", 24, 9, "'steps.train.steps' says how long to train, and so does 'epochs'", "remove one of the two"),
         ("steps    = 50", "steps = 0", 24, 9, "'steps.train.steps' is 0, but a whole number of at least 1", "steps = 1000"),
         ("proximal = 0.01", "proximal = -1", 25, 12, "'steps.train.proximal' is -1, but a number of at least 0", "proximal = 0.01"),
+        ("proximal = 0.01", "clip = 0", 25, 8, "'steps.train.clip' is 0, but a number above 0", "clip = 5.0"),
+        ("proximal = 0.01", "clip = inf", 25, 8, "'steps.train.clip' is inf, but a number above 0", "clip = 5.0"),
         ("proximal =", "proximl =", 25, 1, "unknown key 'proximl' in steps.train", "did you mean 'proximal'?"),
         ("\"cosine\"", "\"cosin\"", 34, 12, "'cosin', which is not a schedule of the learning rate", "did you mean 'cosine'?"),
         ("every = 100", "every = 0", 35, 59, "'steps.distill.stop.every' is 0", "leave it out for every epoch"),
@@ -148,7 +184,7 @@ fn mistakes_about_settings() {
         ("weights = \"parties\"", "weights = \"rows\"", 28, 20, "'rows', which is not what a party counts by", "valid: samples, parties"),
         ("weights = \"parties\"", "weigths = \"parties\"", 28, 10, "unknown key 'weigths' in steps.average.rule", "did you mean 'weights'?"),
         ("[steps.aggregate]", "[steps.aggregate]\nepochs = 1", 31, 1, "unknown key 'epochs' in steps.aggregate", "valid keys here: rule"),
-        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, stop"),
+        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, clip, stop"),
         ("[steps.average]", "[steps.predict]", 27, 8, "step 'predict' of feddf neither trains nor combines anything", "that have settings: train, average, aggregate, distill"),
         ("[steps.average]", "[steps.initial]", 27, 8, "step 'initial' of feddf neither trains nor combines anything", "remove this table"),
     ]);

@@ -159,6 +159,16 @@ pub enum DataError {
         /// Characters of a window.
         window: usize,
     },
+    /// Labels at every position are asked for of images.
+    #[error(
+        "{path} would be read as images, and labels_per = \"position\" is about text: name the column of texts, as in text = \
+         \"text\", or remove labels_per",
+        path = path.display()
+    )]
+    NoPositions {
+        /// The file.
+        path: PathBuf,
+    },
     /// There are more rows than a row number can name.
     #[error("{path} has {rows} rows and a data set at most {}; split it", u32::MAX, path = path.display())]
     TooLarge {
@@ -175,6 +185,7 @@ impl DataError {
         match self {
             Self::NoColumn { key, .. } | Self::Ambiguous { key, .. } => key,
             Self::NoSuchLabel { .. } => "classes",
+            Self::NoPositions { .. } => "labels_per",
             _ => "url",
         }
     }

@@ -8,7 +8,7 @@ use super::metadata::{self, Metadata};
 use super::owners::Owners;
 use super::{DataError, Dataset, text};
 use arrow_array::RecordBatch;
-use fedstill_schemas::data;
+use fedstill_schemas::data::{self, LabelsPer};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
@@ -46,8 +46,11 @@ pub(super) fn read(path: &Path, file: impl ChunkReader + 'static, named: &data::
     };
     let owner = columns.owner(named.owner.as_deref())?;
     if let Some(text) = &named.text {
-        let (dataset, owners) = text::read(path, builder, columns.text(text)?, owner)?;
+        let (dataset, owners) = text::read(path, builder, columns.text(text)?, owner, named.labels_per)?;
         return Ok(dataset.of_columns(named, owners));
+    }
+    if named.labels_per == LabelsPer::Position {
+        return Err(DataError::NoPositions { path: path.to_owned() });
     }
     let image = columns.image(named.image.as_deref())?;
     let label = columns.label(named.label.as_deref())?;

@@ -1,15 +1,21 @@
-//! A column of texts to windows of characters, each with the character that follows it as its label.
+//! A column of texts to windows of characters, each with the character that follows it as its label, or with a label at every
+//! position, the character that follows there.
 //!
 //! As LEAF prepares Shakespeare (Caldas et al. 2018, arXiv:1812.01097): the texts of an owner one after the other, line ends
 //! as spaces, several spaces as one, a window of 80 characters at every place. A token is a character's place in LEAF's
 //! alphabet of 80, after 0, which stands for nothing, and 1, which stands for any other character: 82, as Keras counts
 //! them for FedLess (arXiv:2402.07295).
+//!
+//! Windows with a label at every position are one after the other instead, so that no character is a label twice: at every
+//! place it would be one 80 times, and rows that are held out would be trained on in the windows beside them. Either way
+//! there is no window that nothing follows.
 
 use super::owners::Owners;
 use super::read::each;
 use super::values::texts;
 use super::{DataError, Dataset, Values, window};
 use arrow_array::{Array, RecordBatch};
+use fedstill_schemas::data::LabelsPer;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
 use std::path::Path;
@@ -32,6 +38,7 @@ pub(super) fn read<R: ChunkReader + 'static>(
     builder: ParquetRecordBatchReaderBuilder<R>,
     text: &str,
     owner: Option<&str>,
+    labels_per: LabelsPer,
 ) -> Result<(Dataset, Vec<u32>), DataError> {
     let mut read = Texts {
         path,
@@ -48,7 +55,7 @@ pub(super) fn read<R: ChunkReader + 'static>(
         });
         read.take(batch, owned.transpose()?)
     })?;
-    let (dataset, whose) = read.cut()?;
+    let (dataset, whose) = read.cut(labels_per)?;
     Ok((dataset, if owner.is_some() { whose } else { Vec::new() }))
 }
 
@@ -90,7 +97,12 @@ impl Texts<'_> {
     }
 
     /// All windows, owner after owner, and whose each is.
-    fn cut(self) -> Result<(Dataset, Vec<u32>), DataError> {
+    fn cut(self, labels_per: LabelsPer) -> Result<(Dataset, Vec<u32>), DataError> {
+        // From one window to the next, and the first of a window's labels.
+        let (apart, first) = match labels_per {
+            LabelsPer::Window => (1, WINDOW),
+            LabelsPer::Position => (WINDOW, 1),
+        };
         let tokens: usize = self.owned.iter().map(Vec::len).sum();
         if tokens > u32::MAX as usize {
             return Err(DataError::TooLarge {
@@ -100,9 +112,9 @@ impl Texts<'_> {
         }
         let (mut all, mut starts, mut owners) = (Vec::with_capacity(tokens), Vec::new(), Vec::new());
         for (owner, tokens) in self.owned.into_iter().enumerate() {
-            let windows = tokens.len().saturating_sub(WINDOW);
+            let places = tokens.len().saturating_sub(WINDOW);
             let start = all.len();
-            starts.extend((start..start + windows).map(|start| start as u32));
+            starts.extend((start..start + places).step_by(apart).map(|start| start as u32));
             owners.resize(starts.len(), owner as u32);
             all.extend(tokens);
         }
@@ -113,11 +125,11 @@ impl Texts<'_> {
                 window: WINDOW,
             });
         }
-        let label = |start: &u32| u32::from(all[*start as usize + WINDOW]);
-        let labels: Vec<u32> = starts.iter().map(label).collect();
+        let follow = |start: &u32| &all[*start as usize..][first..=WINDOW];
+        let labels: Vec<u32> = starts.iter().flat_map(follow).map(|token| u32::from(*token)).collect();
         let values = Values::Tokens { vocabulary: VOCABULARY };
         let shape = window(WINDOW as u32);
-        let dataset = Dataset::of(values, shape, VOCABULARY, all, Some(starts), labels);
+        let dataset = Dataset::of(values, shape, VOCABULARY, all, Some(starts), labels, labels_per);
         Ok((dataset, owners))
     }
 }

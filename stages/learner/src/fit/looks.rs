@@ -58,22 +58,23 @@ impl<'a> Looks<'a> {
             Self::Validation { model, rows } => {
                 let ValidationData { data, rows, offset } = *rows;
                 let logits = logits(network, tensors, device, model, data, rows, BATCH)?;
-                let labels = rows.iter().map(|row| (data.labels()[*row as usize] + offset) as usize);
-                Ok(accuracy(&logits, labels, model.classes as usize))
+                let labels = rows.iter().flat_map(|row| data.labels_of(*row));
+                let labels: Vec<usize> = labels.map(|label| (label + offset) as usize).collect();
+                Ok(accuracy(&logits, &labels, model.classes as usize))
             }
         }
     }
 }
 
-/// The share of rows whose label has the largest logit, the first of equal ones; a row with one that is no number is wrong.
-fn accuracy(logits: &[f32], labels: impl ExactSizeIterator<Item = usize>, classes: usize) -> f64 {
-    let rows = labels.len();
+/// The share of labels that have the largest of their logits, the first of equal ones; among logits of which one is no number
+/// none is right.
+fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> f64 {
     let right = logits.chunks_exact(classes).zip(labels).filter(|(row, label)| {
-        let (before, from) = row.split_at(*label);
+        let (before, from) = row.split_at(**label);
         let largest = from[0];
         before.iter().all(|logit| *logit < largest) && from.iter().all(|logit| *logit <= largest)
     });
-    right.count() as f64 / rows as f64
+    right.count() as f64 / labels.len() as f64
 }
 
 /// How many of so many rows are held out: a fifth, one at least.
@@ -93,6 +94,8 @@ pub(super) fn hold_out(places: &mut Vec<u32>, stream: &Stream) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{architecture, positions};
+    use crate::{Registry, evaluate};
 
     #[test]
     fn held_out_rows_are_a_fifth_and_not_trained_on() {
@@ -105,11 +108,38 @@ mod tests {
     }
 
     #[test]
+    fn rows_with_a_label_at_every_position_are_looked_at_label_by_label() {
+        let data = positions(4, 6);
+        let architecture = architecture("charlstm[1]");
+        let model = Model {
+            architecture: &architecture,
+            shape: data.shape(),
+            classes: 3,
+            labels_per: data.labels_per(),
+        };
+        let (registry, device) = (Registry::default(), Device::flex());
+        let network = registry.network(&model).unwrap();
+        let tensors = Tensors::initial(network.parameters(), &Stream::new(1, 0, "init", ""), &device);
+        let rows = [4, 1, 5];
+        let looks = Looks::Validation {
+            model,
+            rows: ValidationData {
+                data: &data,
+                rows: &rows,
+                offset: 0,
+            },
+        };
+        let seen = looks.take(network.as_ref(), &tensors, &device).unwrap();
+        let scores = evaluate(&registry, &model, &tensors.write(), &data, &rows, 0).unwrap();
+        assert_eq!((scores.samples, scores.accuracy), (12, seen));
+    }
+
+    #[test]
     fn the_first_of_the_largest_logits_is_what_a_model_says() {
         // It says 0, 1, 0, and 0 (the first of two equal ones).
         let logits = [3.0, 1.0, 0.0, 0.0, 2.0, 0.0, 5.0, 1.0, 1.0, 0.0, 0.0, -1.0];
-        assert_eq!(accuracy(&logits, [0, 1, 2, 0].into_iter(), 3), 0.75);
-        assert_eq!(accuracy(&logits, [0, 1, 0, 1].into_iter(), 3), 0.75);
-        assert_eq!(accuracy(&[f32::NAN, 1.0, 1.0, f32::NAN], [0, 0].into_iter(), 2), 0.0);
+        assert_eq!(accuracy(&logits, &[0, 1, 2, 0], 3), 0.75);
+        assert_eq!(accuracy(&logits, &[0, 1, 0, 1], 3), 0.75);
+        assert_eq!(accuracy(&[f32::NAN, 1.0, 1.0, f32::NAN], &[0, 0], 2), 0.0);
     }
 }

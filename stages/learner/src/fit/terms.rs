@@ -58,8 +58,8 @@ pub(super) fn groups<'a>(
                 Target::Labels { offset }
             }
             TargetData::Logits(values) => {
-                if values.len() != term.rows.len() * model.classes as usize {
-                    let (rows, classes) = (term.rows.len(), model.classes);
+                let (rows, classes) = (term.rows.len() * term.data.labels_per_row(), model.classes);
+                if values.len() != rows * classes as usize {
                     return Err(LearnError::OtherTargets {
                         values: values.len(),
                         rows,
@@ -144,7 +144,7 @@ impl Group<'_> {
         self.data.augmented(rows, self.augment, changes, device)
     }
 
-    /// The weighted sum of the terms on the rows at those places.
+    /// The weighted sum of the terms on the rows at those places: of rows with several predictions a mean over all of them.
     pub(super) fn loss(&self, logits: &Tensor<2>, places: &[u32]) -> Result<Tensor<1>, LearnError> {
         if let [one, other] = &self.terms[..] {
             for (hard, soft) in [(one, other), (other, one)] {
@@ -188,20 +188,27 @@ impl Group<'_> {
         sum.ok_or(LearnError::NoTerms)
     }
 
-    /// Labels of the rows at those places, where their logits are.
+    /// Labels of the rows at those places, as many as there are predictions, where their logits are.
     fn labels(&self, offset: u32, places: &[u32], logits: &Tensor<2>) -> Tensor<1, Int> {
-        let label = |place: &u32| i64::from(self.data.labels()[self.rows[*place as usize] as usize] + offset);
-        let labels: Vec<i64> = places.iter().map(label).collect();
-        Tensor::from_data(TensorData::new(labels, [places.len()]), &logits.device().inner())
+        let of_row = |place: &u32| self.data.labels_of(self.rows[*place as usize]);
+        let labels = places.iter().flat_map(of_row);
+        let labels: Vec<i64> = labels.map(|label| i64::from(label + offset)).collect();
+        let count = labels.len();
+        Tensor::from_data(TensorData::new(labels, [count]), &logits.device().inner())
     }
 }
 
 /// What the logits of the rows at those places are compared with, where they are.
 fn targets(values: &[f32], places: &[u32], logits: &Tensor<2>) -> Tensor<2> {
-    let [rows, classes] = logits.dims();
-    let row = |place: &u32| &values[*place as usize * classes..][..classes];
+    let [predictions, classes] = logits.dims();
+    // Those on a row lie together.
+    let of_row = predictions * classes / places.len().max(1);
+    let row = |place: &u32| &values[*place as usize * of_row..][..of_row];
     let target: Vec<f32> = places.iter().flat_map(row).copied().collect();
-    Tensor::from_data(TensorData::new(target, [rows, classes]), &logits.device().inner())
+    Tensor::from_data(
+        TensorData::new(target, [predictions, classes]),
+        &logits.device().inner(),
+    )
 }
 
 fn divergence(temperature: f64, times_t2: bool, per: Per) -> Kl {

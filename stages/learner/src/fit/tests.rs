@@ -1,6 +1,7 @@
 //! Fitting as a whole: the same bits, what continues, what stops, what is refused.
 
 mod bits;
+mod clip;
 mod continuing;
 #[cfg(feature = "gpu")]
 mod gpu;

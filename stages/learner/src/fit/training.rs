@@ -1,5 +1,6 @@
 //! A job on its way: a step is a forward pass of each group, a backward pass, and a step of the optimizer.
 
+use super::clip::Clip;
 use super::proximal::Proximal;
 use super::terms::Group;
 use crate::batches::Batches;
@@ -7,7 +8,7 @@ use crate::error::LearnError;
 use crate::mode::Mode;
 use crate::optimizer::Optimizer;
 use crate::random::Stream;
-use crate::registry::Network;
+use crate::registry::{Network, Parameter};
 use crate::tensors::{Tensors, values};
 use burn::tensor::{Device, Tensor};
 
@@ -19,6 +20,7 @@ pub(super) struct Training<'a> {
     pub(super) tensors: Tensors,
     pub(super) optimizer: Optimizer,
     pub(super) proximal: Option<Proximal>,
+    pub(super) clip: Option<Clip>,
     pub(super) mode: Mode,
     /// What augments each group's images.
     pub(super) changes: Vec<Stream>,
@@ -72,18 +74,28 @@ impl Training<'_> {
         let nothing = Tensor::zeros([0], self.device);
         self.optimizer.begin_step(share_of_rate);
         self.steps += 1;
-        for (parameter, tensor) in self.tensors.trained() {
-            // A parameter that this network does not use has none.
-            if let Some(gradient) = tensor.grad_remove(&mut gradients) {
-                // Taken out, so that the optimizer alone holds the value and may change it where it is.
-                let value = std::mem::replace(tensor, nothing.clone()).inner();
-                let gradient = match &self.proximal {
-                    Some(proximal) => proximal.added(&parameter.name, &value, gradient),
-                    None => gradient,
-                };
-                let value = self.optimizer.change(&parameter.name, value, gradient);
-                *tensor = value.autodiff().require_grad();
-            }
+        // A parameter that this network does not use has none.
+        let steps = self.tensors.trained().filter_map(|(parameter, tensor)| {
+            let gradient = tensor.grad_remove(&mut gradients)?;
+            let gradient = match &self.proximal {
+                Some(proximal) => proximal.added(&parameter.name, &tensor.clone().inner(), gradient),
+                None => gradient,
+            };
+            Some((parameter, tensor, gradient))
+        });
+        // All of them before the first change: how far each goes may depend on all.
+        let steps: Vec<(&Parameter, &mut Tensor<1>, Tensor<1>)> = steps.collect();
+        let clip = self.clip.as_ref();
+        let factor = clip.and_then(|clip| clip.factor(steps.iter().map(|(.., gradient)| gradient)));
+        for (parameter, tensor, gradient) in steps {
+            // Taken out, so that the optimizer alone holds the value and may change it where it is.
+            let value = std::mem::replace(tensor, nothing.clone()).inner();
+            let gradient = match factor {
+                Some(factor) => gradient.mul_scalar(factor),
+                None => gradient,
+            };
+            let value = self.optimizer.change(&parameter.name, value, gradient);
+            *tensor = value.autodiff().require_grad();
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `charlstm[1]` and `charlstm[2]`: the character model of federated averaging on Shakespeare (McMahan, Moore, Ramage,
 //! Hampson and Agüera y Arcas 2017, arXiv:1602.05629, section 3), with the vocabulary of LEAF (Caldas et al. 2018,
 //! arXiv:1812.01097): one or two layers of LSTM (Hochreiter and Schmidhuber 1997) read a window of text, usually of 80
-//! characters, and the last values of the last layer name what follows it.
+//! characters, and the last values of the last layer name what follows it; or its values at every position what follows there.
 //!
 //! In PyTorch: `embedding = Embedding(82, 8)`, `lstm = LSTM(8, 256, layers, batch_first=True)` and
-//! `fc = Linear(256, classes)`: `fc(lstm(embedding(tokens))[0][:, -1])`. First values are PyTorch's.
+//! `fc = Linear(256, classes)`: `fc(lstm(embedding(tokens))[0][:, -1])`, and at every position
+//! `fc(lstm(embedding(tokens))[0]).flatten(0, 1)`. First values are PyTorch's.
 
 use super::wrong_sizes;
 use crate::dataset::Values;
@@ -30,6 +31,8 @@ struct CharLstm {
     /// Characters of a window.
     length: usize,
     head: Linear,
+    /// Whether the head is at every position, and not at the last one alone.
+    every_position: bool,
 }
 
 pub(crate) fn charlstm(
@@ -61,6 +64,7 @@ pub(crate) fn charlstm(
             outputs: classes as usize,
             bias: true,
         },
+        every_position: false,
     }))
 }
 
@@ -177,6 +181,7 @@ impl Network for CharLstm {
         let tokens: Tensor<2> = windows.reshape([rows, length]);
         let tokens: Tensor<2, Int> = tokens.int();
         let mut last = nothing;
+        let mut all = Vec::new();
         for place in 0..length {
             let token: Tensor<1, Int> = tokens.clone().narrow(1, place, 1).reshape([rows]);
             last = embedding.clone().select(0, token);
@@ -184,13 +189,26 @@ impl Network for CharLstm {
                 layer.take(&last);
                 last = layer.hidden.clone();
             }
+            if self.every_position {
+                all.push(last.clone());
+            }
+        }
+        if self.every_position {
+            let hidden: Tensor<3> = Tensor::stack(all, 1);
+            last = hidden.reshape([rows * length, HIDDEN]);
         }
         self.head.forward(tensors, last)
+    }
+
+    fn at_every_position(mut self: Box<Self>) -> Option<Box<dyn Network>> {
+        self.every_position = true;
+        Some(self)
     }
 
     fn multiply_adds(&self) -> f64 {
         let of_layer = |layer: usize| 4 * HIDDEN * (inputs(layer) + HIDDEN);
         let layers: usize = (0..self.layers).map(of_layer).sum();
-        (self.length * layers) as f64 + self.head.multiply_adds()
+        let heads = if self.every_position { self.length } else { 1 };
+        (self.length * layers) as f64 + heads as f64 * self.head.multiply_adds()
     }
 }

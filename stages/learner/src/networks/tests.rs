@@ -1,15 +1,16 @@
 //! The networks' gradients against finite differences, norms and pooling by hand, names, sizes and first values.
 
 use super::fedmd::mean_of_squares;
+use crate::Model;
 use crate::layers::GroupNorm;
 use crate::mode::Mode;
 use crate::random::Stream;
-use crate::registry::{Parameter, Registry};
+use crate::registry::{Network, Parameter, Registry};
 use crate::safetensors_file::{Stored, read, write};
 use crate::tensors::{Tensors, values};
 use crate::testing::{SHAPE, architecture, patterns, windows};
 use burn::tensor::{Device, Tensor, TensorData};
-use fedstill_schemas::data::Shape;
+use fedstill_schemas::data::{LabelsPer, Shape};
 
 const DIGIT: Shape = Shape {
     channels: 1,
@@ -29,6 +30,17 @@ const WINDOW: Shape = Shape {
     width: 80,
 };
 
+fn network(text: &str, shape: Shape, classes: u32, labels_per: LabelsPer) -> Box<dyn Network> {
+    let architecture = architecture(text);
+    let model = Model {
+        architecture: &architecture,
+        shape,
+        classes,
+        labels_per,
+    };
+    Registry::default().network(&model).unwrap()
+}
+
 fn parameters(text: &str, shape: Shape) -> Vec<Parameter> {
     let network = Registry::default().build(&architecture(text), shape, 7).unwrap();
     network.parameters()
@@ -45,7 +57,7 @@ fn objective(logits: Tensor<2>) -> Tensor<1> {
 #[test]
 fn gradients_agree_with_finite_differences() {
     let device = Device::flex();
-    for name in [
+    let once = [
         "lenet",
         "cnn[2,3]",
         "mlp[5,4]",
@@ -57,13 +69,16 @@ fn gradients_agree_with_finite_differences() {
         "resnetgn[8]",
         "charlstm[1]",
         "charlstm[2]",
-    ] {
+    ];
+    let once = once.map(|name| (name, LabelsPer::Window));
+    let everywhere = ["charlstm[1]", "charlstm[2]"].map(|name| (name, LabelsPer::Position));
+    for (name, labels_per) in once.into_iter().chain(everywhere) {
         let data = if name.starts_with("charlstm") {
             windows(5, 6, 3)
         } else {
             patterns(SHAPE, 6, 3)
         };
-        let network = Registry::default().build(&architecture(name), data.shape(), 3).unwrap();
+        let network = network(name, data.shape(), 3, labels_per);
         let start = Tensors::initial(network.parameters(), &Stream::new(3, 0, "init", name), &device);
         // The same masks every time.
         let value = |tensors: &Tensors| {
@@ -107,6 +122,38 @@ fn gradients_agree_with_finite_differences() {
                 gradient[most]
             );
         }
+    }
+}
+
+#[test]
+fn every_position_of_a_window_is_predicted_as_that_of_a_window_which_ends_there() {
+    let device = Device::flex();
+    let (rows, length, classes) = (4, 6, 3);
+    let data = windows(length as u32, rows as u32, classes as u32);
+    for name in ["charlstm[1]", "charlstm[2]"] {
+        let [once, everywhere] =
+            LabelsPer::ALL.map(|labels_per| network(name, data.shape(), classes as u32, labels_per));
+        assert_eq!(once.parameters(), everywhere.parameters());
+        let tensors = Tensors::initial(once.parameters(), &Stream::new(3, 0, "init", name), &device);
+        let images = || data.images(0..rows as u32, &device);
+        let logits = everywhere.forward(&tensors, images(), &mut Mode::evaluation());
+        assert_eq!(logits.dims(), [rows * length, classes]);
+        let logits = values(logits);
+        for end in 1..=length {
+            let windows = images().narrow(3, 0, end);
+            let last = values(once.forward(&tensors, windows, &mut Mode::evaluation()));
+            for (row, expected) in last.chunks(classes).enumerate() {
+                let found = &logits[(row * length + end - 1) * classes..][..classes];
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() < 1e-6,
+                        "{name} {row} {end}: {found} {expected}"
+                    );
+                }
+            }
+        }
+        // Positions differ: nothing would be compared otherwise.
+        assert!((logits[0] - logits[classes]).abs() > 1e-4, "{name}");
     }
 }
 
@@ -329,14 +376,18 @@ fn sizes_and_costs_are_those_of_the_architecture() {
         ("charlstm[2]", WINDOW, 82, 820_450, 63_590_912.0),
     ] {
         let architecture = architecture(name);
-        let model = crate::Model {
+        let model = Model {
             architecture: &architecture,
             shape,
             classes,
+            labels_per: LabelsPer::Window,
         };
         assert_eq!(crate::parameters(&registry, &model).unwrap(), parameters, "{name}");
         assert_eq!(crate::cost(&registry, &model).unwrap(), cost, "{name}");
     }
+    // 79 more heads of 256 * 82.
+    let everywhere = network("charlstm[1]", WINDOW, 82, LabelsPer::Position);
+    assert_eq!(everywhere.multiply_adds(), 23_306_240.0);
 }
 
 #[test]

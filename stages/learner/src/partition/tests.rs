@@ -56,6 +56,28 @@ fn kind() -> impl Strategy<Value = Partition> {
     ]
 }
 
+#[test]
+fn rows_with_several_labels_are_divided_by_anything_but_their_labels() {
+    let ids: Vec<u32> = (0..40).collect();
+    let owners: Vec<u32> = ids.iter().map(|row| row % 4).collect();
+    let divided = |kind: &Partition| partition(kind, known(&[], 82, &owners), &ids, 3, 1);
+    for kind in [
+        dirichlet(0.5, 1),
+        balanced(0.5),
+        Partition::Classes { per_party: 2 },
+        Partition::Shards { per_party: 2 },
+    ] {
+        assert_eq!(divided(&kind), Err(PartitionError::SeveralLabels), "{kind:?}");
+    }
+    for kind in [
+        Partition::Iid,
+        Partition::LogNormal { sigma: 0.5, min: 1 },
+        Partition::Natural { min: 1 },
+    ] {
+        assert!(divided(&kind).is_ok(), "{kind:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

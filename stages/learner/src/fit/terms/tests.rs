@@ -3,7 +3,7 @@
 use super::{Group, Summand, Target};
 use crate::fit::tests::{distance, rows};
 use crate::fit::{FitJob, TargetData, TermData};
-use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, positions, run};
 use crate::{LearnError, Model, Registry, evaluate, predict};
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_schemas::data::Augmentation;
@@ -200,6 +200,50 @@ fn a_cross_entropy_and_a_divergence_of_the_same_rows_are_the_weighted_sum_of_bot
             }
         }
     }
+}
+
+#[test]
+fn a_row_with_a_label_at_every_position_has_as_many_targets_in_their_order() {
+    let data = positions(3, 5);
+    // The places of the group are other rows of the data.
+    let rows = [3, 0, 4, 1];
+    let target: Vec<f32> = (0..4 * 3 * 3).map(|i| (i * 5 % 13) as f32).collect();
+    let logits: Vec<f32> = (0..2 * 3 * 3).map(|i| (i * 3 % 7) as f32 - 2.0).collect();
+    let found = |target: Target<'_>, loss| {
+        let group = Group {
+            data: &data,
+            rows: &rows,
+            augment: &[],
+            terms: vec![Summand {
+                target,
+                loss,
+                weight: 1.0,
+            }],
+        };
+        let logits = Tensor::<2>::from_data(TensorData::new(logits.clone(), [6, 3]), &Device::flex())
+            .autodiff()
+            .require_grad();
+        let loss = group.loss(&logits, &[2, 1]).unwrap();
+        loss.inner().try_into_vec_as::<f32>().unwrap()[0]
+    };
+    // Of the rows at places 2 and 1, which are rows 4 and 0, all positions of one after those of the other.
+    let compared = [&target[2 * 9..3 * 9], &target[9..2 * 9]].concat();
+    let distances = logits
+        .iter()
+        .zip(&compared)
+        .map(|(logit, target)| (logit - target).abs());
+    let mae = distances.sum::<f32>() / 18.0;
+    let by_logits = found(Target::Logits(Cow::Borrowed(&target)), Loss::Mae);
+    assert!((by_logits - mae).abs() < 1e-5, "{by_logits} {mae}");
+
+    let labels = [data.labels_of(4), data.labels_of(0)].concat();
+    let losses = logits.chunks(3).zip(&labels).map(|(row, label)| {
+        let sum: f32 = row.iter().map(|logit| logit.exp()).sum();
+        sum.ln() - row[*label as usize]
+    });
+    let cross_entropy = losses.sum::<f32>() / 6.0;
+    let by_labels = found(Target::Labels { offset: 0 }, Loss::CrossEntropy);
+    assert!((by_labels - cross_entropy).abs() < 1e-5, "{by_labels} {cross_entropy}");
 }
 
 #[test]

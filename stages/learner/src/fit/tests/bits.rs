@@ -2,7 +2,7 @@
 
 use super::{ALL, rows, rows_of_five};
 use crate::FitJob;
-use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, positions, run};
 
 /// The other families, whose layers take more time.
 const LARGER: [&str; 6] = ["2nn", "mcmahan", "fedmd[6]", "resnet[8]", "resnetgn[8]", "charlstm[1]"];
@@ -10,8 +10,8 @@ const LARGER: [&str; 6] = ["2nn", "mcmahan", "fedmd[6]", "resnet[8]", "resnetgn[
 #[test]
 fn the_same_job_gives_the_same_bits_alone_and_beside_others() {
     let rows = rows(90);
-    for name in ALL.into_iter().chain(LARGER) {
-        let data = rows_of_five(name, 90);
+    let once = ALL.into_iter().chain(LARGER).map(|name| (name, rows_of_five(name, 90)));
+    for (name, data) in once.chain([("charlstm[1]", positions(6, 90))]) {
         let architecture = architecture(name);
         let settings = adam(2, 16);
         let solo = run(&job(&architecture, vec![labels(&data, &rows)], &settings)).unwrap();

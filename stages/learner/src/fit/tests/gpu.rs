@@ -2,7 +2,7 @@
 
 use super::{ALL, rows, rows_of_five};
 use crate::tensors::values;
-use crate::testing::{architecture, job, labels, run};
+use crate::testing::{architecture, job, labels, positions, run};
 use crate::{Registry, TargetData, Tensors, TermData, fit};
 use burn::tensor::Device;
 use fedstill_schemas::fit::{Fit, Loss, Optimizer, Per};
@@ -12,7 +12,6 @@ fn a_step_on_a_gpu_is_that_of_the_cpu() {
     // Where there is none, the kernels' tests say so.
     let Ok(gpu) = crate::Processor::find("gpu") else { return };
     let rows = rows(32);
-    let target: Vec<f32> = (0..32 * 5).map(|i| (i % 7) as f32 - 3.0).collect();
     let settings = Fit::new(
         1,
         32,
@@ -23,9 +22,13 @@ fn a_step_on_a_gpu_is_that_of_the_cpu() {
         },
         None,
     );
-    // What the GPU has to do that the small networks do not ask for: strides, group norm, mean pooling, look-ups.
-    for name in ALL.into_iter().chain(["resnetgn[8]", "fedmd[6]", "charlstm[1]"]) {
-        let data = rows_of_five(name, 32);
+    // What the GPU has to do that the small networks do not ask for: strides, group norm, mean pooling, look-ups, and a head
+    // at every position.
+    let once = ALL.into_iter().chain(["resnetgn[8]", "fedmd[6]", "charlstm[1]"]);
+    let once = once.map(|name| (name, rows_of_five(name, 32)));
+    for (name, data) in once.chain([("charlstm[1]", positions(6, 32))]) {
+        let count = 32 * data.labels_per_row() * data.classes() as usize;
+        let target: Vec<f32> = (0..count).map(|i| (i % 7) as f32 - 3.0).collect();
         let architecture = architecture(name);
         let like = |loss| TermData {
             target: TargetData::Logits(&target),
@@ -47,8 +50,7 @@ fn a_step_on_a_gpu_is_that_of_the_cpu() {
             on_cpu.loss,
             on_gpu.loss
         );
-        let build = || Registry::default().build(&architecture, data.shape(), 5).unwrap();
-        let parameters = || build().parameters();
+        let parameters = || Registry::default().network(&job.model).unwrap().parameters();
         let mut read =
             [&on_cpu, &on_gpu].map(|fitted| Tensors::read(parameters(), &fitted.weights, &Device::flex()).unwrap());
         let [on_cpu, on_gpu] = &mut read;

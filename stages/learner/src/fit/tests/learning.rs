@@ -1,7 +1,7 @@
 //! Models learn, and say the same of a row whatever is beside it.
 
 use super::{ALL, rows};
-use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, run, windows};
+use crate::testing::{SHAPE, adam, all_rows, architecture, job, labels, patterns, positions, run, windows};
 use crate::{Dataset, LearnError, Registry, evaluate, predict};
 use fedstill_schemas::fit::{Fit, Optimizer};
 
@@ -72,6 +72,26 @@ fn text_is_learned_by_what_reads_text_alone() {
     let model = job(&charlstm, vec![labels(&text, &train)], &settings).model;
     let error = predict(&Registry::default(), &model, &of_text.weights, &images, &[0]).unwrap_err();
     assert!(matches!(error, LearnError::OtherValues { .. }), "{error}");
+}
+
+#[test]
+fn text_is_learned_at_every_position() {
+    let text = positions(6, 128);
+    let (train, rest) = (rows(96), (96..128).collect::<Vec<u32>>());
+    let settings = Fit {
+        optimizer: Optimizer::adam(5e-3),
+        ..adam(20, 16)
+    };
+    let architecture = architecture("charlstm[1]");
+    let job = job(&architecture, vec![labels(&text, &train)], &settings);
+    let fitted = run(&job).unwrap();
+    assert_eq!((fitted.rows, fitted.steps), (96, 120));
+    let logits = predict(&Registry::default(), &job.model, &fitted.weights, &text, &rest).unwrap();
+    assert_eq!(logits.len(), 32 * 6 * 3);
+    let scores = evaluate(&Registry::default(), &job.model, &fitted.weights, &text, &rest, 0).unwrap();
+    assert_eq!(scores.samples, 32 * 6);
+    // By the token alone half of the labels are guessed; by the one before it too, all but those of first positions.
+    assert!(scores.accuracy > 0.7, "{scores:?}, loss {}", fitted.loss);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What is refused, with what to change.
 
 use super::{rows, sgd};
-use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, run};
+use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, positions, run, windows};
 use crate::{FitJob, LearnError, Model, TargetData, TermData, ValidationData};
+use fedstill_schemas::data::LabelsPer;
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Watch};
 
 #[test]
@@ -130,6 +131,13 @@ fn what_does_not_fit_is_refused_before_it_starts() {
         let text = set(Fit { proximal, ..adam(1, 8) });
         assert!(text.contains("proximal must be 0 or positive"), "{text}");
     }
+    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let text = set(Fit {
+            clip: Some(clip),
+            ..adam(1, 8)
+        });
+        assert!(text.contains("clip must be positive"), "{text}");
+    }
     let optimizer = |optimizer| {
         set(Fit {
             optimizer,
@@ -155,6 +163,51 @@ fn what_does_not_fit_is_refused_before_it_starts() {
         ..term
     };
     assert!(refused(with(kl)).contains("temperature"));
+}
+
+#[test]
+fn a_model_of_positions_and_data_with_a_label_a_row_do_not_meet() {
+    let (everywhere, once) = (positions(5, 8), windows(5, 8, 3));
+    let rows = rows(8);
+    let (charlstm, mlp) = (architecture("charlstm[1]"), architecture("mlp[4]"));
+    let settings = adam(1, 8);
+    let base = |data| job(&charlstm, vec![labels(data, &rows)], &settings);
+    let refused = |job: FitJob<'_>| run(&job).unwrap_err();
+    let labels_per = LabelsPer::Window;
+    let model = Model {
+        labels_per,
+        ..base(&everywhere).model
+    };
+    let error = refused(FitJob {
+        model,
+        ..base(&everywhere)
+    });
+    assert!(
+        error
+            .to_string()
+            .contains("predicts per window and the data set has labels per position"),
+        "{error}"
+    );
+    let labels_per = LabelsPer::Position;
+    let model = Model {
+        labels_per,
+        ..base(&once).model
+    };
+    let error = refused(FitJob { model, ..base(&once) });
+    assert!(matches!(error, LearnError::OtherLabels { .. }), "{error}");
+    let error = refused(job(&mlp, vec![labels(&everywhere, &rows)], &settings));
+    assert!(matches!(error, LearnError::NoPositions { .. }), "{error}");
+
+    // Logits are wanted for every position: 8 rows of 5.
+    let few = vec![0.0; 8 * 3];
+    let term = TermData {
+        target: TargetData::Logits(&few),
+        loss: Loss::Mse,
+        ..labels(&everywhere, &rows)
+    };
+    let error = refused(job(&charlstm, vec![term], &settings));
+    let told = "24 target values for 40 rows of 3 classes";
+    assert!(error.to_string().contains(told), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{fixed, numbers, open_as, refused};
 use crate::dataset::{DataError, Dataset, Values};
 use arrow_array::{ArrayRef, LargeStringArray, StringArray};
-use fedstill_schemas::data::{Augmentation, Columns, Shape};
+use fedstill_schemas::data::{Augmentation, Columns, LabelsPer, Shape};
 use std::sync::Arc;
 
 fn columns(owner: Option<&str>) -> Columns {
@@ -14,11 +14,31 @@ fn columns(owner: Option<&str>) -> Columns {
     }
 }
 
+/// The same with a label at every position.
+fn of_positions(owner: Option<&str>) -> Columns {
+    Columns {
+        labels_per: LabelsPer::Position,
+        ..columns(owner)
+    }
+}
+
 /// A file of those texts, and who wrote them.
 fn read(texts: &[&str], writers: &[&str], owner: Option<&str>) -> Result<Dataset, DataError> {
+    read_as(texts, writers, &columns(owner))
+}
+
+fn read_as(texts: &[&str], writers: &[&str], columns: &Columns) -> Result<Dataset, DataError> {
     let texts: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
     let writers: ArrayRef = Arc::new(StringArray::from(writers.to_vec()));
-    open_as(vec![("text", texts), ("writer", writers)], &[], &columns(owner))
+    open_as(vec![("text", texts), ("writer", writers)], &[], columns)
+}
+
+/// So many letters of the alphabet, again and again, and their tokens with that of the line's end.
+fn alphabet(letters: usize) -> (String, Vec<u8>) {
+    let places = || (0..letters).map(|place| (place % 26) as u8);
+    let text = places().map(|place| char::from(b'a' + place)).collect();
+    let tokens = places().map(|place| 55 + place).chain([3]);
+    (text, tokens.collect())
 }
 
 #[test]
@@ -45,6 +65,54 @@ fn windows_go_through_the_texts_of_an_owner_one_after_the_other() {
     assert_eq!(one.rows(), 80 + 51 + 4 - 80);
     assert!(one.known().owners.is_empty());
     assert_ne!(one.digest(), data.digest());
+}
+
+#[test]
+fn every_position_is_labelled_by_the_character_after_it_and_every_character_is_a_label_once() {
+    let wide = |tokens: &[u8]| tokens.iter().map(|token| u32::from(*token)).collect::<Vec<u32>>();
+    // Two windows, one after the other, and a last character that is the label of the last position; or one more after it,
+    // which is too few for a window; or one less, so that the second window has no label at its end and is none.
+    for (letters, rows) in [(160, 2), (161, 2), (239, 2), (159, 1), (80, 1)] {
+        let (text, tokens) = alphabet(letters);
+        let data = read_as(&[&text], &["p"], &of_positions(None)).unwrap();
+        assert_eq!(data.rows(), rows, "{letters}");
+        assert_eq!((data.labels_per(), data.labels_per_row()), (LabelsPer::Position, 80));
+        assert_eq!(data.labels().len() as u32, rows * 80);
+        for row in 0..rows {
+            let start = row as usize * 80;
+            assert_eq!(data.image(row), &tokens[start..start + 80]);
+            assert_eq!(data.labels_of(row), wide(&tokens[start + 1..=start + 80]));
+        }
+    }
+    let (text, tokens) = alphabet(170);
+    let data = read_as(&[&text], &["p"], &of_positions(None)).unwrap();
+    assert_eq!(data.labels(), wide(&tokens[1..=160]));
+    // A label a window: at every place, the character after the window, which is that of its last position.
+    let windows = read(&[&text], &["p"], None).unwrap();
+    assert_eq!((windows.rows(), windows.labels_per_row()), (91, 1));
+    assert_eq!(windows.image(80), data.image(1));
+    assert_eq!(windows.labels_of(80), &data.labels_of(1)[79..]);
+    assert_ne!(windows.digest(), data.digest());
+    let short = read_as(&[&"x".repeat(79)], &["p"], &of_positions(None)).unwrap_err();
+    assert!(short.to_string().contains("longer than 80 characters"), "{short}");
+}
+
+#[test]
+fn labels_at_every_position_do_not_reach_into_the_text_of_another_owner() {
+    let texts = ["a".repeat(100), "b".repeat(81), "a".repeat(70)];
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let data = read_as(&texts, &["p", "q", "p"], &of_positions(Some("writer"))).unwrap();
+    // Of p: 100 times a, a space, 70 times a, a space: two windows. Of q one.
+    assert_eq!(data.known().owners, [0, 0, 1]);
+    assert!(data.known().labels.is_empty(), "no row is of one class");
+    assert_eq!(data.labels_of(2), [56; 80]);
+    assert!(data.labels_of(1).iter().all(|label| [55, 3].contains(label)));
+    // The windows that lie in one text are the rows that they would be one after the other.
+    let rows: Vec<u8> = (0..data.rows()).flat_map(|row| data.image(row).to_vec()).collect();
+    let apart = Dataset::from_positions(80, 82, 82, rows, data.labels().to_vec());
+    assert_eq!((apart.rows(), apart.labels_of(2)), (3, data.labels_of(2)));
+    let named = apart.of_columns(&of_positions(Some("writer")), vec![0, 0, 1]);
+    assert_eq!(named.digest(), data.digest());
 }
 
 #[test]
@@ -99,6 +167,21 @@ fn what_gives_no_windows_is_said() {
     );
     let named = open_as(vec![("image", fixed(&super::IMAGES))], &[], &columns(None)).unwrap_err();
     assert!(named.to_string().contains("no column 'text'"), "{named}");
+    let images = Columns {
+        labels_per: LabelsPer::Position,
+        ..Columns::default()
+    };
+    let images = open_as(
+        vec![("image", fixed(&super::IMAGES)), ("label", numbers(&[0, 1, 2]))],
+        &[],
+        &images,
+    );
+    let images = images.unwrap_err();
+    assert!(
+        images.to_string().contains("labels_per = \"position\" is about text"),
+        "{images}"
+    );
+    assert_eq!(images.key(), "labels_per");
 }
 
 #[test]

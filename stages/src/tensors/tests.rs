@@ -1,0 +1,86 @@
+//! Rows of text with a label at every position, as scores and shares of classes count them.
+
+use super::*;
+use crate::simulation::resolved;
+use fedstill_schemas::data::Labels;
+use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
+
+/// Three windows of four characters.
+fn text() -> Dataset {
+    let labels = vec![5, 6, 7, 8, 9, 9, 9, 9, 5, 5, 5, 81];
+    Dataset::from_positions(4, 82, 82, (0..12).collect(), labels)
+}
+
+/// A run of one party whose sets are all these rows.
+fn run(data: &Dataset) -> ResolvedRun {
+    let mut set = DataSet::whole(data.digest(), data.rows(), data.classes(), data.shape());
+    set.columns.labels_per = data.labels_per();
+    ResolvedRun {
+        parties: vec!["charlstm[1]".parse().unwrap()],
+        private: set.clone(),
+        public: Some(set.clone()),
+        test: set,
+        labels: Labels::Shared,
+        ..resolved()
+    }
+}
+
+/// The party has the first and the last row.
+fn draws() -> Draws {
+    Draws {
+        private: vec![vec![0, 2]],
+        public: vec![0, 1, 2],
+        alignment: vec![2, 0],
+        validation: Vec::new(),
+    }
+}
+
+#[test]
+fn every_label_of_a_row_counts_in_predictions_scores_and_shares_of_classes() {
+    let data = Arc::new(text());
+    let (run, draws, party) = (run(&data), draws(), Subject::Party(0));
+    let learner = Tensors::new(Registry::default(), [data]);
+    let inputs = EvaluateInputs {
+        run: &run,
+        subject: party,
+        draws: &draws,
+        rule: &Rule::Mean,
+    };
+    let shares = learner.proportions(&inputs).unwrap().unwrap();
+    let mut expected = vec![0.0; 82];
+    expected[5] = 0.5;
+    for class in [6, 7, 8, 81] {
+        expected[class] = 0.125;
+    }
+    assert_eq!(shares, expected);
+
+    let weights = Bytes::from(learner.initial(&run, party).unwrap());
+    let logits = learner.predict(&run, party, &weights, &draws.alignment).unwrap();
+    assert_eq!(logits.len(), 2 * 4 * 82);
+    let scores = learner.evaluate(&inputs, &mut std::iter::once(Ok((party, weights))));
+    let scores = scores.unwrap();
+    assert_eq!((scores.samples, scores.others[0].samples), (12, 12));
+}
+
+#[test]
+fn a_party_whose_own_rows_are_labelled_otherwise_than_the_runs_is_told_what_to_set() {
+    let mut run = run(&text());
+    run.identities = vec![PartyIdentity {
+        id: "a".to_owned(),
+        key: PrivateKey::from_bytes(&[7; 32]).public(),
+    }];
+    let of = |own: Dataset| {
+        let learner = Tensors::new(Registry::default(), []).with_own(Arc::new(own));
+        learner.private(&run, 0, &draws())
+    };
+    let (_, rows) = of(text()).unwrap();
+    assert_eq!(rows, [0, 1, 2]);
+    let windows = Dataset::from_windows(4, 82, 82, (0..8).collect(), vec![1, 2]);
+    match of(windows) {
+        Err(StageError::Reject(reason)) => assert!(
+            reason.contains("labels per window and the run's per position") && reason.contains("party.toml"),
+            "{reason}"
+        ),
+        other => panic!("{other:?}"),
+    }
+}
