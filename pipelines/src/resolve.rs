@@ -306,7 +306,9 @@ fn resolved_run(file: &RunFile, pipeline: &Pipeline, seed: u64, sets: &Sets) -> 
 fn validation(file: &RunFile, pipeline: &Pipeline, sets: &Sets) -> Option<Validation> {
     match (&file.data.validation, &sets.validation) {
         (Some(run_file::Validation::Private { rows }), _) => Some(Validation::Private { rows: *rows }),
-        (_, Some(set)) if pipeline.reads_validation() => Some(Validation::Set { set: set.clone() }),
+        (_, Some(set)) if pipeline.reads_validation() => Some(Validation::Set {
+            set: Box::new(set.clone()),
+        }),
         _ => None,
     }
 }

@@ -90,7 +90,7 @@ pub enum Validation {
     /// Rows of a set of their own.
     Set {
         /// The set.
-        set: DataSet,
+        set: Box<DataSet>,
     },
 }
 
@@ -241,7 +241,7 @@ impl ResolvedRun {
     /// What of its data sets is larger than anything that can be trained on, in words for people.
     pub fn too_large(&self) -> Option<String> {
         let validation = match &self.validation {
-            Some(Validation::Set { set }) => Some(set),
+            Some(Validation::Set { set }) => Some(set.as_ref()),
             _ => None,
         };
         let sets = [Some(&self.private), self.public.as_ref(), Some(&self.test), validation];
@@ -289,7 +289,9 @@ mod tests {
         assert_eq!((run.held_back(), run.divided()), (0, rows));
         run.validation = Some(Validation::Private { rows: 7 });
         assert_eq!((run.held_back(), run.divided()), (7, rows - 7));
-        run.validation = Some(Validation::Set { set: run.test.clone() });
+        run.validation = Some(Validation::Set {
+            set: Box::new(run.test.clone()),
+        });
         assert_eq!((run.held_back(), run.divided()), (0, rows));
         assert_eq!(run.validation.as_ref().map(Validation::rows), Some(run.test.take));
     }
@@ -303,10 +305,10 @@ mod tests {
             height: 1 << 13,
             width: 1 << 13,
         };
-        let set = DataSet {
+        let set = Box::new(DataSet {
             shape,
             ..run.test.clone()
-        };
+        });
         run.validation = Some(Validation::Set { set });
         let why = run.too_large().unwrap();
         assert!(why.contains("rows of 1x8192x8192"), "{why}");

@@ -240,7 +240,7 @@ fn validation_rows_that_another_pipeline_stops_by_are_said_to_be_set_apart() {
     run.pipeline.round.retain(|step| step.stage != Stage::Distill);
     let text = validation(&run).unwrap();
     assert!(text.contains("100 of the private rows are set apart"), "{text}");
-    let set = run.test.clone();
+    let set = Box::new(run.test.clone());
     run.validation = Some(Validation::Set { set });
     assert_eq!(
         validation(&run).unwrap(),

@@ -390,11 +390,7 @@ fn gather_files(value: &DeValue<'_>, files: &mut BTreeSet<String>) {
 /// Gives them the names under which a catalog has them.
 fn name_files(value: &mut Spanned<DeValue<'_>>) {
     match value.get_mut() {
-        DeValue::String(name) => {
-            if is_file(name) {
-                *name = SweepFile::catalogued(name).into();
-            }
-        }
+        DeValue::String(name) if is_file(name) => *name = SweepFile::catalogued(name).into(),
         DeValue::Array(items) => items.iter_mut().for_each(name_files),
         _ => {}
     }

@@ -206,7 +206,7 @@ fn an_architecture_that_nobody_trained_keeps_its_prototype_and_the_others_go_on(
         let cohort: Vec<Subject> = round.cohort().into_keys().collect();
         assert_eq!(cohort, [Subject::Architecture(0)], "{by:?}");
 
-        let round = closed(averaging(by), 5, |_, subject| subject != Subject::Party(1));
+        let round = closed(averaging(by.clone()), 5, |_, subject| subject != Subject::Party(1));
         assert!(round.closed[4].enough, "{by:?}");
         let before = round.planned.manifest.as_ref().unwrap();
         let manifest = round.manifest();
