@@ -28,8 +28,8 @@ def reproduce(reproduction, fedstill, places):
     for runs in reproduction.runs:
         fedstill.do(runs)
     places.results.mkdir(parents=True, exist_ok=True)
-    special = {"speedup": speedup, "cost": cost}.get(reproduction.name, compared)
-    lines = [*special(reproduction, fedstill, places), "", machine()]
+    kinds = {"compared": compared, "speedup": speedup, "cost": cost}
+    lines = [*kinds[reproduction.kind](reproduction, fedstill, places), "", machine()]
     text = places.page.read_text()
     places.page.write_text(page.fill(text, reproduction.name, lines))
     print(f"{reproduction.name}: {places.page}")
