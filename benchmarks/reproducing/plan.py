@@ -49,10 +49,10 @@ class Reproduction:
     comparisons: tuple[Comparison, ...] = ()
     windows: tuple[Window, ...] = ()
     points: tuple[tuple[str, str], ...] = ()  # what is said of a run name, and the name
-    kind: str = "compared"  # or "speedup", "cost"
+    costs: bool = False  # whether FedMD and FedDF are compared in cost
 
 
-ALPHA = ("0.1", "100")
+ALPHA = {"skewed": "0.1", "alike": "100"}
 # What the baseline of a comparison adds to its stem.
 TO_FEDMD = "-to-fedmd"
 LOCAL = "-local"
@@ -68,38 +68,42 @@ def methods(point):
 
 
 def heterogeneity(name, run, data, windows):
-    """Four methods at two degrees of heterogeneity, of a run file with the run name `run`."""
-    points = tuple((f"alpha {alpha}", f"{run}-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA)
-    names = tuple(point for _, point in points)
-    return Reproduction(
-        name=name,
-        data=data,
-        runs=(Runs("sweep", f"{name}-sweep.toml", names),),
-        comparisons=tuple(comparison for point in names for comparison in methods(point)),
-        windows=windows(*names),
-        points=points,
+    """Four methods at two degrees of heterogeneity, each a reproduction, of a run file with the run name `run`."""
+    for degree, alpha in ALPHA.items():
+        point = f"{run}-alpha{alpha.replace('.', 'p')}"
+        yield Reproduction(
+            name=f"{name}-{degree}",
+            data=data,
+            runs=(Runs("sweep", f"{name}-{degree}.toml", (point,)),),
+            comparisons=methods(point),
+            windows=windows[degree](point),
+            points=((f"alpha {alpha}", point),),
+            costs=True,
+        )
+
+
+FEDDF = ("feddf", "evaluate")
+FEDMD = ("fedmd", "evaluate")
+
+
+def pretraining(tasks):
+    """A window of so many pretraining tasks of FedMD."""
+    return lambda point: (Window("pretraining tasks of FedMD", point, "fedmd", "pretrain", "tasks", tasks, tasks),)
+
+
+def mnist_skewed(point):
+    return (
+        Window("prototypes of FedDF minus models of FedMD", point + TO_FEDMD, *FEDDF, "difference", low=0.20),
+        Window("prototypes of FedDF minus local training", point, *FEDDF, "difference", low=0.20),
+        *pretraining(3)(point),
     )
 
 
-def mnist_windows(skewed, alike):
-    ours = ("feddf", "evaluate")
+def mnist_alike(point):
     return (
-        Window("alpha 0.1: prototypes of FedDF minus models of FedMD", skewed + TO_FEDMD, *ours, "difference", low=0.20),
-        Window("alpha 0.1: prototypes of FedDF minus local training", skewed, *ours, "difference", low=0.20),
-        Window("alpha 100: prototypes of FedDF", alike, *ours, "accuracy", low=0.92),
-        Window("alpha 100: models of FedMD", alike, "fedmd", "evaluate", "accuracy", low=0.92),
-        Window("pretraining tasks of FedMD", alike, "fedmd", "pretrain", "tasks", low=3, high=3),
-    )
-
-
-def cifar_windows(skewed, _):
-    return (Window("pretraining tasks of FedMD", skewed, "fedmd", "pretrain", "tasks", low=3, high=3),)
-
-
-def quick_windows(skewed, alike):
-    return (
-        Window("prototypes of FedDF", alike, "feddf", "evaluate", "accuracy", low=0.0, high=1.0),
-        Window("pretraining tasks of FedMD", skewed, "fedmd", "pretrain", "tasks", low=2, high=2),
+        Window("prototypes of FedDF", point, *FEDDF, "accuracy", low=0.92),
+        Window("models of FedMD", point, *FEDMD, "accuracy", low=0.92),
+        *pretraining(3)(point),
     )
 
 
@@ -118,18 +122,14 @@ def rounds_to(name, run, data, target, windows):
 def speedup(data, run):
     """Times of tasks, one run at a time on all processors."""
     runs = Runs("sweep", "speedup.toml", (run,), ("--jobs", "1", "--threads", "{cores}"))
-    return Reproduction("speedup", data, (runs,), points=(("MNIST, on all processors", run),), kind="speedup")
-
-
-def cost(of):
-    """What two methods took to the same accuracy, of the runs that another reproduction is of."""
-    return Reproduction(f"{of.name}-cost", of.data, of.runs, points=of.points, kind="cost")
+    return Reproduction("speedup", data, (runs,), points=(("MNIST, on all processors", run),))
 
 
 def reproductions():
     """All of them, by name, in the order of the page."""
-    mnist = heterogeneity("mnist", "mnist", ("mnist", "emnist_byclass"), mnist_windows)
-    cifar = heterogeneity("cifar", "cifar", ("cifar10", "cifar100"), cifar_windows)
+    letters = ("mnist", "emnist_byclass")
+    mnist = heterogeneity("mnist", "mnist", letters, {"skewed": mnist_skewed, "alike": mnist_alike})
+    cifar = heterogeneity("cifar", "cifar", ("cifar10", "cifar100"), dict.fromkeys(ALPHA, pretraining(3)))
     shakespeare = Reproduction(
         name="shakespeare",
         data=("shakespeare_plays",),
@@ -141,27 +141,24 @@ def reproductions():
     return {
         reproduction.name: reproduction
         for reproduction in (
-            mnist,
-            cifar,
+            *mnist,
+            *cifar,
             shakespeare,
             rounds_to("fedavg", "mcmahan-2nn", ("mnist",), "0.97", (mcmahan,)),
-            speedup(mnist.data, "mnist-baselines-fedmd-rounds2"),
-            cost(mnist),
-            cost(cifar),
+            speedup(letters, "mnist-baselines-fedmd-rounds2"),
         )
     }
 
 
 def quick():
     """The same in small, on the data in the repository: what shows that the commands work."""
-    mnist = heterogeneity("mnist", "quick-mnist", (), quick_windows)
+    mnist = heterogeneity("mnist", "quick-mnist", (), dict.fromkeys(ALPHA, pretraining(2)))
     reached = Window("rounds to 5 %", "quick-2nn", "fedavg", "evaluate", "rounds_to_target", low=0, high=4)
     return {
         reproduction.name: reproduction
         for reproduction in (
-            mnist,
+            *mnist,
             rounds_to("fedavg", "quick-2nn", (), "0.05", (reached,)),
             speedup((), "quick-mnist-baselines-fedmd-rounds1"),
-            cost(mnist),
         )
     }

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from . import figures, page, schedule, tables
 from .commands import cores
+from .plan import ALPHA
 
 # What the paper (arXiv:2402.07295) and McMahan et al. report.
 PAPER = {"pretraining": "3.5 x", "distillation": "1.76 x", "rounds": "87"}
 # Runs of other reproductions, whose task times are modelled where there are any.
-OTHERS = (("MNIST", "mnist-alpha100"), ("CIFAR", "cifar-alpha100"), ("Shakespeare", "shakespeare"))
+OTHERS = (
+    *((f"MNIST, alpha {alpha}", f"mnist-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
+    *((f"CIFAR, alpha {alpha}", f"cifar-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
+    ("Shakespeare", "shakespeare"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ def reproduce(reproduction, fedstill, places):
     for runs in reproduction.runs:
         fedstill.do(runs)
     places.results.mkdir(parents=True, exist_ok=True)
-    kinds = {"compared": compared, "speedup": speedup, "cost": cost}
-    lines = [*kinds[reproduction.kind](reproduction, fedstill, places), "", machine()]
+    tables_of = speedup if reproduction.name == "speedup" else compared
+    lines = [*tables_of(reproduction, fedstill, places), "", machine()]
     text = places.page.read_text()
     places.page.write_text(page.fill(text, reproduction.name, lines))
     print(f"{reproduction.name}: {places.page}")
@@ -67,6 +72,8 @@ def compared(reproduction, fedstill, places):
         pictures.append("cost")
     if reproduction.windows:
         lines += ["", *tables.windows(reproduction.windows, found)]
+    if reproduction.costs:
+        lines += ["", *cost(reproduction, fedstill, places)]
     if reproduction.name == "shakespeare":
         lines += ["", *tables.times_by_step(reproduction.points, found)]
     for about, run in reproduction.points:
