@@ -20,6 +20,11 @@ const PARTIES: u32 = 4;
 const POISONED: u32 = 1;
 const RUN: &str = "tiny-feddf-0";
 
+/// Whose a private row is. The file has the letters in turn: four in a row are one of each.
+fn owner(place: u32) -> u32 {
+    place / CLASSES % PARTIES
+}
+
 /// Writes rows of the letters: image, label and owner.
 fn write(path: &Path, letters: &Dataset, rows: &[(u32, u32, u32)]) {
     let images = rows.iter().map(|(row, ..)| letters.image(*row));
@@ -48,7 +53,7 @@ fn run(folder: &Path, settings: &str, threads: &str) -> Stored {
     let clean: Vec<_> = clean.iter().map(|row| (*row, label(row), 0)).collect();
     write(&folder.join("clean.parquet"), &letters, &clean);
     let private = (0..).zip(private).map(|(place, row)| {
-        let owner = place % PARTIES;
+        let owner = owner(place);
         let label = if owner == POISONED {
             (label(row) + 1) % CLASSES
         } else {
@@ -94,7 +99,7 @@ quorum = 1.0
 
 /// The slot of the owner whose labels are wrong.
 fn poisoned(stored: &Stored) -> u32 {
-    let of_owner = |rows: &Vec<u32>| rows.iter().all(|row| row % PARTIES == POISONED);
+    let of_owner = |rows: &Vec<u32>| rows.iter().all(|row| owner(*row) == POISONED);
     let slot = stored.draws().private.iter().position(of_owner);
     slot.expect("a party has its rows") as u32
 }
