@@ -1,6 +1,6 @@
 """The tables of the page, as Markdown. Pure: figures in, lines out."""
 
-from .plan import LOCAL, TO_FEDMD
+from .plan import LOCAL, TO_FEDMD, TO_FEDMD_ALONE
 
 # Scoring steps of each method, and what models they score.
 SCORED = (
@@ -10,7 +10,8 @@ SCORED = (
     ("fedavg", "evaluate", "FedAvg, prototypes"),
     ("fedavg", "evaluate_personal", "FedAvg, parties after local training"),
     ("fedmd", "evaluate", "FedMD, parties"),
-    ("standalone", "evaluate", "local training alone"),
+    ("standalone", "evaluate", "local training alone, as in FedDF and FedAvg"),
+    ("fedmd_standalone", "evaluate", "local training alone, as in FedMD"),
 )
 # The steps whose time is told, and who does them.
 PARTIES = ("train", "transfer", "digest", "revisit", "predict")
@@ -58,10 +59,10 @@ def table(headers, rows, numbers):
 
 
 def methods(points, figures):
-    """Accuracies of all methods at each point; `figures` has those of each stem."""
+    """Accuracies of all methods at each point, each beside its own local training; `figures` has those of each stem."""
     rows = []
     for about, point in points:
-        alone, fedmd, local = (figures[point + of] for of in ("", TO_FEDMD, LOCAL))
+        alone, fedmd_alone, fedmd, local = (figures[point + of] for of in ("", TO_FEDMD_ALONE, TO_FEDMD, LOCAL))
         for pipeline, step, label in SCORED:
             own = (pipeline, step)
             if alone.get(*own, "accuracy") is None:
@@ -71,13 +72,13 @@ def methods(points, figures):
                     about,
                     label,
                     spread(alone.get(*own, "accuracy"), share),
-                    spread(alone.get(*own, "difference"), signed, share),
+                    spread((fedmd_alone if "fedmd" in pipeline else alone).get(*own, "difference"), signed, share),
                     spread(fedmd.get(*own, "difference"), signed, share),
                     worst(alone, own),
                     spread(local.get(*own, "accuracy"), share),
                 ]
             )
-    headers = ["", "models", "global test set", "minus local training", "minus FedMD", "worst", "local test sets"]
+    headers = ["", "models", "global test set", "minus its local training", "minus FedMD", "worst", "local test sets"]
     return table(headers, rows, 5)
 
 

@@ -39,11 +39,38 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         let jobs: Vec<&Job> = jobs.collect();
         if let Some(first) = jobs.first() {
             out.push('\n');
-            let known = forecast::of_rounds(&jobs, file.rounds, resolved.close);
+            let mut known = steps_by_seed(&jobs);
+            known.extend(forecast::of_rounds(&jobs, file.rounds, resolved.close));
             out.push_str(&of_job(first, file.rounds, &known, registry));
         }
     }
     out
+}
+
+/// What steps take with each seed, of those that say how many steps of the optimizer they take, and do not take as many with
+/// every seed.
+fn steps_by_seed(jobs: &[&Job]) -> Vec<String> {
+    let Some(first) = jobs.first() else {
+        return Vec::new();
+    };
+    let pipeline = &first.resolved.pipeline;
+    let names = [(0, &pipeline.warmup), (1, &pipeline.round)];
+    let names = names
+        .into_iter()
+        .flat_map(|(round, steps)| steps.iter().map(move |step| (round, &step.name)));
+    names
+        .filter_map(|(round, name)| {
+            let taken = jobs.iter().map(|job| {
+                let step = job.resolved.pipeline.step(round, name)?;
+                Some((job.resolved.seed, step.fit.as_ref()?.steps?))
+            });
+            let taken: Vec<(u64, u32)> = taken.collect::<Option<_>>()?;
+            let differ = taken.iter().any(|(_, steps)| *steps != taken[0].1);
+            let of_seed = |(seed, steps): &(u64, u32)| format!("{steps} with seed {seed}");
+            let all: Vec<String> = taken.iter().map(of_seed).collect();
+            differ.then(|| format!("steps of the optimizer in {name}: {}", all.join(", ")))
+        })
+        .collect()
 }
 
 /// The plan of a run; `known` are lines about its rounds.

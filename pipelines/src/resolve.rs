@@ -261,7 +261,7 @@ fn jobs(file: &RunFile, pipelines: &[Pipeline], sets: &Sets, divided: Option<&Da
         for pipeline in pipelines {
             let resolved = match &rows {
                 Some(rows) => {
-                    let pipeline = budget::of_all_parties(pipeline, pipelines, rows, active);
+                    let pipeline = budget::of_all_parties(pipeline, made_of(pipeline, pipelines), rows, active);
                     resolved_run(file, &pipeline, *seed, sets)
                 }
                 None => resolved_run(file, pipeline, *seed, sets),
@@ -273,6 +273,15 @@ fn jobs(file: &RunFile, pipelines: &[Pipeline], sets: &Sets, divided: Option<&Da
         }
     }
     jobs
+}
+
+/// The pipeline of a file whose steps a baseline is made of: the one that its name begins with, or else the file's own.
+fn made_of<'a>(baseline: &Pipeline, pipelines: &'a [Pipeline]) -> &'a Pipeline {
+    let named = baseline.name.rsplit_once('_').and_then(|(of, _)| {
+        let mut all = pipelines.iter();
+        all.find(|pipeline| pipeline.name == of)
+    });
+    named.unwrap_or(&pipelines[0])
 }
 
 fn resolved_run(file: &RunFile, pipeline: &Pipeline, seed: u64, sets: &Sets) -> ResolvedRun {

@@ -290,9 +290,9 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
     assert parts["speedup"].count("| pretraining, ") == parts["speedup"].count("| distillation, ") == 1
 
     for run in ("quick-mnist-alpha0p1", "quick-mnist-alpha100"):
-        for stem in (run, run + plan.TO_FEDMD, run + plan.LOCAL, f"{run}-cost"):
+        for stem in (run, run + plan.TO_FEDMD, run + plan.TO_FEDMD_ALONE, run + plan.LOCAL, f"{run}-cost"):
             rows = pq.read_table(out / "tables" / f"{stem}.parquet").to_pylist()
-            assert {"feddf", "fedmd", "fedavg", "standalone"} == {row["pipeline"] for row in rows}
+            assert {"feddf", "fedmd", "fedavg", "standalone", "fedmd_standalone"} == {row["pipeline"] for row in rows}
         assert (out / "pictures" / f"{run}-accuracy.svg").read_text().startswith(("<svg", "<?xml"))
     steps = pq.read_table(out / "tables/speedup.parquet").to_pylist()
     assert {"pretrain", "transfer", "distill"} == {step["step"] for step in steps}

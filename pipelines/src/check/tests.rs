@@ -214,6 +214,30 @@ fn one_place_is_said_to_take_the_steps_of_the_parties() {
 }
 
 #[test]
+fn what_one_place_takes_is_said_of_every_seed_where_it_differs() {
+    let job = |seed: u64, steps: u32| {
+        let mut resolved = run();
+        let mut pooled = Fit::new(1, 32, Optimizer::adam(1e-3), None);
+        pooled.steps = Some(steps);
+        resolved.seed = seed;
+        resolved.pipeline.round[0].fit = Some(pooled);
+        Job {
+            id: format!("a-b-{seed}"),
+            resolved,
+        }
+    };
+    let said = |jobs: &[Job]| steps_by_seed(&jobs.iter().collect::<Vec<_>>());
+    let name = run().pipeline.round[0].name.clone();
+    assert!(said(&[job(0, 40), job(1, 40)]).is_empty());
+    assert_eq!(
+        said(&[job(0, 40), job(1, 38)]),
+        [format!(
+            "steps of the optimizer in {name}: 40 with seed 0, 38 with seed 1"
+        )]
+    );
+}
+
+#[test]
 fn a_plan_says_at_how_many_positions_a_row_is_predicted() {
     let mut resolved = run();
     resolved.private.shape = Shape {

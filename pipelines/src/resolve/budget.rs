@@ -4,24 +4,22 @@
 //! Epochs over all rows would come near to it and not quite: every party has a last batch of its own.
 
 use fedstill_learner::steps_of;
-use fedstill_schemas::pipeline::{On, Pipeline, Step, Who};
+use fedstill_schemas::pipeline::{On, Pipeline, STANDALONE, Step, Who};
 
-/// A pipeline whose steps of the server on private rows say how many steps of the optimizer they take: what `settled` says
-/// is each party's. `rows` are those of each party, `active` of which take part in a round; the parties of steps that only
-/// some of them do take the mean of all.
-pub(super) fn of_all_parties(pipeline: &Pipeline, settled: &[Pipeline], rows: &[usize], active: u32) -> Pipeline {
+/// A pipeline whose steps of the server on private rows say how many steps of the optimizer they take: what `own`, the
+/// pipeline that it is made of, says is each party's. `rows` are those of each party, `active` of which take part in a round;
+/// the parties of steps that only some of them do take the mean of all.
+pub(super) fn of_all_parties(pipeline: &Pipeline, own: &Pipeline, rows: &[usize], active: u32) -> Pipeline {
     let mut pipeline = pipeline.clone();
     for step in &mut pipeline.warmup {
         let taken = together(step, rows);
         set(step, taken);
     }
+    let alone = own.baseline(STANDALONE);
     for step in &mut pipeline.round {
-        let selected = settled.iter().any(|other| {
-            let same = other.step(1, &step.name);
-            same.is_some_and(|same| same.who == Who::Selected)
-        });
+        let parties_do = alone.as_ref().and_then(|alone| alone.step(1, &step.name));
         let mut taken = together(step, rows);
-        if selected {
+        if parties_do.is_some_and(|step| step.who == Who::Selected) {
             let parties = rows.len().max(1) as u64;
             taken = (taken.saturating_mul(u64::from(active)) + parties / 2) / parties;
         }
@@ -83,32 +81,42 @@ mod tests {
         let [fedavg, pooled] = pipelines("fedavg");
         // Five epochs in batches of ten, of which one of a single row is dropped: 2, 1 and 3 an epoch.
         let rows = [20, 11, 25];
-        let all = of_all_parties(&pooled, &[fedavg.clone(), pooled.clone()], &rows, 3);
+        let all = of_all_parties(&pooled, &fedavg, &rows, 3);
         assert_eq!(steps(&all, 1, "train"), Some(5 * (2 + 1 + 3)));
         // What is no step of the server on private rows stays.
-        assert_eq!(of_all_parties(&fedavg, std::slice::from_ref(&fedavg), &rows, 3), fedavg);
+        assert_eq!(of_all_parties(&fedavg, &fedavg, &rows, 3), fedavg);
         assert!(is_shared(&pooled) && !is_shared(&fedavg));
     }
 
     #[test]
     fn where_some_of_the_parties_are_selected_one_place_takes_the_steps_of_so_many() {
         let [fedavg, pooled] = pipelines("fedavg");
-        let both = [fedavg, pooled.clone()];
         assert_eq!(
-            steps(&of_all_parties(&pooled, &both, &[20, 11, 25], 1), 1, "train"),
+            steps(&of_all_parties(&pooled, &fedavg, &[20, 11, 25], 1), 1, "train"),
             Some(10)
         );
         // Alike they take the same, whoever is selected.
         assert_eq!(
-            steps(&of_all_parties(&pooled, &both, &[30; 10], 4), 1, "train"),
+            steps(&of_all_parties(&pooled, &fedavg, &[30; 10], 4), 1, "train"),
             Some(4 * 15)
         );
     }
 
     #[test]
+    fn what_counts_is_who_takes_part_in_the_pipeline_that_it_is_made_of() {
+        let [fedavg, pooled] = pipelines("fedavg");
+        let mut everyone = fedavg;
+        for step in everyone.round.iter_mut().filter(|step| step.who == Who::Selected) {
+            step.who = Who::Parties;
+        }
+        let all = of_all_parties(&pooled, &everyone, &[20, 11, 25], 1);
+        assert_eq!(steps(&all, 1, "train"), Some(5 * (2 + 1 + 3)));
+    }
+
+    #[test]
     fn steps_that_stop_early_take_as_many_as_the_parties_would_at_most() {
         let [fedmd, pooled] = pipelines("fedmd");
-        let all = of_all_parties(&pooled, &[fedmd.clone(), pooled.clone()], &[40, 80], 1);
+        let all = of_all_parties(&pooled, &fedmd, &[40, 80], 1);
         // 25 epochs in batches of 32, of 32 and 64 rows that are not held out. The warm-up is everyone's.
         assert_eq!(steps(&all, 0, "transfer"), Some(25 * (1 + 2)));
         // Four epochs in batches of five of 40 and 80 rows, of one of two parties.
@@ -124,9 +132,8 @@ mod tests {
                 fit.steps = Some(7);
             }
         }
-        let both = [fedavg, pooled.clone()];
         assert_eq!(
-            steps(&of_all_parties(&pooled, &both, &[9, 90], 2), 1, "train"),
+            steps(&of_all_parties(&pooled, &fedavg, &[9, 90], 2), 1, "train"),
             Some(14)
         );
     }

@@ -135,6 +135,29 @@ fn baselines_train_as_the_file_s_pipeline_does_and_one_place_takes_the_steps_of_
 }
 
 #[test]
+fn a_pipeline_that_is_compared_with_has_baselines_of_its_own() {
+    let baselines = "[\"fedavg\", \"standalone\", \"centralised\", \"fedavg_standalone\", \"fedavg_centralised\"]";
+    let changes = [
+        ("[\"standalone\"]", baselines),
+        (
+            "architectures = [\"mlp[16]\"]\n",
+            "architectures = [\"mlp[16]\"]\n[steps.train]\nepochs = 3\nbatch = 4\n[steps.revisit]\nepochs = 1\nbatch = 30\n",
+        ),
+    ];
+    let resolved = resolved(&changes, &algorithms::all()).unwrap();
+    // Thirty rows a party: eight steps an epoch in FedAvg, and one in FedMD.
+    assert_eq!(fit(of(&resolved, "fedavg_standalone"), 1, "train"), (None, 3));
+    assert_eq!(
+        fit(of(&resolved, "fedavg_centralised"), 1, "train"),
+        (Some(3 * 3 * 8), 3)
+    );
+    assert_eq!(fit(of(&resolved, "standalone"), 1, "revisit"), (None, 1));
+    assert_eq!(fit(of(&resolved, "centralised"), 1, "revisit"), (Some(3), 1));
+    let ids: Vec<&str> = resolved.jobs.iter().map(|job| job.id.as_str()).collect();
+    assert!(ids.contains(&"a-fedavg_standalone-0"), "{ids:?}");
+}
+
+#[test]
 fn private_validation_rows_are_held_back_in_all_runs_of_a_file() {
     let changes = [
         ("[parties]", "validation = { rows = 30 }\n[parties]"),

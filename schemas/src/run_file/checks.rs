@@ -14,6 +14,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
     let pipelines = file.asked(catalog.pipelines);
     let mut problems: Vec<Problem> = [
         baseline_is_the_pipeline(file),
+        baseline_is_of_what_is_not_compared(file, catalog),
         public_is_missing(file, &pipelines),
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
@@ -50,6 +51,25 @@ fn baseline_is_the_pipeline(file: &RunFile) -> Option<Problem> {
         &format!("baselines[{index}]"),
         format!("'{}' is the file's pipeline and cannot be its baseline", file.pipeline),
         "remove it from baselines",
+    ))
+}
+
+/// A baseline that is made of another pipeline than the file's stands beside that one.
+fn baseline_is_of_what_is_not_compared(file: &RunFile, catalog: &Catalog<'_>) -> Option<Problem> {
+    let missing = |name: &String| {
+        let (of, _) = name.rsplit_once('_').filter(|_| catalog.pipeline(name).is_none())?;
+        let is_there = file.pipelines().any(|there| there == of);
+        (!is_there).then(|| of.to_owned())
+    };
+    let mut baselines = file.baselines.iter().enumerate();
+    let (index, of) = baselines.find_map(|(index, name)| Some((index, missing(name)?)))?;
+    Some(file.complain(
+        &format!("baselines[{index}]"),
+        format!(
+            "'{}' is made of the steps of '{of}', which the file does not run",
+            file.baselines[index]
+        ),
+        format!("add \"{of}\" to baselines"),
     ))
 }
 

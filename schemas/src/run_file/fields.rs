@@ -6,7 +6,7 @@ use super::selection::selection;
 use super::simulation::simulate;
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
-use super::{Catalog, Close, Parties, RunFile, beside, deployment, duration};
+use super::{Catalog, Close, Parties, RunFile, beside, deployment, duration, made_of_another};
 use crate::architecture::Architecture;
 use crate::pipeline::{Pipeline, Selection};
 use crate::resolved::Precision;
@@ -27,9 +27,7 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
     let rounds = top.required("rounds", "rounds = 5", |value| value.count(0));
     let seeds = top.optional("seeds", "seeds = [0]", seeds);
     let baselines = top.optional("baselines", "baselines = [\"standalone\"]", |value| {
-        value.list(Repeats::Refused, |item| {
-            Some(known_pipeline(item, catalog)?.name.clone())
-        })
+        value.list(Repeats::Refused, |item| known_baseline(item, catalog))
     });
     let predictions = top.optional("predictions", "predictions = \"float16\"", |value| {
         let words = [("float16", Precision::Float16), ("float32", Precision::Float32)];
@@ -114,32 +112,51 @@ fn run_name(value: &Value<'_>) -> Option<String> {
 
 /// A pipeline that exists, by its name or its file.
 fn known_pipeline<'a>(value: &Value<'_>, catalog: &Catalog<'a>) -> Option<&'a Pipeline> {
+    let name = pipeline_name(value, catalog)?;
+    let found = catalog.pipeline(&name);
+    if found.is_none() {
+        refuse_unknown(value, &name, catalog);
+    }
+    found
+}
+
+/// The name of a pipeline to compare with: one that there is, or a baseline that is made of one.
+fn known_baseline(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<String> {
+    let name = pipeline_name(value, catalog)?;
+    if catalog.pipeline(&name).is_none() && made_of_another(&name, catalog.pipelines).is_none() {
+        refuse_unknown(value, &name, catalog);
+        return None;
+    }
+    Some(name)
+}
+
+/// What a file calls a pipeline by; of a file's path the name of the pipeline in it.
+fn pipeline_name(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<String> {
     let written = value.text("the name of a pipeline")?;
-    let name = match catalog.files.get(written) {
+    match catalog.files.get(written) {
         Some(Err(why)) => {
             value.refuse(
                 why,
                 "a pipeline's file lies at a path relative to the run file, of a sweep file's grid to that file, and has a name \
                  that no other pipeline has",
             );
-            return None;
+            None
         }
-        Some(Ok(name)) => name.as_str(),
-        None => written,
-    };
-    let found = catalog.pipeline(name);
-    if found.is_none() {
-        let names: Vec<&str> = catalog
-            .pipelines
-            .iter()
-            .map(|pipeline| pipeline.name.as_str())
-            .collect();
-        value.refuse(
-            format!("unknown pipeline {}", quoted(name)),
-            suggestion(name, "pipelines", &names),
-        );
+        Some(Ok(name)) => Some(name.clone()),
+        None => Some(written.to_owned()),
     }
-    found
+}
+
+fn refuse_unknown(value: &Value<'_>, name: &str, catalog: &Catalog<'_>) {
+    let names: Vec<&str> = catalog
+        .pipelines
+        .iter()
+        .map(|pipeline| pipeline.name.as_str())
+        .collect();
+    value.refuse(
+        format!("unknown pipeline {}", quoted(name)),
+        suggestion(name, "pipelines", &names),
+    );
 }
 
 /// Seeds, each a run of its own.

@@ -82,12 +82,24 @@ fn called<'a>(pipelines: &'a [Pipeline], name: &str) -> Option<&'a Pipeline> {
     pipelines.iter().find(|pipeline| pipeline.name == name)
 }
 
-/// A file's pipeline, and those to compare it with: what is made of its own steps, where that is what a baseline is.
+/// A file's pipeline, and those to compare it with: what is made of its own steps, or of another pipeline's, where that is
+/// what a baseline is.
 fn beside(own: &Pipeline, baselines: &[String], pipelines: &[Pipeline]) -> Vec<Pipeline> {
-    let baseline = |name: &String| own.baseline(name).or_else(|| called(pipelines, name).cloned());
+    let baseline = |name: &String| {
+        let made = own.baseline(name).or_else(|| called(pipelines, name).cloned());
+        made.or_else(|| made_of_another(name, pipelines))
+    };
     std::iter::once(own.clone())
         .chain(baselines.iter().filter_map(baseline))
         .collect()
+}
+
+/// What `fedmd_standalone` is: the baseline of that kind, of the steps of that pipeline.
+fn made_of_another(name: &str, pipelines: &[Pipeline]) -> Option<Pipeline> {
+    let (of, kind) = name.rsplit_once('_')?;
+    let mut made = called(pipelines, of)?.baseline(kind)?;
+    name.clone_into(&mut made.name);
+    Some(made)
 }
 
 /// A run file that was found valid, with its defaults filled in.
@@ -151,7 +163,8 @@ impl RunFile {
     }
 
     /// The pipelines of this file, its own first, out of all that there are. The baselines `standalone` and `centralised`
-    /// are made of its own pipeline's steps ([`Pipeline::baseline`]). Each has what the file changes about its steps.
+    /// are made of its own pipeline's steps ([`Pipeline::baseline`]), `fedmd_standalone` is of that one's. Each has what the
+    /// file changes about its steps.
     pub fn asked(&self, pipelines: &[Pipeline]) -> Vec<Pipeline> {
         let own = called(pipelines, &self.pipeline);
         let all = own.map_or_else(Vec::new, |own| beside(own, &self.baselines, pipelines));

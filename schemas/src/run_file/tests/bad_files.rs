@@ -59,6 +59,8 @@ fn misspelt_names() {
         ("quorum   =", "quorom   =", 33, 1, "unknown key 'quorom' in close", "did you mean 'quorum'?"),
         ("\"fedmd\"", "\"fedm\"", 3, 15, "unknown pipeline 'fedm'", "did you mean 'fedmd'?"),
         ("\"fedmd\"", "\"sgd\"", 3, 15, "unknown pipeline 'sgd'", "pipelines: fedmd, standalone, self_digest"),
+        ("\"self_digest\"", "\"feddf_standalone\"", 6, 16, "made of the steps of 'feddf', which the file does not run", "add \"feddf\""),
+        ("\"self_digest\"", "\"feddf_alone\"", 6, 16, "unknown pipeline 'feddf_alone'", "pipelines: fedmd"),
         ("\"self_digest\"", "\"self-digest\"", 6, 16, "unknown pipeline 'self-digest'", "'self_digest'?"),
         ("\"float32\"", "\"float23\"", 7, 15, "'predictions' is 'float23'", "did you mean 'float32'?"),
         ("\"union\"", "\"onion\"", 13, 13, "'data.labels' is 'onion'", "did you mean 'union'?"),
