@@ -1,6 +1,6 @@
 //! Parties that are too slow, fail, are offline or are not selected: rounds end without them, and the results say so.
 
-use crate::federation::{assert_same, bits, finish, pipeline, write_for};
+use crate::federation::{assert_same, bits, fedstill, finish, pipeline, said, write_for};
 use crate::stored::{Stored, texts, wholes};
 use fedstill_schemas::task::{Report, Subject};
 use fedstill_schemas::{names, results};
@@ -136,6 +136,27 @@ fn a_round_ends_at_its_deadline_and_names_a_straggler_and_a_party_that_is_offlin
     assert_eq!(scored(&stored, 1, "evaluate_personal"), others);
     let average = stored.results_of(1, "average").remove(0).result.report;
     assert!(matches!(average, Report::Average { members: 2, .. }), "{average:?}");
+}
+
+#[test]
+fn check_warns_where_a_baseline_may_have_other_parties_selected() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |selection: &str| {
+        let active = format!("count = 4\nactive = 0.5\nselection = \"{selection}\"");
+        let baselines = ("rounds = 2", "rounds = 2\nbaselines = [\"standalone\"]");
+        let file = write_for(
+            &pipeline("fedavg"),
+            folder.path(),
+            &[baselines, ("count = 4", active.as_str())],
+        );
+        let output = fedstill().arg("check").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let warning = "warning: fedavg and standalone may select different parties";
+    let [scanned, in_turn] = ["fedlesscan", "round_robin"].map(text);
+    assert!(scanned.contains(warning), "{scanned}");
+    assert!(!in_turn.contains(warning), "{in_turn}");
 }
 
 #[test]

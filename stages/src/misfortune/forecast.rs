@@ -1,8 +1,8 @@
 //! What the seed says of rounds before they are run: how many of their parties fail, are offline or are slow, and whether
 //! enough are left for the quorum.
 //!
-//! In: the resolved run, and when its phases close. Out: counts, and slots. A party that lacks what a later phase needs is not among
-//! them, nor who is late: that is known when the round is run.
+//! In: the resolved run, and when its phases close. Out: counts, and slots. A party that lacks what a later phase needs is
+//! not among them, nor who is late: that is known when the round is run.
 
 use super::{drawn, fails};
 use crate::selection::select;
