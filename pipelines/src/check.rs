@@ -34,6 +34,9 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         bytes(estimate::memory(resolved, registry, threads)),
         counted(threads, "thread")
     );
+    if let Some(warning) = forecast::selected_apart(resolved.jobs.iter().map(|job| &job.resolved)) {
+        let _ = writeln!(out, "{warning}");
+    }
     for name in file.pipelines() {
         let jobs = resolved.jobs.iter().filter(|job| job.resolved.pipeline.name == name);
         let jobs: Vec<&Job> = jobs.collect();

@@ -105,14 +105,14 @@ impl Validation {
 }
 
 /// What goes wrong with simulated parties, by seeded draws: who is slow, who fails and who is offline is drawn once a run,
-/// whether a party that fails does so is drawn for each attempt at a round.
+/// whether a party that fails does so is drawn for each attempt at a round, all of whose tasks of that party then fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Simulate {
     /// Parties whose tasks take longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow: Option<Slow>,
-    /// Parties whose tasks fail now and then.
+    /// Parties that fail now and then, with all their tasks of an attempt at a round.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail: Option<Fail>,
     /// Parties that never answer after round 0.
@@ -130,7 +130,7 @@ pub struct Slow {
     pub factor: f64,
 }
 
-/// Parties whose tasks fail now and then.
+/// Parties that fail now and then, with all their tasks of an attempt at a round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fail {

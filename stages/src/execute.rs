@@ -145,7 +145,7 @@ pub fn execute(context: &Context, task: &Task, queued_ms: i64) -> Result<Execute
     let meter = usage::Meter::start(context.log.now_ms());
     context.faults.hit("task:taken");
     let inputs = Inputs::read(context, task)?;
-    let fate = misfortune::fate(&inputs.planned.run, task.at.at(), &task.step, task.subject);
+    let fate = misfortune::fate(&inputs.planned.run, task.at.at(), task.subject);
     match fate {
         Fate::Offline => return Err(StageError::Offline),
         Fate::Fails => return Err(StageError::Reject("simulated failure".to_owned())),

@@ -1,6 +1,6 @@
 //! What goes wrong with simulated parties, by seeded draws: who is slow, who fails, who is offline.
 //!
-//! In: the resolved run and a task's round, attempt, step and subject. Out: what becomes of the task, the same on every
+//! In: the resolved run and a task's round, attempt and subject. Out: what becomes of the task, the same on every
 //! machine and however often it is asked; and the wait of a slow party. Real parties need no simulation, and in round 0
 //! everybody is well, so that everybody has a model.
 
@@ -12,7 +12,6 @@ use crate::context::Context;
 use crate::error::StageError;
 use fedstill_learner::random::{Stream, draw};
 use fedstill_schemas::names;
-use fedstill_schemas::pipeline::Who;
 use fedstill_schemas::resolved::{Fail, ResolvedRun, Simulate};
 use fedstill_schemas::task::{Subject, Task};
 use std::time::Duration;
@@ -33,26 +32,21 @@ pub(crate) enum Fate {
     Offline,
 }
 
-/// What becomes of a subject's task of a step, in a round and an attempt at it. Who is offline answers nothing; who fails,
-/// which is drawn for each attempt, does so at the round's first step of parties, and takes part again in the phases after
-/// it.
-pub(crate) fn fate(run: &ResolvedRun, (round, attempt): (u32, u32), step: &str, subject: Subject) -> Fate {
+/// What becomes of a subject's tasks in a round and an attempt at it, whatever their steps. Who is offline answers nothing;
+/// who fails, which is drawn for each attempt, fails in all of them, so that a failure costs a party the same in every
+/// pipeline, whichever step comes first there.
+pub(crate) fn fate(run: &ResolvedRun, at: (u32, u32), subject: Subject) -> Fate {
     let Subject::Party(slot) = subject else {
         return Fate::Fine;
     };
-    if round == 0 || run.is_placed() {
+    if at.0 == 0 || run.is_placed() {
         return Fate::Fine;
     }
     let Simulate { fail, offline, .. } = run.simulate;
     if offline.is_some_and(|offline| is_drawn(run, "offline", offline.parties, slot)) {
         return Fate::Offline;
     }
-    let is_failing = fail.is_some_and(|fail| {
-        is_first(run, round, step)
-            && is_drawn(run, "fail", fail.parties, slot)
-            && fails(run, fail, (round, attempt), slot)
-    });
-    if is_failing {
+    if fail.is_some_and(|fail| is_drawn(run, "fail", fail.parties, slot) && fails(run, fail, at, slot)) {
         return Fate::Fails;
     }
     let slowness = slowness(run, slot);
@@ -91,13 +85,6 @@ fn fails(run: &ResolvedRun, fail: Fail, (round, attempt): (u32, u32), slot: u32)
         again => format!("{party} attempt {again}"),
     };
     Stream::new(run.seed, round, "fail", &name).uniform() < fail.probability
-}
-
-/// Whether a step is the round's first one of parties.
-fn is_first(run: &ResolvedRun, round: u32, step: &str) -> bool {
-    let mut steps = run.pipeline.steps(round).iter();
-    let first = steps.find(|step| matches!(step.who, Who::Parties | Who::Selected));
-    first.is_some_and(|first| first.name == step)
 }
 
 /// How much longer a party that takes `slowness` times as long takes for what was done in `took_ms` milliseconds.

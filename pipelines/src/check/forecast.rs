@@ -1,5 +1,6 @@
 //! What is known of a run's rounds before they are run, as its seed decides it: parties that fail, are offline or are slow
-//! on purpose, and architectures that nobody of a round has. In words for people; a line is a warning where it says so.
+//! on purpose, and architectures that nobody of a round has; and whether a file's pipelines select the same. In words for
+//! people; a line is a warning where it says so.
 
 use crate::estimate::counted;
 use crate::resolve::Job;
@@ -7,7 +8,6 @@ use fedstill_schemas::events::Close;
 use fedstill_schemas::pipeline::Selection;
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_stages::plan::ATTEMPTS;
-use fedstill_stages::selection::select;
 use fedstill_stages::{Forecast, Outlook};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +28,30 @@ pub(super) fn of_rounds(jobs: &[&Job], rounds: u32, close: Close) -> Vec<String>
         } else {
             String::new()
         };
-        let known = misfortunes(run, rounds, close).into_iter().chain(left_out(run, rounds));
+        let known = misfortunes(run, rounds, close)
+            .into_iter()
+            .chain(left_out(run, rounds, close));
         lines.extend(known.map(|line| format!("{seed}{line}")));
     }
     lines
+}
+
+/// Why a file's pipelines do not compare party by party, where those that select by what their own rounds took and missed
+/// are several.
+pub(super) fn selected_apart<'a>(runs: impl Iterator<Item = &'a ResolvedRun>) -> Option<String> {
+    let by_history = |run: &&ResolvedRun| {
+        let few = matches!(run.selection, Selection::Fedlesscan { active } if (active as usize) < run.parties.len());
+        few && run.pipeline.selects()
+    };
+    let names: BTreeSet<&str> = runs.filter(by_history).map(|run| run.pipeline.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    (names.len() > 1).then(|| {
+        format!(
+            "warning: {} may select different parties: selection = \"fedlesscan\" goes by what each pipeline's own rounds \
+             took and missed",
+            names.join(" and ")
+        )
+    })
 }
 
 /// What follows from rounds that are not run yet.
@@ -110,38 +130,54 @@ fn said(first: &Forecast, close: Close, mends: Option<u32>) -> String {
     }
 }
 
-/// Rounds in which an architecture has no party, of a pipeline that averages each architecture's models.
-fn left_out(run: &ResolvedRun, rounds: u32) -> Vec<String> {
-    let Selection::Random { .. } = run.selection else {
-        return Vec::new();
-    };
+/// Rounds in which an architecture has no party, of a pipeline that averages each architecture's models: nobody
+/// with it is selected, or nobody of those who are answers, in the first attempt that has its quorum.
+fn left_out(run: &ResolvedRun, rounds: u32, close: Close) -> Vec<String> {
     if !run.pipeline.averages() {
         return Vec::new();
     }
+    let outlook = Outlook::new(run, close);
     let architectures = run.architectures();
     let own: Vec<Option<usize>> = run
         .parties
         .iter()
         .map(|party| architectures.iter().position(|architecture| *architecture == party))
         .collect();
-    let mut without: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let of = |slots: &[u32]| -> BTreeSet<usize> { slots.iter().filter_map(|slot| own[*slot as usize]).collect() };
+    let mut unselected: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut silent: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for round in 1..=rounds {
-        let Some(selected) = select(run, round, &BTreeMap::new()) else {
+        let Some(selected) = outlook.selected(round) else {
             continue;
         };
-        let present: BTreeSet<usize> = selected.iter().filter_map(|slot| own[*slot as usize]).collect();
-        for architecture in (0..architectures.len()).filter(|index| !present.contains(index)) {
-            without.entry(architecture).or_default().push(round);
+        let selected = of(&selected);
+        for architecture in (0..architectures.len()).filter(|index| !selected.contains(index)) {
+            unselected.entry(architecture).or_default().push(round);
+        }
+        let holds = |attempt: &u32| outlook.of(round, *attempt).is_none_or(|forecast| forecast.holds());
+        let attempt = (0..ATTEMPTS).find(holds);
+        // Where none holds the run ends.
+        let Some(answering) = attempt.and_then(|attempt| outlook.answering(round, attempt)) else {
+            continue;
+        };
+        for architecture in selected.difference(&of(&answering)) {
+            silent.entry(*architecture).or_default().push(round);
         }
     }
-    let line = |(architecture, rounds): (usize, Vec<u32>)| {
+    let warning = |architecture: usize, rounds: &[u32], before: &str, after: &str| {
         format!(
-            "warning: {}: nobody with {} is selected, and its model stays as it was",
-            in_words(&rounds),
+            "warning: {}: {before} with {} {after}, and its model stays as it was",
+            in_words(rounds),
             architectures[architecture]
         )
     };
-    without.into_iter().map(line).collect()
+    let unselected = unselected
+        .iter()
+        .map(|(architecture, rounds)| warning(*architecture, rounds, "nobody", "is selected"));
+    let silent = silent
+        .iter()
+        .map(|(architecture, rounds)| warning(*architecture, rounds, "everyone selected", "fails or is offline"));
+    unselected.chain(silent).collect()
 }
 
 /// "round 3", or "rounds 1, 3 to 5": of rounds in their order.
@@ -173,7 +209,8 @@ fn in_words(rounds: &[u32]) -> String {
 mod tests {
     use super::*;
     use crate::check::tests::run;
-    use fedstill_schemas::resolved::{Fail, Simulate, Slow};
+    use fedstill_schemas::pipeline::Who;
+    use fedstill_schemas::resolved::{Fail, Offline, Simulate, Slow};
 
     const CLOSE: Close = Close {
         quorum: 0.6,
@@ -292,6 +329,76 @@ mod tests {
             Selection::Fedlesscan { active: 4 },
         ] {
             assert!(lines(&selecting(sure)).is_empty(), "{sure:?}");
+        }
+    }
+
+    #[test]
+    fn rounds_in_which_nobody_of_an_architecture_answers_are_named_where_models_are_averaged() {
+        let mut job = failing(0);
+        let run = &mut job.resolved;
+        run.parties = (0..6)
+            .map(|slot| format!("mlp[{}]", slot % 2).parse().unwrap())
+            .collect();
+        // One of six is there, and so one of two architectures.
+        run.simulate.fail = None;
+        run.simulate.offline = Some(Offline { parties: 5 });
+        let lines = |job: &Job, quorum| {
+            let close = Close { quorum, ..CLOSE };
+            let mut lines = of_rounds(&[job], 8, close);
+            lines.retain(|line| line.contains("everyone selected with"));
+            lines
+        };
+        let gone = lines(&job, 0.1);
+        let named = ["mlp[0]", "mlp[1]"].map(|architecture| {
+            format!(
+                "warning: rounds 1 to 8: everyone selected with {architecture} fails or is offline, and its model stays as \
+                 it was"
+            )
+        });
+        assert!(gone.len() == 1 && named.contains(&gone[0]), "{gone:?}");
+        // The run ends before anything is averaged.
+        assert!(lines(&job, 0.5).is_empty());
+        // As many that always fail are named alike.
+        let simulate = &mut job.resolved.simulate;
+        simulate.offline = None;
+        simulate.fail = Some(Fail {
+            parties: 5,
+            probability: 1.0,
+        });
+        let failed = lines(&job, 0.1);
+        assert!(failed.len() == 1 && named.contains(&failed[0]), "{failed:?}");
+        job.resolved.pipeline.round.retain(|step| step.rule.is_none());
+        assert!(lines(&job, 0.1).is_empty());
+    }
+
+    #[test]
+    fn pipelines_that_select_by_their_own_rounds_are_said_not_to_select_alike() {
+        let named = |name: &str, selection| {
+            let mut run = failing(0).resolved;
+            name.clone_into(&mut run.pipeline.name);
+            run.selection = selection;
+            run
+        };
+        let said = |runs: &[ResolvedRun]| selected_apart(runs.iter());
+        let scan = Selection::Fedlesscan { active: 4 };
+        let (one, other) = (named("b", scan), named("standalone", scan));
+        let warned = said(&[one.clone(), other.clone()]).unwrap();
+        assert!(
+            warned.starts_with("warning: b and standalone may select different parties"),
+            "{warned}"
+        );
+        // Its seeds are compared with nothing.
+        assert_eq!(said(&[one.clone(), one.clone()]), None);
+        let mut all = other;
+        all.pipeline.round.retain(|step| step.who != Who::Selected);
+        assert_eq!(said(&[one, all]), None, "one selects, and the other takes everyone");
+        for sure in [
+            Selection::All,
+            Selection::Random { active: 4 },
+            Selection::RoundRobin { active: 4 },
+            Selection::Fedlesscan { active: 10 },
+        ] {
+            assert_eq!(said(&[named("b", sure), named("standalone", sure)]), None, "{sure:?}");
         }
     }
 

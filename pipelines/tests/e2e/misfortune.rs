@@ -1,6 +1,6 @@
 //! Parties that are too slow, fail, are offline or are not selected: rounds end without them, and the results say so.
 
-use crate::federation::{assert_same, bits, finish, pipeline, write_for};
+use crate::federation::{assert_same, bits, fedstill, finish, pipeline, said, write_for};
 use crate::stored::{Stored, texts, wholes};
 use fedstill_schemas::task::{Report, Subject};
 use fedstill_schemas::{names, results};
@@ -41,11 +41,15 @@ fn a_party_that_fails_half_the_time_is_named_where_it_did_and_fails_again_in_the
     // With this seed it fails in some rounds, and not in all.
     let rounds = ("rounds = 2", "rounds = 3\nseeds = [1]");
     let fails = "[close]\nquorum = 0.5\n[simulate]\nfail = { parties = 1, probability = 0.5 }\n[parties]";
-    // Who fails does so at the first step, and is scored at the end of its phase, or of a later one, where it is back.
-    for (name, first, scores, is_back) in [
-        ("fedavg", "train", "evaluate_personal", false),
-        ("fedmd", "predict", "evaluate", true),
+    // Who fails does so at the first step of each phase of parties, and is scored in none.
+    for (name, first_steps, scores) in [
+        ("fedavg", &["train"][..], "evaluate_personal"),
+        ("fedmd", &["predict", "digest"][..], "evaluate"),
     ] {
+        let reasons: Vec<String> = first_steps
+            .iter()
+            .map(|step| format!("{step}: simulated failure"))
+            .collect();
         let folder = tempfile::tempdir().unwrap();
         let file = write_for(&pipeline(name), folder.path(), &[rounds, ("[parties]", fails)]);
         let run = names::run_id("tiny", name, 1);
@@ -71,17 +75,22 @@ fn a_party_that_fails_half_the_time_is_named_where_it_did_and_fails_again_in_the
                 assert_eq!((members(&stored, round), slots.len()), (4, 4), "{name}, round {round}");
                 continue;
             };
-            assert_eq!(why, format!("{first}: simulated failure"), "{name}, round {round}");
+            assert_eq!(why, reasons.join(", then "), "{name}, round {round}");
             assert_eq!(members(&stored, round), 3, "{name}, round {round}");
             let Ok(Subject::Party(slot)) = party.parse() else {
                 panic!("{name}, round {round}: {refused}");
             };
-            assert!(
-                !slots_of(&stored, round, first).contains(&slot),
-                "{name}, round {round}"
-            );
-            assert_eq!(slots.contains(&slot), is_back, "{name}, round {round}");
-            assert_eq!(slots.len(), 3 + usize::from(is_back), "{name}, round {round}");
+            let others: BTreeSet<u32> = (0..4).filter(|other| *other != slot).collect();
+            for step in first_steps.iter().chain([&scores]) {
+                assert_eq!(
+                    slots_of(&stored, round, step),
+                    others,
+                    "{name}, {step} of round {round}"
+                );
+            }
+            let models = [round - 1, round].map(|round| stored.manifest(round).slots);
+            let [before, after] = models.each_ref().map(|slots| slots.get(&Subject::Party(slot)));
+            assert_eq!(after, before, "{name}, round {round}: its model stays as it was");
             failed.insert((slot, round));
         }
         let parties: BTreeSet<u32> = failed.iter().map(|(slot, _)| *slot).collect();
@@ -127,6 +136,27 @@ fn a_round_ends_at_its_deadline_and_names_a_straggler_and_a_party_that_is_offlin
     assert_eq!(scored(&stored, 1, "evaluate_personal"), others);
     let average = stored.results_of(1, "average").remove(0).result.report;
     assert!(matches!(average, Report::Average { members: 2, .. }), "{average:?}");
+}
+
+#[test]
+fn check_warns_where_a_baseline_may_have_other_parties_selected() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |selection: &str| {
+        let active = format!("count = 4\nactive = 0.5\nselection = \"{selection}\"");
+        let baselines = ("rounds = 2", "rounds = 2\nbaselines = [\"standalone\"]");
+        let file = write_for(
+            &pipeline("fedavg"),
+            folder.path(),
+            &[baselines, ("count = 4", active.as_str())],
+        );
+        let output = fedstill().arg("check").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let warning = "warning: fedavg and standalone may select different parties";
+    let [scanned, in_turn] = ["fedlesscan", "round_robin"].map(text);
+    assert!(scanned.contains(warning), "{scanned}");
+    assert!(!in_turn.contains(warning), "{in_turn}");
 }
 
 #[test]

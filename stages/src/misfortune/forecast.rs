@@ -1,8 +1,8 @@
 //! What the seed says of rounds before they are run: how many of their parties fail, are offline or are slow, and whether
 //! enough are left for the quorum.
 //!
-//! In: the resolved run, and when its phases close. Out: counts. A party that lacks what a later phase needs is not among
-//! them, nor who is late: that is known when the round is run.
+//! In: the resolved run, and when its phases close. Out: counts, and slots. A party that lacks what a later phase needs is
+//! not among them, nor who is late: that is known when the round is run.
 
 use super::{drawn, fails};
 use crate::selection::select;
@@ -72,47 +72,57 @@ impl<'a> Outlook<'a> {
         if round == 0 || run.is_placed() || run.simulate.is_nothing() {
             return None;
         }
-        let everyone: Vec<u32> = (0..run.parties.len() as u32).collect();
-        let selected = self.selected(round, &everyone)?;
+        let (everyone, selected) = (self.everyone(), self.selected(round)?);
         let phases = phases(&run.pipeline, round).into_iter();
-        let forecasts = phases
-            .filter(|phase| phase.who.is_parties())
-            .enumerate()
-            .map(|(place, phase)| {
-                let cohort = if phase.who == Who::Selected {
-                    &selected
-                } else {
-                    &everyone
-                };
-                // Who fails does so at the first step of parties.
-                self.of_cohort(cohort, (round, attempt), place == 0)
-            });
+        let forecasts = phases.filter(|phase| phase.who.is_parties()).map(|phase| {
+            let cohort = if phase.who == Who::Selected {
+                &selected
+            } else {
+                &everyone
+            };
+            self.of_cohort(cohort, (round, attempt))
+        });
         forecasts.min_by_key(Forecast::answers)
     }
 
-    /// Whom a round selects; `None` where that follows from the rounds before.
-    fn selected(&self, round: u32, everyone: &[u32]) -> Option<Vec<u32>> {
+    /// The slots that a round selects; `None` where that follows from the rounds before.
+    pub fn selected(&self, round: u32) -> Option<Vec<u32>> {
         let run = self.run;
         if let Selection::Fedlesscan { active } = run.selection
-            && (active as usize) < everyone.len()
+            && (active as usize) < run.parties.len()
             && run.pipeline.selects()
         {
             return None;
         }
-        Some(select(run, round, &BTreeMap::new()).unwrap_or_else(|| everyone.to_vec()))
+        Some(select(run, round, &BTreeMap::new()).unwrap_or_else(|| self.everyone()))
     }
 
-    fn of_cohort(&self, cohort: &[u32], at: (u32, u32), is_first: bool) -> Forecast {
+    /// Those of the selected slots that answer in an attempt at a round, at some time; `None` where nobody knows yet whom it
+    /// selects.
+    pub fn answering(&self, round: u32, attempt: u32) -> Option<Vec<u32>> {
+        let mut slots = self.selected(round)?;
+        if round > 0 && !self.run.is_placed() {
+            slots.retain(|slot| !self.offline.contains(slot) && !self.is_failing(*slot, (round, attempt)));
+        }
+        Some(slots)
+    }
+
+    fn everyone(&self) -> Vec<u32> {
+        (0..self.run.parties.len() as u32).collect()
+    }
+
+    /// Whether a party fails in an attempt at a round, unless it is offline.
+    fn is_failing(&self, slot: u32, at: (u32, u32)) -> bool {
+        let fail = self.run.simulate.fail.filter(|_| self.failing.contains(&slot));
+        fail.is_some_and(|fail| fails(self.run, fail, at, slot))
+    }
+
+    fn of_cohort(&self, cohort: &[u32], at: (u32, u32)) -> Forecast {
         let (mut failing, mut offline, mut slow) = (0, 0, 0);
         for slot in cohort {
-            let fail = self
-                .run
-                .simulate
-                .fail
-                .filter(|_| is_first && self.failing.contains(slot));
             if self.offline.contains(slot) {
                 offline += 1;
-            } else if fail.is_some_and(|fail| fails(self.run, fail, at, *slot)) {
+            } else if self.is_failing(*slot, at) {
                 failing += 1;
             } else if self.slow.contains(slot) {
                 slow += 1;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::selection::select;
 use fedstill_schemas::events::Close;
-use fedstill_schemas::pipeline::Selection;
+use fedstill_schemas::pipeline::{Selection, Who};
 use fedstill_schemas::resolved::{Offline, Slow};
 use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
 use std::collections::BTreeMap;
@@ -29,12 +29,12 @@ fn offline() -> Simulate {
 }
 
 /// The slots with that fate in a round's first attempt.
-fn with(run: &ResolvedRun, round: u32, step: &str, expected: Fate) -> Vec<u32> {
-    in_attempt(run, (round, 0), step, expected)
+fn with(run: &ResolvedRun, round: u32, expected: Fate) -> Vec<u32> {
+    in_attempt(run, (round, 0), expected)
 }
 
-fn in_attempt(run: &ResolvedRun, at: (u32, u32), step: &str, expected: Fate) -> Vec<u32> {
-    let has = |slot: &u32| fate(run, at, step, Subject::Party(*slot)) == expected;
+fn in_attempt(run: &ResolvedRun, at: (u32, u32), expected: Fate) -> Vec<u32> {
+    let has = |slot: &u32| fate(run, at, Subject::Party(*slot)) == expected;
     (0..run.parties.len() as u32).filter(has).collect()
 }
 
@@ -47,31 +47,26 @@ fn who_is_slow_is_drawn_once_a_run() {
         }),
         ..Simulate::default()
     });
-    let drawn = with(&slow, 1, "predict", Fate::Slow(2.0));
+    let drawn = with(&slow, 1, Fate::Slow(2.0));
     assert_eq!(drawn.len(), 4);
-    for (round, step) in [(1, "digest"), (2, "predict"), (9, "evaluate")] {
-        assert_eq!(
-            with(&slow, round, step, Fate::Slow(2.0)),
-            drawn,
-            "{step} of round {round}"
-        );
+    for round in [2, 9] {
+        assert_eq!(with(&slow, round, Fate::Slow(2.0)), drawn, "round {round}");
     }
     let factors: Vec<f64> = drawn.iter().map(|slot| slowness(&slow, *slot)).collect();
     assert_eq!(factors, [2.0; 4]);
-    assert_eq!(with(&slow, 1, "predict", Fate::Fine).len(), 6);
+    assert_eq!(with(&slow, 1, Fate::Fine).len(), 6);
 }
 
 #[test]
-fn who_fails_does_so_at_the_first_step_of_parties_of_some_rounds() {
+fn who_fails_is_drawn_once_a_run_and_fails_in_some_rounds() {
     let always = failing(2, 1.0);
-    let drawn = with(&always, 1, "predict", Fate::Fails);
+    let drawn = with(&always, 1, Fate::Fails);
     assert_eq!(drawn.len(), 2);
-    assert_eq!(with(&always, 7, "predict", Fate::Fails), drawn);
-    assert!(with(&always, 1, "digest", Fate::Fails).is_empty(), "it goes on");
-    assert!(with(&failing(2, 0.0), 1, "predict", Fate::Fails).is_empty());
+    assert_eq!(with(&always, 7, Fate::Fails), drawn);
+    assert!(with(&failing(2, 0.0), 1, Fate::Fails).is_empty());
     let half = failing(2, 0.5);
     let rounds = |slot: u32| -> Vec<u32> {
-        let fails = |round: &u32| fate(&half, (*round, 0), "predict", Subject::Party(slot)) == Fate::Fails;
+        let fails = |round: &u32| fate(&half, (*round, 0), Subject::Party(slot)) == Fate::Fails;
         (1..=200).filter(fails).collect()
     };
     let [one, other] = [drawn[0], drawn[1]].map(rounds);
@@ -81,7 +76,7 @@ fn who_fails_does_so_at_the_first_step_of_parties_of_some_rounds() {
 
 #[test]
 fn who_fails_is_drawn_anew_for_each_attempt_at_a_round() {
-    let of = |run: &ResolvedRun| [0, 1, 2].map(|attempt| in_attempt(run, (1, attempt), "predict", Fate::Fails));
+    let of = |run: &ResolvedRun| [0, 1, 2].map(|attempt| in_attempt(run, (1, attempt), Fate::Fails));
     let half = failing(10, 0.5);
     let attempts = of(&half);
     assert_eq!(attempts, of(&half), "the same whenever it is asked");
@@ -124,7 +119,7 @@ fn a_forecast_counts_what_becomes_of_the_tasks() {
             let forecast = outlook.of(at.0, at.1).unwrap();
             let cohort = select(&run, at.0, &BTreeMap::new()).unwrap_or_else(|| (0..10).collect());
             let count = |expected: Fate| {
-                let slots = in_attempt(&run, at, "predict", expected).into_iter();
+                let slots = in_attempt(&run, at, expected).into_iter();
                 slots.filter(|slot| cohort.contains(slot)).count() as u32
             };
             let expected = Forecast {
@@ -136,16 +131,21 @@ fn a_forecast_counts_what_becomes_of_the_tasks() {
             };
             assert_eq!(forecast, expected, "{selection:?} in {at:?}");
             assert_eq!(forecast.answers(), count(Fate::Fine) + count(Fate::Slow(2.0)));
+            let answering = outlook.answering(at.0, at.1).unwrap();
+            let answers = |slot: u32| {
+                let fate = fate(&run, at, Subject::Party(slot));
+                cohort.contains(&slot) && matches!(fate, Fate::Fine | Fate::Slow(_))
+            };
+            let expected: Vec<u32> = (0..10).filter(|slot| answers(*slot)).collect();
+            assert_eq!(answering, expected, "{selection:?} in {at:?}");
             held[usize::from(forecast.holds())] += 1;
         }
     }
     assert!(held[0] > 0 && held[1] > 0, "{held:?}");
     run.selection = Selection::Fedlesscan { active: 6 };
-    assert_eq!(
-        Outlook::new(&run, close).of(1, 0),
-        None,
-        "it follows from training times"
-    );
+    let unknown = Outlook::new(&run, close);
+    assert_eq!(unknown.of(1, 0), None, "it follows from training times");
+    assert_eq!(unknown.answering(1, 0), None);
 }
 
 #[test]
@@ -164,8 +164,12 @@ fn a_forecast_is_of_the_phase_with_the_fewest_answers() {
         parties: 5,
         probability: 1.0,
     });
+    // Five of all answer, and so the four have fewer answers, whether some of them fail too or not.
     let half = Outlook::new(&run, close).of(1, 0).unwrap();
-    assert_eq!((half.parties, half.failing, half.holds()), (4, 0, true));
+    let selected = select(&run, 1, &BTreeMap::new()).unwrap();
+    let failing = with(&run, 1, Fate::Fails).into_iter();
+    let failing = failing.filter(|slot| selected.contains(slot)).count() as u32;
+    assert_eq!((half.parties, half.failing), (4, failing));
 }
 
 #[test]
@@ -175,17 +179,17 @@ fn who_is_offline_does_nothing_after_round_0() {
         parties: 10,
         probability: 1.0,
     });
-    let gone = with(&run(everything), 1, "predict", Fate::Offline);
+    let gone = with(&run(everything), 1, Fate::Offline);
     assert_eq!(gone.len(), 3);
-    assert_eq!(with(&run(offline()), 5, "evaluate", Fate::Offline), gone);
+    assert_eq!(with(&run(offline()), 5, Fate::Offline), gone);
 }
 
 #[test]
 fn everyone_is_well_in_round_0_and_so_are_the_server_and_real_parties() {
     let mut run = run(offline());
-    assert_eq!(with(&run, 0, "transfer", Fate::Fine).len(), 10);
+    assert_eq!(with(&run, 0, Fate::Fine).len(), 10);
     for subject in [Subject::Server, Subject::Architecture(0), Subject::Partition(0)] {
-        assert_eq!(fate(&run, (1, 0), "join", subject), Fate::Fine);
+        assert_eq!(fate(&run, (1, 0), subject), Fate::Fine);
     }
     let key = PrivateKey::from_bytes(&[7; 32]).public();
     let identity = |slot: u32| PartyIdentity {
@@ -193,7 +197,7 @@ fn everyone_is_well_in_round_0_and_so_are_the_server_and_real_parties() {
         key,
     };
     run.identities = (0..10).map(identity).collect();
-    assert_eq!(with(&run, 1, "predict", Fate::Fine).len(), 10);
+    assert_eq!(with(&run, 1, Fate::Fine).len(), 10);
 }
 
 #[test]

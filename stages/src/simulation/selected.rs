@@ -10,7 +10,7 @@ use crate::selection::select;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_schemas::digest::Digest;
 use fedstill_schemas::events::Missing;
-use fedstill_schemas::pipeline::{Selection, Stage, Who};
+use fedstill_schemas::pipeline::{On, Selection, Stage, Who};
 use fedstill_schemas::plan::phases;
 use fedstill_schemas::resolved::{Fail, Offline, Simulate, Slow, VERSION};
 use fedstill_schemas::results;
@@ -36,13 +36,11 @@ fn fail(parties: u32) -> Fail {
     }
 }
 
-/// Whom that fate meets when the parties predict, in an attempt at a round.
+/// Whom that fate meets in an attempt at a round.
 fn with(world: &World, at: (u32, u32), expected: Fate) -> BTreeSet<Subject> {
     let run = world.scenario.resolved();
     let parties = (0..world.scenario.parties).map(Subject::Party);
-    parties
-        .filter(|party| fate(&run, at, "predict", *party) == expected)
-        .collect()
+    parties.filter(|party| fate(&run, at, *party) == expected).collect()
 }
 
 fn selected_of(world: &World, round: u32) -> Vec<u32> {
@@ -67,21 +65,29 @@ fn a_round_ends_with_the_members_that_its_plan_selects_less_those_that_fail() {
         let failing = &with(&world, (round, 0), Fate::Fails) & &selected;
         let closed = world.closed_phases(&world.manifest(round).unwrap().at).unwrap();
         for (phase, closed) in phases(&run.pipeline, round).iter().zip(&closed) {
-            if phase.who == Who::Selected {
-                let cohort = closed.members.keys().chain(closed.missing.keys()).copied();
-                assert_eq!(cohort.collect::<BTreeSet<_>>(), selected, "{:?}", phase.steps);
+            if phase.who != Who::Selected {
+                assert!(closed.missing.is_empty(), "{:?}", phase.steps);
+                continue;
             }
-            let expected = if phase.stages.contains(&Stage::Predict) {
-                failing.clone()
-            } else {
-                BTreeSet::new()
-            };
-            assert!(closed.missing.keys().eq(&expected), "{:?}", phase.steps);
+            let cohort = closed.members.keys().chain(closed.missing.keys()).copied();
+            assert_eq!(cohort.collect::<BTreeSet<_>>(), selected, "{:?}", phase.steps);
+            assert!(closed.missing.keys().eq(&failing), "{:?}", phase.steps);
             for why in closed.missing.values() {
-                let reason = "predict: simulated failure".to_owned();
+                let reason = format!("{}: simulated failure", phase.steps[0]);
                 assert_eq!(*why, Missing::Failed { reason });
                 failed += 1;
             }
+        }
+        let (before, after) = (world.manifest(round - 1).unwrap(), world.manifest(round).unwrap());
+        for party in &failing {
+            assert_eq!(
+                after.slots[party], before.slots[party],
+                "round {round}: it goes on from there"
+            );
+            assert!(
+                !after.scores.contains_key(party),
+                "round {round}: it has nothing new to score"
+            );
         }
     }
     assert!(failed > 0, "nobody has failed");
@@ -163,6 +169,43 @@ fn a_round_that_too_many_failed_in_is_tried_again_with_other_failures_and_so_is_
     world.check().unwrap();
 }
 
+/// Which parties trained on private rows in which rounds after round 0, with what fails at half of the attempts.
+fn trained(algorithm: Algorithm) -> BTreeSet<(Subject, u32)> {
+    let mut scenario = Scenario::calm(algorithm);
+    (scenario.parties, scenario.alignment, scenario.through) = (6, 10, 6);
+    scenario.close.quorum = 0.1;
+    scenario.simulate.fail = Some(Fail {
+        parties: 4,
+        probability: 0.5,
+    });
+    let world = ran(scenario);
+    world.check().unwrap();
+    let run = world.scenario.resolved();
+    let mut trained = BTreeSet::new();
+    for round in 1..=6 {
+        let closed = world.closed_phases(&world.manifest(round).unwrap().at).unwrap();
+        for (subject, done) in closed.iter().flat_map(|closed| &closed.members) {
+            let on_private_rows = |step: &str| {
+                let step = run.pipeline.step(round, step);
+                step.is_some_and(|step| step.terms.iter().any(|term| term.on == On::Private))
+            };
+            if done.iter().any(|done| on_private_rows(&done.result.step)) {
+                trained.insert((*subject, round));
+            }
+        }
+    }
+    trained
+}
+
+#[test]
+fn a_failure_costs_a_party_its_training_in_the_same_rounds_whichever_step_comes_first() {
+    let alone = trained(Algorithm::Standalone);
+    // Two of six never fail.
+    assert!((12..36).contains(&alone.len()), "{alone:?}");
+    assert_eq!(trained(Algorithm::FedMd), alone);
+    assert_eq!(trained(Algorithm::FedDf), alone);
+}
+
 #[test]
 fn a_run_that_selects_by_training_times_is_done_again_with_the_same_selections() {
     let simulate = Simulate {
@@ -191,13 +234,11 @@ fn a_run_that_selects_by_training_times_is_done_again_with_the_same_selections()
     assert_eq!(histories.len(), 4);
     let failing = with(&world, (1, 0), Fate::Fails);
     for (slot, history) in &histories {
-        // Two fits of one batch of two rows.
-        assert_eq!(history.time, 4.0 * slowness(&run, *slot), "party {slot}");
-        assert_eq!(
-            history.missed > 0.0,
-            failing.contains(&Subject::Party(*slot)),
-            "party {slot}"
-        );
+        let fails = failing.contains(&Subject::Party(*slot));
+        // Two fits of one batch of two rows, and none of who always fails.
+        let time = if fails { 0.0 } else { 4.0 * slowness(&run, *slot) };
+        assert_eq!(history.time, time, "party {slot}");
+        assert_eq!(history.missed > 0.0, fails, "party {slot}");
     }
     let replayed = again(&world);
     assert_eq!((replayed.differences, replayed.rounds), (Vec::new(), 6));
