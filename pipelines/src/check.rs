@@ -3,13 +3,14 @@
 mod forecast;
 #[cfg(test)]
 mod tests;
+mod unlike;
 
 use crate::estimate::{self, bytes, counted};
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Model, Registry};
 use fedstill_schemas::data::LabelsPer;
 use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Schedule, Watch};
-use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Selection, Stage, Start, Step, Target, Who};
+use fedstill_schemas::pipeline::{By, Disclosure, On, Pipeline, Rule, Selection, Stage, Start, Step, Target, Who};
 use fedstill_schemas::plan::chunk_rows;
 use fedstill_schemas::resolved::{ResolvedRun, Validation};
 use std::fmt::Write;
@@ -35,6 +36,15 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         counted(threads, "thread")
     );
     if let Some(warning) = forecast::selected_apart(resolved.jobs.iter().map(|job| &job.resolved)) {
+        let _ = writeln!(out, "{warning}");
+    }
+    let mut pipelines: Vec<&Pipeline> = Vec::new();
+    for job in &resolved.jobs {
+        if pipelines.iter().all(|other| other.name != job.resolved.pipeline.name) {
+            pipelines.push(&job.resolved.pipeline);
+        }
+    }
+    for warning in unlike::warnings(&pipelines) {
         let _ = writeln!(out, "{warning}");
     }
     for name in file.pipelines() {
@@ -394,8 +404,8 @@ fn loss(loss: Loss) -> String {
 
 fn fit_text(fit: &Fit) -> String {
     let optimizer = match fit.optimizer {
-        Optimizer::Adam { lr, .. } => format!("Adam {lr}"),
-        Optimizer::Sgd { lr, momentum, .. } => format!("SGD {lr}, momentum {momentum}"),
+        Optimizer::Adam { lr, .. } => format!("Adam {}", short(lr)),
+        Optimizer::Sgd { lr, momentum, .. } => format!("SGD {}, momentum {}", short(lr), short(momentum)),
     };
     let length = match fit.steps {
         Some(steps) => counted(steps, "step"),
@@ -406,18 +416,27 @@ fn fit_text(fit: &Fit) -> String {
         Schedule::Cosine => " falling along a cosine",
     };
     let proximal = if fit.proximal > 0.0 {
-        format!(", proximal weight {}", fit.proximal)
+        format!(", proximal weight {}", short(fit.proximal))
     } else {
         String::new()
     };
-    let clip = fit
-        .clip
-        .map_or(String::new(), |clip| format!(", gradient no longer than {clip}"));
+    let clip = fit.clip.map_or(String::new(), |clip| {
+        format!(", gradient no longer than {}", short(clip))
+    });
     let stop = fit.stop.as_ref().map_or(String::new(), stop_text);
     format!(
         "{length} in batches of {}, {optimizer}{schedule}{proximal}{clip}{stop}",
         fit.batch
     )
+}
+
+/// A number for people: with an exponent where it would be a row of zeros.
+fn short(number: f64) -> String {
+    if number == 0.0 || (1e-4..1e6).contains(&number.abs()) {
+        number.to_string()
+    } else {
+        format!("{number:e}")
+    }
 }
 
 fn stop_text(stop: &EarlyStop) -> String {

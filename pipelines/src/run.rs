@@ -9,6 +9,7 @@ use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Observer};
 use fedstill_stages::faults::Faults;
 use fedstill_stages::federation::{PARTITIONS, make_topics};
+use fedstill_stages::plan::remedy;
 use fedstill_stages::tensors::Tensors;
 use fedstill_stages::{Federation, Progress, StageError};
 use std::num::NonZeroUsize;
@@ -23,8 +24,8 @@ pub(crate) enum Ended {
     Finished,
     /// The person stopped it.
     Interrupted,
-    /// A run cannot go on, for this reason.
-    Failed(String),
+    /// These runs, by their ids, cannot go on; all others are done. Why was said when each ended.
+    Failed(Vec<String>),
 }
 
 /// What the runs of a process share, one after the other or side by side.
@@ -62,7 +63,8 @@ impl Runner<'_> {
     }
 }
 
-/// Runs what is missing of a run file.
+/// Runs what is missing of a run file. A run that fails is named with its reason, and stops no other; what is wrong with the
+/// machine stops all of them.
 ///
 /// # Errors
 /// A folder that cannot be used, and whatever stops a worker.
@@ -94,17 +96,44 @@ pub(crate) fn run(
         clock,
         interrupted,
     };
+    let mut failed = Vec::new();
     for (job, _) in missing {
         let display = Arc::new(Display::new(job, rounds));
-        let progress = runner.run(resolved, job, Arc::clone(&display) as Arc<dyn Observer>)?;
-        display.end(progress == Progress::Finished);
-        match progress {
-            Progress::Finished => {}
-            Progress::Interrupted => return Ok(Ended::Interrupted),
-            failed @ Progress::Ended { .. } => return Ok(Ended::Failed(format!("{}: {failed}", job.id))),
-        }
+        let progress = runner.run(resolved, job, Arc::clone(&display) as Arc<dyn Observer>);
+        display.end(progress == Ok(Progress::Finished));
+        let reason = match progress {
+            Ok(Progress::Finished) => continue,
+            Ok(Progress::Interrupted) => return Ok(Ended::Interrupted),
+            Ok(ended @ Progress::Ended { .. }) => ended.to_string(),
+            // It is about this run: a round that was tried too often, an object that is damaged.
+            Err(StageError::Reject(reason)) => reason,
+            Err(error) => return Err(error),
+        };
+        // At once: the others may take long, or never end.
+        eprintln!("error: {}: {reason}", job.id);
+        failed.push(job.id.clone());
     }
-    Ok(Ended::Finished)
+    Ok(if failed.is_empty() {
+        Ended::Finished
+    } else {
+        Ended::Failed(failed)
+    })
+}
+
+/// What is said when runs have failed: how many of `all`, which, and what to do.
+pub(crate) fn failures(failed: &[String], all: usize, simulates: bool) -> String {
+    const NAMED: usize = 10;
+    let mut names: Vec<String> = failed.iter().take(NAMED).cloned().collect();
+    if failed.len() > NAMED {
+        names.push(format!("and {} more", failed.len() - NAMED));
+    }
+    format!(
+        "{} of {} failed ({}); the same command tries a round that failed again, three times at most in all; after that {}",
+        failed.len(),
+        counted(all, "run"),
+        names.join(", "),
+        remedy(simulates)
+    )
 }
 
 fn announce(
@@ -219,6 +248,26 @@ mod tests {
         assert_ne!(
             made(&alone, 0).into_values().collect::<Vec<_>>(),
             made(&alone, 1).into_values().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn failures_are_named_and_what_goes_wrong_on_purpose_is_not_mended_by_another_name() {
+        let failed: Vec<String> = (0..12).map(|seed| format!("a-b-{seed}")).collect();
+        let calm = failures(&failed[..1], 1, false);
+        assert!(calm.starts_with("1 of 1 run failed (a-b-0); "), "{calm}");
+        assert!(
+            calm.ends_with("after that mend what failed and use another name"),
+            "{calm}"
+        );
+        let simulated = failures(&failed, 20, true);
+        assert!(
+            simulated.starts_with("12 of 20 runs failed (a-b-0, ") && simulated.contains("a-b-9, and 2 more); "),
+            "{simulated}"
+        );
+        assert!(
+            simulated.contains("after that change the seed, or the quorum"),
+            "{simulated}"
         );
     }
 

@@ -282,7 +282,8 @@ pub struct ChunkReport {
     pub abstentions: BTreeMap<Subject, String>,
     /// Mean entropy of the softmax of the consensus, in nats.
     pub entropy: f64,
-    /// Mean fraction of members whose largest logit is the consensus' largest.
+    /// Mean fraction of members whose largest logit is the consensus' largest; every member alike, whatever it counts by in
+    /// the consensus.
     pub agreement: f64,
 }
 

@@ -347,11 +347,14 @@ fn finish(
         } else {
             needed.to_string()
         };
-        return Err(StageError::Reject(format!(
-            "chunk {chunk} has predictions of {} parties and needs {needs}; without: {}",
-            sum.counted.len(),
-            who.join(", ")
-        )));
+        let counted = sum.counted.len();
+        let parties = if counted == 1 { "party" } else { "parties" };
+        let mut reason = format!("chunk {chunk} has predictions of {counted} {parties} and needs {needs}");
+        if !who.is_empty() {
+            reason.push_str("; without: ");
+            reason.push_str(&who.join(", "));
+        }
+        return Err(StageError::Reject(reason));
     };
     let classes = classes as usize;
     let rows = values.chunks_exact(classes);

@@ -101,6 +101,11 @@ impl Weight {
         let share = |weight: &f64| (weight / largest * 2f64.powi(WEIGHT)).round_ties_even() as u64;
         weights.iter().map(|weight| Self(share(weight))).collect()
     }
+
+    /// It over the largest, exactly: for sums in float64, which then count parties as the consensus does.
+    pub(crate) fn share(self) -> f64 {
+        self.0 as f64 * 2f64.powi(-WEIGHT)
+    }
 }
 
 /// Members whose float16 values surely sum exactly in float64: 2^13 values below 2^16 on a grid of 2^-24 need 53 bits.
@@ -562,5 +567,10 @@ mod tests {
         assert_eq!(units(&[3e-300, 3e-301]), [1 << 40, 109_951_162_778]);
         assert_eq!(units(&[0.0, 0.0]), [0, 0]);
         assert_eq!(units(&[f64::NAN, -1.0, 2.0]), [0, 0, 1 << 40]);
+        let shares: Vec<f64> = Weight::of(&[1e308, 5e307, 0.0])
+            .into_iter()
+            .map(Weight::share)
+            .collect();
+        assert_eq!(shares, [1.0, 0.5, 0.0]);
     }
 }

@@ -19,9 +19,13 @@ use std::collections::BTreeMap;
 
 pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, StageError> {
     let step = inputs.step()?;
-    let Some(Rule::Weights(by @ (By::Samples | By::Parties))) = &step.rule else {
-        let reason = format!("step '{}' has no rule by which weights are averaged", step.name);
-        return Err(StageError::Reject(reason));
+    let by_samples = match &step.rule {
+        Some(Rule::Weights(By::Samples)) => true,
+        Some(Rule::Weights(By::Parties)) => false,
+        Some(Rule::Weights(By::Slots(_)) | Rule::Mean | Rule::MeanProbability) | None => {
+            let reason = format!("step '{}' has no rule by which weights are averaged", step.name);
+            return Err(StageError::Reject(reason));
+        }
     };
     let round = round_of(context, inputs.task)?;
     let members = round.averaged(&step.name, inputs.task.subject);
@@ -38,10 +42,7 @@ pub(crate) fn run(context: &Context, inputs: &Inputs<'_>) -> Result<Output, Stag
             None => 0,
         };
         rows += u64::from(trained);
-        let weight = match by {
-            By::Samples => f64::from(trained),
-            By::Parties | By::Slots(_) => 1.0,
-        };
+        let weight = if by_samples { f64::from(trained) } else { 1.0 };
         Ok((weight, weights))
     });
     let mean = context.learner.average(&mut models)?;

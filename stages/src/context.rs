@@ -252,8 +252,8 @@ impl Context {
         Ok(draws)
     }
 
-    /// What a model says of the validation rows, counted once a process: a round's tasks ask for the same models, and wait
-    /// for the one that counts.
+    /// What a model says of the validation rows, kept from when it was counted: a round's tasks ask for the same models.
+    /// Those that ask while one counts do it too, for the same answer, and wait for nobody.
     ///
     /// # Errors
     /// What `count` says.
@@ -262,11 +262,12 @@ impl Context {
         model: &Reference,
         count: impl FnOnce() -> Result<Validated, StageError>,
     ) -> Result<Validated, StageError> {
-        let mut validated = self.validated.lock();
-        if let Some(found) = validated.get(&model.sha256) {
-            return Ok(*found);
+        let known = self.validated.lock().get(&model.sha256).copied();
+        if let Some(found) = known {
+            return Ok(found);
         }
         let counted = count()?;
+        let mut validated = self.validated.lock();
         if validated.len() >= VALIDATED {
             validated.clear();
         }

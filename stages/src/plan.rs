@@ -34,6 +34,17 @@ pub const GROUP: &str = "fedstill.plan";
 /// Times that a round may be tried.
 pub const ATTEMPTS: u32 = 3;
 
+/// What a person can do about a run with a round that was tried as often as it may be; `simulates` says whether anything
+/// goes wrong in it on purpose.
+pub fn remedy(simulates: bool) -> &'static str {
+    if simulates {
+        "change the seed, or the quorum or [simulate] together with the name: what goes wrong on purpose is drawn from the \
+         seed, the round and the attempt, under any name"
+    } else {
+        "mend what failed and use another name"
+    }
+}
+
 /// The stage `plan`.
 pub struct Planner {
     context: Arc<Context>,
@@ -87,7 +98,8 @@ pub fn admit(trigger: &Trigger, known: Known<'_>) -> Admission {
     }
     if attempt >= ATTEMPTS {
         return Admission::Refuse(format!(
-            "a round is tried {ATTEMPTS} times at most: mend what failed and run it under another name"
+            "a round is tried {ATTEMPTS} times at most: {}",
+            remedy(!trigger.resolved.simulate.is_nothing())
         ));
     }
     let through = known.ended.map(|(through, _)| *through);

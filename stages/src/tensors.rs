@@ -1,5 +1,6 @@
 //! The real learner: data sets by content, and the models of `fedstill-learner` on them.
 
+use crate::aggregation::Weight;
 use crate::combination;
 use crate::error::StageError;
 use crate::learn::{EvaluateInputs, FitInputs, Fitted, Learner, ModelOf, Validated};
@@ -380,6 +381,8 @@ impl Learner for Tensors {
         let mut rows = draw(run.seed, "test", 0, run.test.rows, run.test.take);
         rows.sort_unstable();
         let data = self.data(&run.test)?;
+        // The very numbers that the consensus is weighed by.
+        let weights_of_slots = rule.slots().map(Weight::of);
         let mut sums: Vec<f64> = Vec::new();
         let mut all = 0.0;
         for model in models {
@@ -389,8 +392,10 @@ impl Learner for Tensors {
                 logits = combination::probabilities(&logits, run.head() as usize);
             }
             sums.resize(logits.len(), 0.0);
-            let weight = match (rule.slots(), subject) {
-                (Some(weights), Subject::Party(slot)) => weights.get(slot as usize).copied().unwrap_or(0.0),
+            let weight = match (&weights_of_slots, subject) {
+                (Some(weights), Subject::Party(slot)) => {
+                    weights.get(slot as usize).copied().unwrap_or_default().share()
+                }
                 _ => 1.0,
             };
             for (sum, logit) in sums.iter_mut().zip(logits) {

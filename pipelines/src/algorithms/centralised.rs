@@ -15,8 +15,8 @@ use fedstill_schemas::pipeline::{CENTRALISED, Pipeline};
 
 /// What it is, in a line.
 pub(super) const ABOUT: &str = "All private rows in one place, the most there is to gain: the local steps of the run file's \
-                                pipeline, each by as many steps of the optimizer as all parties take together; by itself, \
-                                and below, FedMD's";
+                                pipeline, each by as many steps of the optimizer as all parties take together (after the \
+                                pooled data of Li and Wang 2019, arXiv:1910.03581); by itself, and below, FedMD's";
 
 pub(super) fn pipeline() -> Pipeline {
     let pooled = fedmd::pipeline().baseline(CENTRALISED);

@@ -58,6 +58,9 @@ fn needs(pipeline: &Pipeline) -> Vec<&'static str> {
             "public rows"
         });
     }
+    if pipeline.reads_validation() {
+        needs.push("validation rows");
+    }
     if pipeline.discloses.contains(&Disclosure::PrivateRows) {
         needs.push("simulated parties");
     }
@@ -83,6 +86,11 @@ mod tests {
             "{fedmd}"
         );
         assert!(of("standalone").contains("crosses  reports\n"));
+        assert!(of("feddf").ends_with("needs    private rows, public rows, validation rows"));
+        assert!(of("fedavg").ends_with("needs    private rows"));
+        for control in ["standalone", "centralised", "self_digest"] {
+            assert!(of(control).contains("arXiv:1910.03581"), "{control} has an origin");
+        }
         assert!(of("centralised").ends_with("simulated parties"));
     }
 

@@ -9,7 +9,8 @@ use super::{digest, plain, revisit, transfer_learning};
 use fedstill_schemas::pipeline::{Disclosure, Pipeline, Stage, Target, Who};
 
 /// What it is, in a line.
-pub(super) const ABOUT: &str = "FedMD's public steps towards a party's own logits: what they are worth by themselves";
+pub(super) const ABOUT: &str = "FedMD's public steps towards a party's own logits: what they are worth by themselves (a control \
+                                of fedstill's own, of the steps of Li and Wang 2019, arXiv:1910.03581)";
 
 pub(super) fn pipeline() -> Pipeline {
     Pipeline {

@@ -10,8 +10,8 @@ use super::fedmd;
 use fedstill_schemas::pipeline::{Pipeline, STANDALONE};
 
 /// What it is, in a line.
-pub(super) const ABOUT: &str = "What a party reaches alone: the local steps of the run file's pipeline without exchange; by \
-                                itself, and below, FedMD's";
+pub(super) const ABOUT: &str = "What a party reaches alone: the local steps of the run file's pipeline without exchange, the \
+                                comparison of Li and Wang 2019, arXiv:1910.03581; by itself, and below, FedMD's";
 
 pub(super) fn pipeline() -> Pipeline {
     let alone = fedmd::pipeline().baseline(STANDALONE);

@@ -4,7 +4,7 @@ use super::*;
 use fedstill_schemas::Digest;
 use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
 use fedstill_schemas::events::Close;
-use fedstill_schemas::pipeline::{Pipeline, Term};
+use fedstill_schemas::pipeline::Term;
 use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
 
 fn step(stage: Stage, who: Who) -> Step {
@@ -117,6 +117,24 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
     ] {
         assert!(text.contains(part), "'{part}' is not in\n{text}");
     }
+}
+
+#[test]
+fn numbers_are_no_rows_of_zeros() {
+    for (number, expected) in [
+        (0.0, "0"),
+        (5.0, "5"),
+        (0.001, "0.001"),
+        (0.0001, "0.0001"),
+        (1e-7, "1e-7"),
+        (250_000.0, "250000"),
+        (1e300, "1e300"),
+    ] {
+        assert_eq!(short(number), expected);
+    }
+    let mut fit = Fit::new(1, 32, Optimizer::adam(1e-3), None);
+    fit.clip = Some(1e300);
+    assert!(fit_text(&fit).ends_with("gradient no longer than 1e300"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::cluster::{Config, Exporters, Watched};
 use crate::reached::Shown;
 use crate::report;
 use crate::resolve::{Resolved, Unresolved, resolve};
-use crate::run::{Ended, run};
+use crate::run::{Ended, failures, run};
 use crate::sweep::Side;
 use crate::{algorithms, check, cluster, folder, run_file_report};
 use arguments::{Arguments, Command, OfDeployment, Party, Topics};
@@ -343,11 +343,9 @@ fn start(resolved: &Resolved, registry: Registry, out: &Path, threads: usize) ->
             eprintln!("{STOPPED}");
             ExitCode::from(INTERRUPTED)
         }
-        Ok(Ended::Failed(reason)) => {
-            complain(&reason);
-            eprintln!(
-                "the same command tries the round again, three times at most in all; after that use another name"
-            );
+        Ok(Ended::Failed(failed)) => {
+            let simulates = !resolved.file.simulate.is_nothing();
+            eprintln!("{}", failures(&failed, resolved.jobs.len(), simulates));
             ExitCode::from(FAILED)
         }
         Err(error) => {

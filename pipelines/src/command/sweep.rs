@@ -2,8 +2,7 @@
 
 use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
 use super::{asked_to_stop, complain, failed, print, shell_quoted, tables, unusable};
-use crate::estimate::counted;
-use crate::run::Runner;
+use crate::run::{Runner, failures};
 use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
 use crate::{folder, run_file_report};
 use fedstill_learner::Registry;
@@ -58,12 +57,10 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         return ExitCode::from(INTERRUPTED);
     }
     if !outcome.failed.is_empty() {
-        eprintln!(
-            "{} of {} failed; the same command tries what failed again, a round three times at most in all; after that \
-             use another name",
-            outcome.failed.len(),
-            counted(all, "run")
-        );
+        let failed: Vec<String> = outcome.failed.into_iter().map(|(run, _)| run).collect();
+        let mut simulated = missing.iter().filter(|run| !run.job.resolved.simulate.is_nothing());
+        let simulates = simulated.any(|run| failed.contains(&run.job.id));
+        eprintln!("{}", failures(&failed, all, simulates));
         return ExitCode::from(FAILED);
     }
     print(&format!("results  {}\n", tables(&folder::results(out))));

@@ -1,6 +1,7 @@
 //! What a run file asks for, against the data that it names: everything that would make a run fail later.
 
 use super::{Sets, alignment, division};
+use crate::estimate::counted;
 use fedstill_learner::{Dataset, Model, Registry};
 use fedstill_schemas::data::DataSet;
 use fedstill_schemas::pipeline::{On, Pipeline, Target};
@@ -108,8 +109,9 @@ fn check_sets(file: &RunFile, sets: &Sets) -> Result<(), Vec<Problem>> {
             held => format!(", {held} of them for validation,"),
         };
         let message = format!(
-            "{} private rows{without} are too few for {parties} parties",
-            private.take
+            "{}{without} are too few for {}",
+            counted(private.take, "private row"),
+            counted(parties, "party")
         );
         problems.push(file.complain("parties.count", message, "give every party at least two rows"));
     }
@@ -203,7 +205,7 @@ fn check_public(file: &RunFile, pipelines: &[Pipeline], sets: &Sets) -> Result<(
     ] {
         let needed = rows_needed(pipelines, on);
         if (rows as usize) < needed {
-            let message = format!("training needs {needed} rows, not {rows}");
+            let message = format!("training needs {}, not {rows}", counted(needed, "row"));
             problems.push(file.complain(key, message, format!("ask for {needed} at least, better for hundreds")));
         }
     }
@@ -219,8 +221,8 @@ fn check_partition(file: &RunFile, pipelines: &[Pipeline], data: &Dataset, set: 
             Ok((_, parts)) => match parts.iter().position(|rows| rows.len() < needed) {
                 None => continue,
                 Some(party) => format!(
-                    "party-{party} gets {} rows with seed {seed}, and training needs {needed}",
-                    parts[party].len()
+                    "party-{party} gets {} with seed {seed}, and training needs {needed}",
+                    counted(parts[party].len(), "row")
                 ),
             },
         };

@@ -1,6 +1,6 @@
 //! Parties that are too slow, fail, are offline or are not selected: rounds end without them, and the results say so.
 
-use crate::federation::{assert_same, bits, fedstill, finish, pipeline, said, write_for};
+use crate::federation::{assert_same, bits, fedstill, finish, pipeline, run, said, write, write_for};
 use crate::stored::{Stored, texts, wholes};
 use fedstill_schemas::task::{Report, Subject};
 use fedstill_schemas::{names, results};
@@ -157,6 +157,37 @@ fn check_warns_where_a_baseline_may_have_other_parties_selected() {
     let [scanned, in_turn] = ["fedlesscan", "round_robin"].map(text);
     assert!(scanned.contains(warning), "{scanned}");
     assert!(!in_turn.contains(warning), "{in_turn}");
+}
+
+#[test]
+fn a_run_that_fails_keeps_no_other_from_its_end_and_says_what_would_change_its_outcome() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody fails in one place; a party that must not fail nearly always does.
+    let changes = [
+        ("rounds = 2", "rounds = 1\nbaselines = [\"centralised\"]"),
+        (
+            "[parties]",
+            "[close]\nquorum = 1.0\n[simulate]\nfail = { parties = 1, probability = 0.999999 }\n[parties]",
+        ),
+    ];
+    let file = write(folder.path(), &changes);
+    let out = folder.path().join("runs");
+    let failed = "1 of 2 runs failed (tiny-fedmd-0); the same command tries a round that failed again, three times at most \
+                  in all; after that change the seed, or the quorum or [simulate]";
+    for reason in [
+        "round 1 failed in its attempt 0",
+        "round 1 failed in its attempt 1",
+        "round 1 failed in its attempt 2",
+        "a round is tried 3 times at most: change the seed",
+    ] {
+        let output = run(&file, &out, &[]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(&format!("error: tiny-fedmd-0: {reason}")), "{text}");
+        assert!(text.contains(failed), "{text}");
+        assert!(!bits(&out, "tiny-fedmd-0").contains_key("metrics/round=1/part-0.parquet"));
+        assert!(bits(&out, "tiny-centralised-0").contains_key("metrics/round=1/part-0.parquet"));
+    }
 }
 
 #[test]

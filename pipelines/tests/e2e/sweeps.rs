@@ -131,7 +131,8 @@ fn a_run_that_fails_stops_no_other_and_is_named_in_the_end() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let text = said(&output);
     assert!(text.contains(&format!("error: {}: ", id(POINTS[1]))), "{text}");
-    assert!(text.contains("1 of 4 runs failed"), "{text}");
+    let last = format!("1 of 4 runs failed ({}); the same command", id(POINTS[1]));
+    assert!(text.contains(&last) && text.contains("use another name"), "{text}");
     for point in [POINTS[0], POINTS[2], POINTS[3]] {
         assert!(bits(&out, &id(point)).contains_key("metrics/round=0/part-0.parquet"));
     }

@@ -8,12 +8,28 @@ use std::fmt;
 const SAMPLES: &str = "samples";
 const PARTIES: &str = "parties";
 
+/// The least weight above 0, over the largest one: 2^-30. Sums round weights to multiples of 2^-40 of the largest, so that
+/// what is less would count by another number than is written, or by none.
+const LEAST: f64 = 1.0 / (1u64 << 30) as f64;
+
 impl By {
-    /// Whether these are weights that parties can count by: finite, none below 0, one above it.
+    /// Whether these are weights that parties can count by: finite, none below 0, one above it, and none that is too small
+    /// ([`By::too_small`]).
     pub fn are_weights(slots: &[f64]) -> bool {
-        let valid = slots.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
-        valid && slots.iter().any(|weight| *weight > 0.0)
+        are_numbers(slots) && slots.iter().any(|weight| *weight > 0.0) && Self::too_small(slots).is_none()
     }
+
+    /// The first weight above 0 that is less than 2^-30 of the largest; `None` where there is none, or where they are no
+    /// numbers that parties could count by.
+    pub fn too_small(slots: &[f64]) -> Option<f64> {
+        let largest = slots.iter().copied().fold(0.0, f64::max);
+        let small = |weight: &f64| *weight > 0.0 && *weight / largest < LEAST;
+        are_numbers(slots).then(|| slots.iter().copied().find(small)).flatten()
+    }
+}
+
+fn are_numbers(slots: &[f64]) -> bool {
+    slots.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
 }
 
 impl Serialize for By {
@@ -86,8 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_finite_none_below_0_and_one_above() {
-        for good in [&[1.0][..], &[0.0, 0.5], &[3.0, 0.0, 1e-300]] {
+    fn weights_are_finite_none_below_0_one_above_and_none_far_below_the_largest() {
+        for good in [
+            &[1.0][..],
+            &[0.0, 0.5],
+            &[3.0, 0.0, 3e-9],
+            &[3e-300, 1e-301],
+            &[1e308, 1e308],
+            &[1.0, LEAST],
+        ] {
             assert!(By::are_weights(good), "{good:?}");
         }
         for bad in [
@@ -96,8 +119,14 @@ mod tests {
             &[1.0, -0.5],
             &[1.0, f64::NAN],
             &[f64::INFINITY],
+            &[3.0, 0.0, 1e-300],
+            &[1.0, LEAST / 2.0],
         ] {
             assert!(!By::are_weights(bad), "{bad:?}");
+        }
+        assert_eq!(By::too_small(&[3.0, 0.0, 1e-300, 1e-301]), Some(1e-300));
+        for no_numbers in [&[f64::INFINITY, 1.0][..], &[-1.0, 1e-300, 1.0]] {
+            assert_eq!(By::too_small(no_numbers), None, "{no_numbers:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ mod validation;
 use super::problem::Problem;
 use super::{Catalog, RunFile, Source, Validation};
 use crate::data::{Labels, Partition};
-use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target};
+use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target, Who};
 
 /// All problems of a file whose fields are valid one by one, in the order of the text.
 pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
@@ -26,6 +26,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         too_many_architectures(file),
         optimizers_share_no_state(file, &pipelines),
         weights_are_of_other_parties(file, &pipelines),
+        nobody_with_a_weight_may_be_selected(file, &pipelines),
         validation::is_missing(file, &pipelines),
         validation::changes_nothing(file, &pipelines),
         validation::nobody_is_judged(file, &pipelines),
@@ -290,6 +291,40 @@ fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Optio
         key,
         format!("the rule of step '{name}' lists {listed} weights, and there are {count} parties"),
         format!("list {count} weights, one a party, in the order of their slots"),
+    ))
+}
+
+/// So many parties have weight 0 that a round may select no other: its attempts would all fail, with the same parties.
+fn nobody_with_a_weight_may_be_selected(file: &RunFile, pipelines: &[Pipeline]) -> Option<Problem> {
+    let count = file.parties.count;
+    let active = file.parties.selection.active(count);
+    let selects = |pipeline: &&Pipeline| {
+        let mut steps = pipeline.all_steps();
+        steps.any(|step| step.stage == Stage::Predict && step.who == Who::Selected)
+    };
+    let mut steps = pipelines.iter().filter(selects).flat_map(Pipeline::all_steps);
+    let (name, without) = steps.find_map(|step| {
+        let listed = step.rule.as_ref().and_then(Rule::slots)?;
+        let without = listed.iter().filter(|weight| **weight <= 0.0).count();
+        // Weights of other parties are another mistake.
+        (listed.len() == count as usize && without >= active as usize).then_some((&step.name, without))
+    })?;
+    let written = format!("steps.{name}.rule.weights");
+    let key = if file.places.has(&written) {
+        written.as_str()
+    } else {
+        "parties.active"
+    };
+    Some(file.complain(
+        key,
+        format!(
+            "{without} of {count} parties have weight 0 in the rule of step '{name}', and a round of {active} may select \
+             these alone"
+        ),
+        format!(
+            "give {} of them a weight above 0, or raise parties.active so that more than {without} take part in a round",
+            without + 1 - active as usize
+        ),
     ))
 }
 

@@ -156,10 +156,19 @@ fn slots(value: &Value<'_>) -> Option<Rule> {
         if By::are_weights(&weights) {
             return Some(weights);
         }
-        value.refuse(
-            format!("'{}' gives no party a weight above 0", value.path()),
-            "write a number a party, one of them above 0",
-        );
+        match By::too_small(&weights) {
+            Some(weight) => value.refuse(
+                format!(
+                    "'{}' has a weight of {weight:e}, less than 2^-30 of the largest one",
+                    value.path()
+                ),
+                "write 0 for a party that is not to count, or a number that is not so small beside the largest",
+            ),
+            None => value.refuse(
+                format!("'{}' gives no party a weight above 0", value.path()),
+                "write a number a party, one of them above 0",
+            ),
+        }
         None
     });
     table.finish();

@@ -384,6 +384,33 @@ fn a_rule_for_other_parties_and_members_without_weight_fail_with_the_reason() {
 }
 
 #[test]
+fn a_reason_names_who_is_missing_only_where_somebody_is() {
+    let rule = Rule::Weights(By::Slots(vec![0.0, 1.0]));
+    let reason = |members: &[u32]| {
+        let logits = predictions::Values::Float32(vec![1.0f32, 2.0].into());
+        let mut combination = Combination::new(&rule, 1, 2, None);
+        combination.add(&[0], &[Summable::check(logits, 2).unwrap()]);
+        let sum = Sum {
+            chunk: 3,
+            samples: Vec::new(),
+            combination,
+            votes: Votes::new(1, 2),
+            usable: Vec::new(),
+            slots: Vec::new(),
+            counted: BTreeSet::from([0]),
+            refused: BTreeMap::new(),
+        };
+        let members: BTreeSet<u32> = members.iter().copied().collect();
+        let error = finish(sum, 2, &members, &BTreeMap::new(), 1).unwrap_err();
+        error.to_string()
+    };
+    let nobody = "chunk 3 has predictions of 1 party and needs one that has a weight in its rule";
+    assert_eq!(reason(&[0]), nobody);
+    let absent = format!("{nobody}; without: party-1 (its predictions are not on the log)");
+    assert_eq!(reason(&[0, 1]), absent);
+}
+
+#[test]
 fn what_cannot_be_held_at_once_is_read_again_with_the_same_outcome() {
     let processor = Processor::default();
     let at_once = Predicted::new(&Rule::Mean, &ORDERS[1]);

@@ -1,7 +1,7 @@
 use super::*;
 use fedstill_schemas::events::Close;
 use fedstill_schemas::pipeline::Selection;
-use fedstill_schemas::resolved::Offline;
+use fedstill_schemas::resolved::{Offline, Simulate};
 
 fn trigger(round: u32, attempt: u32, after: Option<u32>) -> Trigger {
     Trigger {
@@ -40,6 +40,31 @@ fn a_trigger_says_how_phases_end() {
     for quorum in [0.0, -0.5, 1.5, f64::NAN] {
         assert!(!admitted(quorum, Some(1000), true), "{quorum}");
     }
+}
+
+#[test]
+fn a_round_that_was_tried_too_often_says_what_would_change_its_outcome() {
+    let reason = |simulate| {
+        let mut trigger = trigger(0, ATTEMPTS, None);
+        trigger.resolved.simulate = simulate;
+        match admit(&trigger, Known::default()) {
+            Admission::Refuse(reason) => reason,
+            other => format!("{other:?}"),
+        }
+    };
+    let calm = reason(Simulate::default());
+    assert_eq!(
+        calm,
+        "a round is tried 3 times at most: mend what failed and use another name"
+    );
+    let simulated = reason(Simulate {
+        offline: Some(Offline { parties: 1 }),
+        ..Simulate::default()
+    });
+    assert!(
+        simulated.starts_with("a round is tried 3 times at most: change the seed, or the quorum or [simulate]"),
+        "{simulated}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::simulation::resolved;
 use fedstill_schemas::data::Labels;
+use fedstill_schemas::pipeline::By;
 use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
 
 /// Three windows of four characters.
@@ -60,6 +61,44 @@ fn every_label_of_a_row_counts_in_predictions_scores_and_shares_of_classes() {
     let scores = learner.evaluate(&inputs, &mut std::iter::once(Ok((party, weights))));
     let scores = scores.unwrap();
     assert_eq!((scores.samples, scores.others[0].samples), (12, 12));
+}
+
+#[test]
+fn an_ensemble_counts_parties_by_the_weights_that_the_consensus_counts_them_by() {
+    let data = Arc::new(text());
+    let run = ResolvedRun {
+        parties: vec!["charlstm[1]".parse().unwrap(), "charlstm[2]".parse().unwrap()],
+        ..run(&data)
+    };
+    let draws = Draws {
+        private: vec![vec![0, 2], vec![1]],
+        ..draws()
+    };
+    let learner = Tensors::new(Registry::default(), [data]);
+    let model = |slot: u32| -> Result<ModelOf, StageError> {
+        let party = Subject::Party(slot);
+        Ok((party, Bytes::from(learner.initial(&run, party).unwrap())))
+    };
+    let scores = |weights: [f64; 2], slots: &[u32]| {
+        let inputs = EvaluateInputs {
+            run: &run,
+            subject: Subject::Server,
+            draws: &draws,
+            rule: &Rule::Weights(By::Slots(weights.to_vec())),
+        };
+        learner.evaluate(&inputs, &mut slots.iter().copied().map(model))
+    };
+    let both = [0, 1];
+    let alike = scores([1.0, 1.0], &both).unwrap();
+    assert!(alike.loss.is_finite());
+    assert_eq!(scores([1e308, 1e308], &both).unwrap(), alike);
+    // What no multiple of 2^-40 is near counts by the nearest.
+    let (found, rounded) = ([1.0, 0.3], [1.0, (0.3 * 2f64.powi(40)).round() / 2f64.powi(40)]);
+    assert_ne!(found, rounded);
+    assert_eq!(scores(found, &both).unwrap(), scores(rounded, &both).unwrap());
+    assert_ne!(scores(found, &both).unwrap(), alike);
+    // A weight that the consensus rounds to nothing is none here.
+    assert!(scores([1.0, 2f64.powi(-50)], &[1]).is_err());
 }
 
 #[test]

@@ -74,6 +74,16 @@ fn rule(at: &StepAt<'_>) -> Option<Fault> {
         && at.step.stage == Stage::Aggregate
         && !By::are_weights(weights)
     {
+        if let Some(weight) = By::too_small(weights) {
+            return Some(at.fault(
+                "rule",
+                format!(
+                    "a weight of step {} is {weight:e}, less than 2^-30 of the largest one",
+                    at.name()
+                ),
+                "write 0 for a party that is not to count, or a number that is not so small beside the largest",
+            ));
+        }
         return Some(at.fault(
             "rule",
             format!(

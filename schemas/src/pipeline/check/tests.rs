@@ -102,6 +102,7 @@ fn rules_are_of_what_is_combined() {
         ("rule = \"mean\"", "rule = { weights = \"samples\" }", "round[1].rule", "predictions are combined", "\"mean_probability\""),
         ("rule = \"mean\"", "rule = { weights = [1, -1] }", "round[1].rule", "the weights of step 'aggregate' are not numbers of at least 0", "rule = { weights = [1.0, 1.0, 0.5] }"),
         ("rule = \"mean\"", "rule = { weights = [0, 0.0] }", "round[1].rule", "the weights of step 'aggregate' are not numbers", "a number for each party"),
+        ("rule = \"mean\"", "rule = { weights = [1, 1e-10] }", "round[1].rule", "a weight of step 'aggregate' is 1e-10, less than 2^-30 of the largest one", "write 0 for a party"),
         ("\"join\", who = \"server\"", "\"join\", who = \"server\", rule = \"mean\"", "round[2].rule", "would change nothing", "remove rule"),
     ]);
     each_is_one_fault(FEDDF, &[

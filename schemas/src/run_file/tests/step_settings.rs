@@ -147,6 +147,13 @@ fn parties_have_weights_of_their_own() {
     let weights = vec![1.0, 1.0, 0.5, 0.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
     let file = parse(&weighing()).unwrap();
     assert_eq!(file.steps["aggregate"].rule, Some(Rule::Weights(By::Slots(weights))));
+    // Of four that are selected, one at least counts; and where all take part, the one that does.
+    let three = weighing().replace("[1, 1, 0.5, 0, 2,", "[0, 1, 0.5, 0, 0,");
+    assert!(parse(&three).is_ok());
+    let one = weighing().replace("[1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1]", "[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]");
+    let selects = "active        = 0.4\nselection     = \"round_robin\"\n";
+    assert!(one.contains(selects));
+    assert!(parse(&one.replace(selects, "")).is_ok());
 }
 
 #[test]
@@ -156,6 +163,8 @@ fn mistakes_about_weights() {
         ("1, 1, 0.5, 0, 2, ", "1, 1, ", 31, 20, "the rule of step 'aggregate' lists 7 weights, and there are 10 parties", "list 10 weights, one a party"),
         ("0.5, 0, 2", "0.5, -0.1, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is -0.1, but a number of at least 0", "a number a party"),
         ("0.5, 0, 2", "0.5, inf, 2", 31, 32, "'steps.aggregate.rule.weights[3]' is inf, but a number of at least 0", "a number a party"),
+        ("0.5, 0, 2", "0.5, 1e-10, 2", 31, 20, "'steps.aggregate.rule.weights' has a weight of 1e-10, less than 2^-30 of the largest one", "write 0 for a party"),
+        ("[1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1]", "[1, 1, 0, 0, 0, 0, 1, 1, 1, 1]", 31, 20, "4 of 10 parties have weight 0 in the rule of step 'aggregate', and a round of 4 may select these alone", "give 1 of them a weight above 0, or raise parties.active so that more than 4 take part"),
         ("[1, 1, 0.5, 0, 2, 1, 1, 1, 1, 1]", "[0, 0]", 31, 20, "'steps.aggregate.rule.weights' gives no party a weight above 0", "one of them above 0"),
         ("1] }", "1], by = 2 }", 31, 54, "unknown key 'by' in steps.aggregate.rule", "valid keys here: weights"),
         ("count         = 10", "count = 9", 31, 20, "lists 10 weights, and there are 9 parties", "list 9 weights"),
