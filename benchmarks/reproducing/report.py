@@ -34,18 +34,20 @@ def reproduce(reproduction, fedstill, places):
         fedstill.do(runs)
     places.results.mkdir(parents=True, exist_ok=True)
     tables_of = speedup if reproduction.name == "speedup" else compared
-    lines = [*tables_of(reproduction, fedstill, places), "", machine()]
+    lines = tables_of(reproduction, fedstill, places)
+    if reproduction.costs or reproduction.name in ("shakespeare", "speedup"):
+        lines += ["", machine()]
     text = places.page.read_text()
     places.page.write_text(page.fill(text, reproduction.name, lines))
     print(f"{reproduction.name}: {places.page}")
 
 
 def machine():
-    """What the times are of."""
+    """Where the tables were written, below those that show times: runs that were there before may be of another machine."""
     cpuinfo = Path("/proc/cpuinfo")
     named = [line for line in (cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []) if "model name" in line]
     name = named[0].partition(":")[2].strip() if named else platform.machine()
-    return f"On {cores()} processors ({name})."
+    return f"Tables written on {cores()} processors ({name})."
 
 
 def compare(fedstill, places, stem, run, options):

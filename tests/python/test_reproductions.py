@@ -135,11 +135,13 @@ def test_a_table_takes_the_place_of_the_one_before_and_of_nothing_else():
 
 def figures(pipeline="feddf", **values):
     """Rows of a comparison: the scores of a pipeline's main step, by measure, each a value and its deviation."""
-    row = {"pipeline": pipeline, "step": "evaluate", "round": None, "high": 1.0, "seeds": 3}
-    return [
-        {**row, "measure": measure, "value": value, "low": value - (deviation or 0.0), "deviation": deviation}
-        for measure, (value, deviation) in values.items()
-    ]
+    row = {"pipeline": pipeline, "step": "evaluate", "round": None, "seeds": 3}
+
+    def of(value, deviation):
+        around = deviation or 0.0
+        return {"value": value, "low": value - around, "high": value + around, "deviation": deviation}
+
+    return [{**row, "measure": measure, **of(*found)} for measure, found in values.items()]
 
 
 def test_figures_are_set_beside_their_windows():
@@ -178,6 +180,28 @@ def test_a_window_is_met_where_every_seed_reached_it_and_not_where_some_did():
     assert said(3, 187.0) == "above"
 
 
+def test_a_window_is_met_where_the_lowest_and_the_highest_seed_are_in_it():
+    def said(low, high, seeds=3):
+        [found] = figures(accuracy=(0.9, 0.02))
+        of = Figures([{**found, "seeds": seeds}])
+        window = plan.Window("", "", "feddf", "evaluate", "accuracy", low, high)
+        return tables.verdict(window, of.get("feddf", "evaluate", "accuracy"), 3)
+
+    # Seeds from .88 to .92.
+    assert said(0.87, 0.93) == said(0.87, None) == said(None, 0.93) == "as expected"
+    assert said(0.89, None) == said(0.89, 0.93) == "on average, not every seed"
+    assert said(None, 0.91) == said(0.87, 0.91) == "on average, not every seed"
+    assert said(0.89, None, seeds=2) == "on average, not every seed, 2 of 3 seeds"
+    # Some seeds in the window do not put the mean in it.
+    assert said(0.91, None) == "below" and said(None, 0.89) == "above"
+
+
+def test_a_seed_at_the_end_of_a_window_is_in_it():
+    [found] = figures(accuracy=(0.92, None))
+    window = plan.Window("", "", "feddf", "evaluate", "accuracy", 0.92, 0.92)
+    assert tables.verdict(window, Figures([found]).get("feddf", "evaluate", "accuracy"), 3) == "as expected"
+
+
 def test_rounds_to_a_target_say_how_many_seeds_reach_it():
     scored, reached = figures("fedavg", accuracy=(0.97, 0.001), rounds_to_target=(87.0, 3.0))
     some = Figures([scored, {**reached, "seeds": 2}])
@@ -203,6 +227,11 @@ def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
     assert tables.equal_accuracy(of(0.4567, 0.9)) == 0.45
     assert tables.equal_accuracy(of(0.95, 0.949)) == 0.94
     assert tables.equal_accuracy(of(0.95, 0.949, 0.036)) == 0.91
+    # What floating point makes of hundredths is not rounded down to the one below.
+    for hundredths in range(1, 100):
+        assert tables.equal_accuracy(of(hundredths / 100, 1.0)) == hundredths / 100
+    assert tables.equal_accuracy(of(0.2899, 1.0)) == 0.28
+    assert tables.equal_accuracy(of(0.001, 1.0)) == 0.01
     with pytest.raises(ValueError, match="both FedMD and FedDF"):
         tables.equal_accuracy(Figures(figures(accuracy=(0.5, None))))
 
@@ -287,6 +316,9 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         assert "| pretraining tasks of FedMD | 2 | 2 ± 0 | as expected |" in part
         assert part.count("| accuracy | GB-s FedMD | GB-s FedDF |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
+    # A machine is named below times, and nowhere else.
+    assert "Tables written on" in parts["speedup"] and "Tables written on" in parts["mnist-skewed"]
+    assert "processors" not in parts["fedavg"]
     assert parts["speedup"].count("| pretraining, ") == parts["speedup"].count("| distillation, ") == 1
 
     for run in ("quick-mnist-alpha0p1", "quick-mnist-alpha100"):

@@ -79,7 +79,8 @@ class Run:
     def __init__(self, folder):
         self.folder, self.name = folder, folder.name
         plan = self.read("1/plan-0.json")
-        self.alignment = json.loads(self.shared(plan["draws"]["sha256"]).read_text())["alignment"]
+        self.draws = json.loads(self.shared(plan["draws"]["sha256"]).read_text())
+        self.alignment = self.draws["alignment"]
 
     def read(self, path):
         return json.loads((self.folder / "store" / self.name / path).read_text())
@@ -119,9 +120,9 @@ def finished(request, run, tmp_path_factory):
     return (Run(out / "runs" / "rules-feddf-0"), *request.param)
 
 
-def images(rows):
-    """Rows of the public set, as networks see them."""
-    column = pq.read_table(ROOT / "pipelines/examples/data/mnist.parquet")["image"]
+def images(rows, file="mnist"):
+    """Rows of the public set, or of another file, as networks see them."""
+    column = pq.read_table(ROOT / f"pipelines/examples/data/{file}.parquet")["image"]
     pixels = np.frombuffer(b"".join(column[row].as_py() for row in rows), np.uint8).reshape(len(rows), -1)
     return torch.from_numpy((pixels / 255.0 - 0.5) / 0.5)
 
@@ -197,3 +198,74 @@ def test_prototypes_are_distilled_from_the_consensus(finished):
             expected = weights[name].detach()
             assert (expected - start[name]).abs().max() > 1e-3, name
             assert_close(found, expected)
+
+
+DROPPING = """
+name        = "dropping"
+pipeline    = "feddf"
+rounds      = 1
+predictions = "float32"
+
+[data]
+private    = {{ url = "{examples}/letters.parquet", rows = {rows} }}
+public     = {{ url = "{examples}/mnist.parquet", rows = 200 }}
+test       = {{ url = "{examples}/letters-test.parquet", rows = 20 }}
+labels     = "private"
+alignment  = 40
+validation = {{ rows = {validation} }}
+partition  = {{ kind = "log_normal", sigma = {sigma}, min = {least} }}
+
+[parties]
+count         = {parties}
+architectures = ["mlp[{hidden}]"]
+
+[steps.train]
+epochs = {epochs}
+batch  = 10
+
+[steps.aggregate]
+drop_worst = true
+
+[steps.distill]
+steps = 3
+stop  = false
+"""
+# Models that hardly learned anything, of which some guess; and better ones, of which one is far behind.
+DROPPED = {
+    "guessing": {"rows": 400, "validation": 100, "sigma": 1.0, "least": 4, "parties": 8, "hidden": 8, "epochs": 40},
+    "outliers": {"rows": 2500, "validation": 200, "sigma": 2.0, "least": 30, "parties": 10, "hidden": 32, "epochs": 20},
+}
+
+
+def worst(accuracies, classes):
+    """Whose models are dropped, as the released code of FedDF has it, and by which of its rules."""
+    guessing = accuracies < 1.2 / classes
+    if guessing.any():
+        return set(np.flatnonzero(guessing)), "guessing"
+    others = np.delete(accuracies, accuracies.argmax())
+    return set(np.flatnonzero(accuracies < others.mean() - 1.5 * others.std())), "outliers"
+
+
+@pytest.mark.parametrize("rule", DROPPED)
+def test_the_worst_on_validation_rows_are_not_in_the_consensus(run, tmp_path, rule):
+    settings = DROPPED[rule]
+    text = DROPPING.format(examples=ROOT / "pipelines/examples/data", **settings)
+    (tmp_path / "run.toml").write_text(text)
+    run("fedstill", "run", tmp_path / "run.toml", "--out", tmp_path / "runs")
+    finished = Run(tmp_path / "runs" / "dropping-feddf-0")
+
+    rows, parties = finished.draws["validation"], range(settings["parties"])
+    labels = pq.read_table(ROOT / "pipelines/examples/data/letters.parquet")["label"].to_numpy()[rows]
+    seen = images(rows, "letters")
+    said = [network(finished.weights("train", f"party-{party}"), seen).argmax(dim=1).numpy() for party in parties]
+    members = torch.stack([finished.predictions("predict", f"party-{party}") for party in parties])
+    dropped, by = worst(np.array([(one == labels).mean() for one in said]), members.shape[2])
+    assert len(rows) == settings["validation"] and by == rule and 0 < len(dropped) < len(parties)
+
+    kept = [party for party in parties if party not in dropped]
+    consensus = finished.predictions("join", "server")
+    assert_close(consensus, members[kept].mean(dim=0))
+    assert (consensus - members.mean(dim=0)).abs().max() > 1e-3
+    consensuses = pq.read_table(tmp_path / "runs/results/consensus").to_pylist()
+    [abstained] = {row["abstained"] for row in consensuses if row["round"] == 1}
+    assert {int(one.split(":")[0].removeprefix("party-")) for one in abstained.split("; ")} == dropped

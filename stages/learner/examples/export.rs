@@ -9,7 +9,10 @@
 //!   (rows x classes, in evaluation mode); per position these are of the first row's positions, then the second's;
 //! - `step/weights.safetensors` and `step/optimizer.safetensors`: the model after one step of SGD with momentum on all of
 //!   these rows and the mean cross entropy, in training mode, and its state, in which `<parameter>.momentum_buffer` (flat)
-//!   is the gradient.
+//!   is the gradient;
+//! - of families with dropout `step/dropout.safetensors`: `rows`, those of that step in the order of its batch, and for each
+//!   probability that a value is dropped, as `0.2`, the values that are kept (bytes of 0 and 1): the step's masks, one after
+//!   the other, and more than it has.
 
 use fedstill_learner::{
     Dataset, FitJob, Fitted, LearnError, Model, Registry, Stream, TargetData, TermData, Values, fit, predict,
@@ -36,6 +39,13 @@ const COLOUR: Shape = Shape {
 /// Characters of a window of text, and different ones.
 const WINDOW: (u32, u32) = (20, 82);
 const CLASSES: u32 = 10;
+/// Families with dropout, the probabilities that they have, and at least as many values of a row as all masks of a network.
+const WITH_DROPOUT: [&str; 2] = ["cnn", "fedmd"];
+const PROBABILITIES: [f64; 3] = [0.2, 0.3, 0.4];
+const DROPPED_FROM: usize = 1 << 17;
+/// Step and subject of the training, which its random numbers depend on.
+const STEP: &str = "export";
+const SUBJECT: &str = "0";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os()
@@ -52,38 +62,59 @@ fn main() -> Result<(), Box<dyn Error>> {
     let windows = Dataset::from_windows(length, vocabulary, CLASSES, tokens, labels(8));
     let tokens = bytes(8 * length as usize, vocabulary);
     let positions = Dataset::from_positions(length, vocabulary, CLASSES, tokens, labels(8 * length));
-    let exports: [(&Dataset, u32, &[&str]); 4] = [
-        (&digits, 20, &["lenet", "cnn[16,32]", "mlp[32]", "2nn", "mcmahan"]),
+    // Steps and learning rate: FedMD's wide networks know eight rows by heart at once, and then have no gradients.
+    let exports: [(&Dataset, u32, f64, &[&str]); 5] = [
+        (
+            &digits,
+            20,
+            1e-3,
+            &["lenet", "cnn[16,32]", "cnn[16,32,64]", "mlp[32]", "2nn", "mcmahan"],
+        ),
+        (
+            &colours,
+            4,
+            1e-4,
+            &[
+                "fedmd[0]", "fedmd[1]", "fedmd[2]", "fedmd[3]", "fedmd[4]", "fedmd[5]", "fedmd[6]", "fedmd[7]",
+                "fedmd[8]", "fedmd[9]",
+            ],
+        ),
         (
             &colours,
             10,
+            1e-3,
             &[
-                "fedmd[0]",
-                "fedmd[9]",
                 "resnet[8]",
                 "resnet[18]",
                 "resnet[20]",
                 "resnetgn[8]",
+                "resnetgn[18]",
+                "resnetgn[20]",
             ],
         ),
-        (&windows, 10, &["charlstm[1]", "charlstm[2]"]),
-        (&positions, 10, &["charlstm[1]", "charlstm[2]"]),
+        (&windows, 10, 1e-3, &["charlstm[1]", "charlstm[2]"]),
+        (&positions, 10, 1e-3, &["charlstm[1]", "charlstm[2]"]),
     ];
-    for (data, steps, architectures) in exports {
+    for (data, steps, lr, architectures) in exports {
         for name in architectures {
             let name_of_folder = match data.labels_per() {
                 LabelsPer::Window => (*name).to_owned(),
                 LabelsPer::Position => format!("{name} per position"),
             };
-            export(&name.parse()?, data, steps, &folder.join(name_of_folder))?;
+            export(&name.parse()?, data, (steps, lr), &folder.join(name_of_folder))?;
         }
     }
     Ok(())
 }
 
-/// Trains so many steps, and writes the model, what it says of the rows, and a further step.
-fn export(architecture: &Architecture, data: &Dataset, steps: u32, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let trained = train(architecture, data, steps, Optimizer::adam(1e-3), None)?;
+/// Trains so many steps with that learning rate, and writes the model, what it says of the rows, and a further step.
+fn export(
+    architecture: &Architecture,
+    data: &Dataset,
+    (steps, lr): (u32, f64),
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let trained = train(architecture, data, steps, Optimizer::adam(lr), None)?;
     let descent = Optimizer::Sgd {
         lr: 0.1,
         momentum: 0.9,
@@ -126,7 +157,31 @@ fn export(architecture: &Architecture, data: &Dataset, steps: u32, folder: &Path
     std::fs::write(folder.join("io.safetensors"), safetensors::serialize(io, None)?)?;
     std::fs::write(folder.join("step/weights.safetensors"), stepped.weights)?;
     std::fs::write(folder.join("step/optimizer.safetensors"), stepped.optimizer)?;
+    if WITH_DROPOUT.contains(&architecture.family()) {
+        std::fs::write(folder.join("step/dropout.safetensors"), dropout(data.rows())?)?;
+    }
     Ok(())
+}
+
+/// What `fit` draws for a step on all of so many rows: their order, and which values dropout keeps.
+fn dropout(rows: u32) -> Result<Vec<u8>, Box<dyn Error>> {
+    let stream = Stream::new(0, 0, STEP, SUBJECT);
+    let order = stream.fork("order 0").permutation(rows);
+    let order: Vec<u8> = order.into_iter().flat_map(|row| i64::from(row).to_le_bytes()).collect();
+    let values = rows as usize * DROPPED_FROM;
+    let kept = PROBABILITIES.map(|probability| {
+        let mask = stream.fork("dropout").dropout_mask(values, probability);
+        let kept: Vec<u8> = mask.into_iter().map(|value| u8::from(value != 0.0)).collect();
+        (probability.to_string(), kept)
+    });
+    let mut tensors = vec![(
+        "rows".to_owned(),
+        TensorView::new(Dtype::I64, vec![rows as usize], &order)?,
+    )];
+    for (probability, kept) in &kept {
+        tensors.push((probability.clone(), TensorView::new(Dtype::U8, vec![values], kept)?));
+    }
+    Ok(safetensors::serialize(tensors, None)?)
 }
 
 fn model<'a>(architecture: &'a Architecture, data: &Dataset) -> Model<'a> {
@@ -165,8 +220,8 @@ fn train(
         settings: &settings,
         seed: 0,
         round: 0,
-        step: "export",
-        subject: "0",
+        step: STEP,
+        subject: SUBJECT,
         cancel: &|| false,
     };
     fit(&Registry::default(), &job)
