@@ -81,7 +81,7 @@ CASES = {
         for clip in (0.05, 5.0)
     },
     # What is clipped is the gradient of all summands together.
-    "clip: the pull too": case([CROSS_ENTROPY], OPTIMIZERS["sgd with momentum"], 5, clip=0.05, proximal=1.0),
+    "clip: the pull too": case([CROSS_ENTROPY], OPTIMIZERS["sgd with momentum"], 5, clip=0.05, proximal=0.2),
 }
 # As names of folders.
 FOLDERS = {name: f"case-{number}" for number, name in enumerate(CASES)}
