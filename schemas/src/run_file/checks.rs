@@ -272,6 +272,11 @@ fn optimizers_share_no_state(file: &RunFile, pipelines: &[Pipeline]) -> Option<P
         })
 }
 
+/// A dotted key, or another one where the file does not write it: the pipeline may have it in a file of its own.
+fn written_or<'k>(file: &RunFile, key: &'k str, otherwise: &'k str) -> &'k str {
+    if file.places.has(key) { key } else { otherwise }
+}
+
 /// A rule lists what parties count by, and there are more of them, or fewer.
 fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Option<Problem> {
     let count = file.parties.count as usize;
@@ -280,13 +285,8 @@ fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Optio
         let listed = step.rule.as_ref().and_then(Rule::slots)?.len();
         (listed != count).then_some((&step.name, listed))
     })?;
-    // Not written here where the pipeline has it in a file of its own.
     let written = format!("steps.{name}.rule.weights");
-    let key = if file.places.has(&written) {
-        written.as_str()
-    } else {
-        "parties.count"
-    };
+    let key = written_or(file, &written, "parties.count");
     Some(file.complain(
         key,
         format!("the rule of step '{name}' lists {listed} weights, and there are {count} parties"),
@@ -310,11 +310,7 @@ fn nobody_with_a_weight_may_be_selected(file: &RunFile, pipelines: &[Pipeline]) 
         (listed.len() == count as usize && without >= active as usize).then_some((&step.name, without))
     })?;
     let written = format!("steps.{name}.rule.weights");
-    let key = if file.places.has(&written) {
-        written.as_str()
-    } else {
-        "parties.active"
-    };
+    let key = written_or(file, &written, "parties.active");
     Some(file.complain(
         key,
         format!(
