@@ -256,6 +256,9 @@ pub enum Report {
 pub struct Scores {
     /// The test set's name.
     pub test_set: String,
+    /// The party whose test set it is; none of one that is everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub party: Option<u32>,
     /// Rows whose largest logit over the whole head is their label's, over all rows.
     pub accuracy: f64,
     /// Mean over classes of the accuracy on the class.

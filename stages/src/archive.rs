@@ -197,9 +197,15 @@ fn metrics(context: &Context, round: &Round, manifest: &Manifest) -> Result<Colu
     for (subject, reference) in &manifest.scores {
         let result = read_said(context, round, reference)?;
         if let Some(Report::Scores(scores)) = result.map(|result| result.report) {
-            rows.push((*subject, reference.step.clone(), scores.clone()));
-            let others = scores.others.into_iter();
-            rows.extend(others.map(|scores| (*subject, reference.step.clone(), scores)));
+            let all = std::iter::once(&scores).chain(&scores.others);
+            rows.extend(all.map(|scores| {
+                // The server's models have a row of each party on whose test set they are scored.
+                let whose = match (subject, scores.party) {
+                    (Subject::Party(_), _) | (_, None) => *subject,
+                    (_, Some(party)) => Subject::Party(party),
+                };
+                (whose, reference.step.clone(), scores.clone())
+            }));
         }
     }
     let n = rows.len();

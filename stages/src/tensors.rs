@@ -25,8 +25,7 @@ use std::sync::Arc;
 
 /// Name of the test set that all slots are scored on.
 pub const GLOBAL_TEST: &str = "global";
-/// Name of the same with the classes in the proportions that they have in a party's private rows; of a model of several
-/// parties in the mean of theirs.
+/// Name of the same with the classes in the proportions that they have in a party's private rows: a test set of each party.
 pub const LOCAL_TEST: &str = "local";
 
 /// Data sets of a store that are kept in memory though no task uses them.
@@ -136,31 +135,30 @@ impl Tensors {
         }
     }
 
-    /// How often each class occurs among the labels of the private rows of a subject's parties, every party alike; `None`
-    /// where those are with their parties, and the subject is none.
-    fn proportions(&self, inputs: &EvaluateInputs<'_>) -> Result<Option<Vec<f64>>, StageError> {
+    /// How often each class occurs among the labels of the private rows of each party of a subject: the party itself, an
+    /// architecture's parties, or all of them. Nobody where those rows are with their parties, and the subject is none.
+    fn proportions(&self, inputs: &EvaluateInputs<'_>) -> Result<Vec<(u32, Vec<f64>)>, StageError> {
         let run = inputs.run;
-        let architecture = match inputs.subject {
-            Subject::Architecture(_) => Some(architecture(run, inputs.subject)?),
-            _ => None,
-        };
         let slots: Vec<u32> = match inputs.subject {
             Subject::Party(slot) => vec![slot],
-            _ if run.is_placed() => return Ok(None),
-            _ => {
-                let own = |slot: &u32| architecture.is_none_or(|shared| run.parties[*slot as usize] == *shared);
+            _ if run.is_placed() => Vec::new(),
+            Subject::Architecture(_) => {
+                let shared = architecture(run, inputs.subject)?;
+                let own = |slot: &u32| run.parties[*slot as usize] == *shared;
                 (0..run.parties.len() as u32).filter(own).collect()
             }
+            _ => (0..run.parties.len() as u32).collect(),
         };
-        let mut proportions = vec![0.0; run.head() as usize];
-        for slot in slots {
+        let of_party = |slot: u32| {
             let (data, rows) = self.private(run, slot, inputs.draws)?;
             let share = 1.0 / (rows.len() * data.labels_per_row()).max(1) as f64;
+            let mut proportions = vec![0.0; run.head() as usize];
             for label in rows.iter().flat_map(|row| data.labels_of(*row)) {
                 proportions[*label as usize] += share;
             }
-        }
-        Ok(Some(proportions))
+            Ok((slot, proportions))
+        };
+        slots.into_iter().map(of_party).collect()
     }
 
     fn model(run: &ResolvedRun, subject: Subject) -> Result<Model<'_>, StageError> {
@@ -411,17 +409,21 @@ impl Learner for Tensors {
         let mean = combination::of_mean(rule, mean);
         let tally = Tally::new(&mean, &data, &rows, 0, run.head())?;
         let proportions = self.proportions(inputs)?;
-        let local = proportions.and_then(|proportions| tally.in_proportions(&proportions));
+        let local = proportions.iter().filter_map(|(party, proportions)| {
+            let scores = tally.in_proportions(proportions)?;
+            Some(named(LOCAL_TEST, Some(*party), scores))
+        });
         Ok(Scores {
-            others: local.map(|scores| named(LOCAL_TEST, scores)).into_iter().collect(),
-            ..named(GLOBAL_TEST, tally.scores())
+            others: local.collect(),
+            ..named(GLOBAL_TEST, None, tally.scores())
         })
     }
 }
 
-fn named(test_set: &str, scores: fedstill_learner::Scores) -> Scores {
+fn named(test_set: &str, party: Option<u32>, scores: fedstill_learner::Scores) -> Scores {
     Scores {
         test_set: test_set.to_owned(),
+        party,
         accuracy: scores.accuracy,
         balanced_accuracy: scores.balanced_accuracy,
         loss: scores.loss,

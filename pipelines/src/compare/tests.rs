@@ -162,29 +162,37 @@ fn steps_that_score_other_models_have_rows_of_their_own() {
 }
 
 #[test]
-fn scores_on_other_test_sets_stay_out() {
+fn scores_on_other_test_sets_stay_out_and_on_each_partys_own_the_worst_is_a_party() {
     let results = Results::new();
-    let run = shown("fedmd", 0);
+    let (run, prototypes) = (shown("fedmd", 0), shown("fedavg", 0));
     for round in 0..=5 {
         let (mut metrics, steps) = scored("evaluate", "global", "party", &[0.6, 0.7]);
         metrics.extend(scored("evaluate", "local", "party", &[0.8, 0.9]).0);
         results.write(tables::METRICS, &run, round, &metrics);
         results.write(tables::STEPS, &run, round, &steps);
+        let (mut metrics, steps) = scored("evaluate", "global", "architecture", &[0.5, 0.6]);
+        metrics.extend(scored("evaluate", "local", "party", &[0.5, 0.6, 0.7]).0);
+        results.write(tables::METRICS, &prototypes, round, &metrics);
+        results.write(tables::STEPS, &prototypes, round, &steps);
     }
     let of = |test_set: Option<&str>| {
         let asked = Asked {
             test_set: test_set.map(ToOwned::to_owned),
             ..ASKED
         };
-        compared(&results, std::slice::from_ref(&run), &asked).map(|comparison| comparison.text())
+        let runs = [run.clone(), prototypes.clone()];
+        compared(&results, &runs, &asked).map(|comparison| comparison.text())
     };
+    let global = of(None).expect("the first");
+    assert_eq!(line(&global, "fedmd 1"), "fedmd 1 5 .650 – .600 2 parties");
     assert_eq!(
-        line(&of(None).expect("the first"), "fedmd 1"),
-        "fedmd 1 5 .650 – .600 2 parties"
+        line(&global, "fedavg 1"),
+        "fedavg 1 5 .550 -.100 1 .500 2 architectures"
     );
     let local = of(Some("local")).expect("the other");
     assert!(local.contains("accuracy on the test set 'local'"), "{local}");
     assert_eq!(line(&local, "fedmd 1"), "fedmd 1 5 .850 – .800 2 parties");
+    assert_eq!(line(&local, "fedavg 1"), "fedavg 1 5 .600 -.250 1 .500 3 parties");
     let refused = of(Some("locale")).expect_err("no such set").to_string();
     assert_eq!(
         refused,

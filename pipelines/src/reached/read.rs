@@ -5,6 +5,7 @@ use super::table::Table;
 use super::{ReadError, Shown};
 use fedstill_schemas::task::Subject;
 use fedstill_schemas::{names, results};
+use fedstill_stages::tensors::LOCAL_TEST;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -148,7 +149,12 @@ impl Read {
                 accuracy: row.share("accuracy")?,
             };
             let slot = row.whole("slot")?;
+            let local = set == LOCAL_TEST;
             let scores = self.of_step(row.text("step")?);
+            if local {
+                // A test set of each party: so is the row, whoever has the model.
+                scores.owner = Some(Owner::Parties);
+            }
             scores.rounds.entry(round).or_default().insert(slot, score);
         }
         Ok(())

@@ -29,7 +29,7 @@ pub(crate) struct Score {
 /// Whose models are scored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// Each party's own: a slot is a party.
+    /// Each party's own, or on each party's own test set: a slot is a party.
     Parties,
     /// The server's: a slot is an architecture.
     Architectures,

@@ -175,6 +175,7 @@ pub(super) fn predict(run: &ResolvedRun, weights: &[u8], rows: &[u32]) -> Vec<f3
 pub(super) fn evaluate(weights: &[u8]) -> Scores {
     Scores {
         test_set: "synthetic".to_owned(),
+        party: None,
         accuracy: unit(weights),
         balanced_accuracy: unit(&weights[8..]),
         loss: unit(&weights[16..]),

@@ -47,13 +47,13 @@ fn every_label_of_a_row_counts_in_predictions_scores_and_shares_of_classes() {
         draws: &draws,
         rule: &Rule::Mean,
     };
-    let shares = learner.proportions(&inputs).unwrap().unwrap();
+    let shares = learner.proportions(&inputs).unwrap();
     let mut expected = vec![0.0; 82];
     expected[5] = 0.5;
     for class in [6, 7, 8, 81] {
         expected[class] = 0.125;
     }
-    assert_eq!(shares, expected);
+    assert_eq!(shares, [(0, expected)]);
 
     let weights = Bytes::from(learner.initial(&run, party).unwrap());
     let logits = learner.predict(&run, party, &weights, &draws.alignment).unwrap();
@@ -99,6 +99,43 @@ fn an_ensemble_counts_parties_by_the_weights_that_the_consensus_counts_them_by()
     assert_ne!(scores(found, &both).unwrap(), alike);
     // A weight that the consensus rounds to nothing is none here.
     assert!(scores([1.0, 2f64.powi(-50)], &[1]).is_err());
+}
+
+#[test]
+fn a_model_of_several_parties_is_scored_in_the_proportions_of_each_as_the_partys_own_would_be() {
+    let data = Arc::new(text());
+    let one: Architecture = "charlstm[1]".parse().unwrap();
+    let run = ResolvedRun {
+        parties: vec![one.clone(), "charlstm[2]".parse().unwrap(), one],
+        ..run(&data)
+    };
+    let draws = Draws {
+        private: vec![vec![0, 2], vec![2], vec![1]],
+        ..draws()
+    };
+    let learner = Tensors::new(Registry::default(), [data]);
+    let prototype = Subject::Architecture(0);
+    let weights = Bytes::from(learner.initial(&run, prototype).unwrap());
+    let local = |subject: Subject| {
+        let inputs = EvaluateInputs {
+            run: &run,
+            subject,
+            draws: &draws,
+            rule: &Rule::Mean,
+        };
+        let of = if subject == Subject::Server { prototype } else { subject };
+        let scores = learner.evaluate(&inputs, &mut std::iter::once(Ok((of, weights.clone()))));
+        let others = scores.unwrap().others.into_iter();
+        others
+            .map(|scores| (scores.party.unwrap(), scores.loss))
+            .collect::<Vec<_>>()
+    };
+    let own = |slot: u32| local(Subject::Party(slot))[0];
+    assert_eq!(local(prototype), [own(0), own(2)]);
+    assert_ne!(own(0).1, own(2).1);
+    let all = local(Subject::Server);
+    assert_eq!(all.iter().map(|(party, _)| *party).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!([all[0], all[2]], [own(0), own(2)]);
 }
 
 #[test]
