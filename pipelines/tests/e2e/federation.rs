@@ -45,7 +45,8 @@ batch = 16
     changed(text, changes)
 }
 
-fn changed(mut text: String, changes: &[(&str, &str)]) -> String {
+/// A run file in which the first place of each is replaced.
+pub(crate) fn changed(mut text: String, changes: &[(&str, &str)]) -> String {
     for (from, to) in changes {
         assert!(text.contains(from), "the run file has no '{from}'");
         text = text.replacen(from, to, 1);

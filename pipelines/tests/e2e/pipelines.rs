@@ -1,8 +1,10 @@
-//! The promises, pipeline by pipeline: whatever can be named in a run file keeps all of them.
+//! The promises, pipeline by pipeline, and with settings that change what its steps do: whatever can be said in a run file
+//! keeps all of them.
 
 use crate::deployment::{DEADLINE, Deployment, good};
 use crate::federation::{assert_same, bits, fedstill, finish, long, pipeline, said, write_for};
 use crate::privacy::disclosed;
+use crate::text;
 use fedstill_schemas::names;
 use fedstill_schemas::pipeline::{Disclosure, Pipeline};
 use fedstill_stages::faults::POINTS;
@@ -11,36 +13,80 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// A pipeline, and what an undisturbed run of it leaves behind.
+/// What is replaced in a run file.
+type Changes<'a> = &'a [(&'a str, &'a str)];
+
+/// A pipeline with settings, and what an undisturbed run of it leaves behind.
 struct Case {
     pipeline: Pipeline,
+    write: fn(&Pipeline, &Path, Changes<'_>) -> PathBuf,
+    settings: Changes<'static>,
     run: String,
     expected: BTreeMap<String, Vec<u8>>,
 }
 
-/// Every pipeline that there is.
+/// Parties count by weights of their own.
+const WEIGHTED: Changes<'_> = &[
+    ("name = \"tiny\"", "name = \"weighted\""),
+    (
+        "[parties]",
+        "[steps.aggregate]\nrule = { weights = [1.0, 0.3, 2.0, 1.0] }\n[parties]",
+    ),
+];
+
+/// Gradients are clipped, and who does worst on validation rows is left out.
+const STRICT: Changes<'_> = &[
+    ("name = \"tiny\"", "name = \"strict\""),
+    (
+        "[parties]",
+        "[steps.aggregate]\ndrop_worst = true\n[steps.average]\ndrop_worst = true\n[parties]",
+    ),
+    ("[steps.train]\n", "[steps.train]\nclip = 0.5\n"),
+];
+
+/// Text with a label at every position.
+const POSITIONS: Changes<'_> = &[
+    ("name = \"text\"", "name = \"positions\""),
+    ("rounds = 1", "rounds = 2"),
+];
+
+/// Every pipeline that there is as it comes, and some with settings.
 fn cases() -> &'static [Case] {
-    static CASES: LazyLock<Vec<Case>> =
-        LazyLock::new(|| ::fedstill::algorithms::all().into_iter().map(Case::new).collect());
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        let all = ::fedstill::algorithms::all().into_iter();
+        let mut cases: Vec<Case> = all.map(|own| Case::new("tiny", own, write_for, &[])).collect();
+        cases.push(Case::new("weighted", pipeline("fedmd"), write_for, WEIGHTED));
+        cases.push(Case::new("strict", pipeline("feddf"), write_for, STRICT));
+        cases.push(Case::new("positions", pipeline("feddf"), text::write_for, POSITIONS));
+        cases
+    });
     &CASES
 }
 
 impl Case {
-    fn new(pipeline: Pipeline) -> Self {
+    fn new(
+        name: &str,
+        pipeline: Pipeline,
+        write: fn(&Pipeline, &Path, Changes<'_>) -> PathBuf,
+        settings: Changes<'static>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let run = names::run_id("tiny", &pipeline.name, 0);
-        let out = folder.path().join("runs");
-        finish(&write_for(&pipeline, folder.path(), &[]), &out, &["--threads", "2"]);
-        Self {
-            expected: bits(&out, &run),
+        let mut case = Self {
+            run: names::run_id(name, &pipeline.name, 0),
             pipeline,
-            run,
-        }
+            write,
+            settings,
+            expected: BTreeMap::new(),
+        };
+        let out = folder.path().join("runs");
+        finish(&case.file(folder.path(), &[]), &out, &["--threads", "2"]);
+        case.expected = bits(&out, &case.run);
+        case
     }
 
-    /// Writes a run file for it, with what `changes` replace.
-    fn file(&self, folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
-        write_for(&self.pipeline, folder, changes)
+    /// Writes a run file for it, with its settings and then with what `changes` replace.
+    fn file(&self, folder: &Path, changes: Changes<'_>) -> PathBuf {
+        (self.write)(&self.pipeline, folder, &[self.settings, changes].concat())
     }
 
     fn assert_same(&self, out: &Path, what: &str) {
@@ -152,9 +198,9 @@ fn every_pipeline_goes_on_from_a_folder_that_was_moved_after_every_round_to_the_
 
 #[test]
 fn a_finished_run_that_gets_two_rounds_more_is_the_one_that_had_them_from_the_start() {
-    let plain: &[(&str, &str)] = &[];
+    let plain: Changes<'_> = &[];
     // Half of eight parties in each round, by their training times: from the third round on they decide.
-    let selecting: &[(&str, &str)] = &[
+    let selecting: Changes<'_> = &[
         ("count = 4", "count = 8\nactive = 0.5\nselection = \"fedlesscan\""),
         ("\"cnn[4]\", \"mlp[32]\"", "\"mlp[32]\""),
         (

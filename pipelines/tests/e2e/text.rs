@@ -1,10 +1,11 @@
 //! Text with a label at every position: small federations that learn it, and run files that cannot.
 
-use crate::federation::{assert_same, bits, fedstill, finish, pipeline, said};
+use crate::federation::{assert_same, bits, changed, fedstill, finish, pipeline, said};
 use crate::stored::{Stored, wholes};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use bytes::Bytes;
 use fedstill_schemas::data::LabelsPer;
+use fedstill_schemas::pipeline::Pipeline;
 use fedstill_schemas::plan::Draws;
 use fedstill_schemas::{names, predictions, results};
 use parquet::arrow::ArrowWriter;
@@ -28,12 +29,12 @@ fn text(folder: &Path, name: &str, windows: usize, step: usize) {
     writer.close().unwrap();
 }
 
-/// Writes a run file for two parties that read text, with its data, into a folder: as little as the pipeline's steps can do.
-fn write(folder: &Path, name: &str) -> PathBuf {
+/// Writes a run file for two parties that read text, with its data and with what `changes` replace, into a folder: as little
+/// as the pipeline's steps can do.
+pub(crate) fn write_for(pipeline: &Pipeline, folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
     for (name, windows, step) in [("private", PRIVATE, 3), ("public", PUBLIC, 5), ("test", TEST, 7)] {
         text(folder, &format!("{name}.parquet"), windows, step);
     }
-    let pipeline = pipeline(name);
     let mut steps = BTreeMap::new();
     for step in pipeline.all_steps() {
         let Some(fit) = &step.fit else { continue };
@@ -67,10 +68,11 @@ partition = {{ kind = "iid" }}
 count = 2
 architectures = ["charlstm[1]"]
 {steps}"#,
+        name = pipeline.name,
         steps = steps.collect::<String>(),
     );
     let path = folder.join("run.toml");
-    std::fs::write(&path, run).unwrap();
+    std::fs::write(&path, changed(run, changes)).unwrap();
     path
 }
 
@@ -78,7 +80,7 @@ architectures = ["charlstm[1]"]
 fn text_with_a_label_at_every_position_is_learned_and_distilled_with_the_same_bits_on_any_number_of_threads() {
     for name in ["fedmd", "feddf"] {
         let folder = tempfile::tempdir().unwrap();
-        let file = write(folder.path(), name);
+        let file = write_for(&pipeline(name), folder.path(), &[]);
         let id = names::run_id("text", name, 0);
         let [one, two] = ["1", "2"].map(|threads| {
             let out = folder.path().join(threads);
@@ -120,7 +122,7 @@ fn text_with_a_label_at_every_position_is_learned_and_distilled_with_the_same_bi
 #[test]
 fn check_counts_predictions_at_every_position_and_refuses_what_does_not_go_with_them() {
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), "fedmd");
+    let file = write_for(&pipeline("fedmd"), folder.path(), &[]);
     let check = || fedstill().arg("check").arg(&file).output().unwrap();
     let output = check();
     let told = said(&output);
