@@ -45,10 +45,10 @@ class Fedstill:
         options = [option.format(cores=cores()) for option in runs.options]
         call([self.program, runs.command, self.files / runs.file, "--out", self.out, *options])
 
-    def compare(self, run, options, to):
-        """Compares the methods of a run name: the folder `to` then has the table and the pictures."""
+    def compare(self, runs, options, to):
+        """Compares runs, or all runs of a name: the folder `to` then has the table and the pictures."""
         shutil.rmtree(to, ignore_errors=True)
-        call([self.program, "compare", run, "--out", self.out, "--to", to, "--last", "5", *options])
+        call([self.program, "compare", *runs, "--out", self.out, "--to", to, "--last", "5", *options])
 
     def steps(self, run):
         """The tasks of all runs of a name, as rows of the table `steps`, with the run and the round of each."""

@@ -50,10 +50,10 @@ def machine():
     return f"Tables written on {cores()} processors ({name})."
 
 
-def compare(fedstill, places, stem, run, options):
+def compare(fedstill, places, stem, runs, options):
     """The figures of a comparison, which are kept as Parquet."""
     folder = fedstill.out / "compared" / stem
-    fedstill.compare(run, options, folder)
+    fedstill.compare(runs, options, folder)
     kept = places.results / f"{stem}.parquet"
     shutil.copy(folder / "compare.parquet", kept)
     return figures.read(kept)
@@ -63,7 +63,7 @@ def compared(reproduction, fedstill, places):
     """Methods at each point, or rounds to a target, with what was expected."""
     found = {}
     for comparison in reproduction.comparisons:
-        found[comparison.stem] = compare(fedstill, places, comparison.stem, comparison.run, comparison.options)
+        found[comparison.stem] = compare(fedstill, places, comparison.stem, [comparison.run], comparison.options)
     pictures = ["accuracy"]
     if reproduction.name == "fedavg":
         [comparison] = reproduction.comparisons
@@ -134,10 +134,19 @@ def write_steps(steps, path):
 
 def cost(reproduction, fedstill, places):
     """FedMD and FedDF up to the accuracy that both end at."""
-    targets, found = {}, {}
-    for _, run in reproduction.points:
+    lines = []
+    for about, run in reproduction.points:
         options = ("--test-set", "global")
-        targets[run] = tables.equal_accuracy(compare(fedstill, places, f"{run}-cost", run, options))
-        options = (*options, "--target", str(targets[run]))
-        found[run] = compare(fedstill, places, f"{run}-cost", run, options)
-    return tables.costs(reproduction.points, targets, found)
+        target = tables.equal_accuracy(compare(fedstill, places, f"{run}-cost", [run], options))
+        options = (*options, "--target", str(target))
+        found = compare(fedstill, places, f"{run}-cost", [run], options)
+        by_seed = [alone(fedstill, run, seed, options) for seed in sorted({step["seed"] for step in fedstill.steps(run)})]
+        lines += tables.costs(about, target, found, by_seed)
+    return lines
+
+
+def alone(fedstill, run, seed, options):
+    """The figures of one seed of FedMD and FedDF."""
+    folder = fedstill.out / "compared" / f"{run}-cost-{seed}"
+    fedstill.compare([f"{run}-{pipeline}-{seed}" for pipeline in ("fedmd", "feddf")], options, folder)
+    return figures.read(folder / "compare.parquet")

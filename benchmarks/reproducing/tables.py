@@ -1,6 +1,7 @@
 """The tables of the page, as Markdown. Pure: figures in, lines out."""
 
 import math
+import statistics
 
 from .plan import LOCAL, TO_FEDMD, TO_FEDMD_ALONE
 
@@ -36,8 +37,17 @@ def amount(value):
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def times(value):
-    return f"{value:.2f} x"
+def mebibytes(value):
+    return amount(value / 2**20)
+
+
+# What is counted up to an accuracy: the measure, what it is called, how it is shown.
+COSTS = (
+    ("rounds_to_target", "rounds", amount),
+    ("bytes_to_target", "MiB that cross", mebibytes),
+    ("gb_seconds_to_target", "GB-seconds", amount),
+    ("price_to_target", "price, USD", amount),
+)
 
 
 def percent(value, digits):
@@ -147,6 +157,11 @@ def ends(window, shown):
     return f"{shown(window.low)} to {shown(window.high)}"
 
 
+def times(values):
+    """Speed-ups."""
+    return over(values, "{:.2f}".format, " x")
+
+
 def mean(values):
     return sum(values) / len(values)
 
@@ -175,34 +190,49 @@ def verdict(window, found, seeds):
 def speedups(rows):
     """Each row: what about, the paper's figure, speed-ups of the same kind, and whether they had all processors.
 
-    Means over the seeds and rounds that were measured.
+    Means, and standard deviations, over the seeds and rounds that were measured.
     """
     lines = []
     for about, paper, of, alone in rows:
-        in_turn = mean([one.in_turn for one in of])
-        measured = times(mean([one.measured for one in of])) if alone else "–"
-        modelled = [times(mean([one.with_workers(workers) for one in of])) for workers in WORKERS]
-        lines.append([about, paper, amount(in_turn), measured, *modelled, times(mean([one.ideal for one in of]))])
+        measured = times([one.measured for one in of]) if alone else "–"
+        modelled = [times([one.with_workers(workers) for one in of]) for workers in WORKERS]
+        in_turn, ideal = over([one.in_turn for one in of], amount), times([one.ideal for one in of])
+        lines.append([about, paper, in_turn, measured, *modelled, ideal])
     modelled = [f"{workers} worker{'s' if workers > 1 else ''}" for workers in WORKERS]
     headers = ["", "paper", "seconds in turn", "measured", *modelled, "a worker a task"]
     return table(headers, lines, len(headers) - 1)
 
 
-def costs(points, targets, figures):
-    """What FedMD and FedDF took to the same accuracy, and what FedDF saves."""
+def costs(about, target, figures, by_seed):
+    """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed.
+
+    `by_seed` has the figures of each seed alone.
+    """
     rows = []
-    for about, point in points:
-        target, of = targets[point], figures[point]
-        line = [about, share(target)]
-        for measure in ("gb_seconds_to_target", "price_to_target"):
-            fedmd, feddf = (of.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
-            line += [spread(fedmd, amount), spread(feddf, amount)]
-            line.append(percent(1 - feddf.value / fedmd.value, 1) if fedmd and feddf else "–")
-        reached = [of.get(pipeline, "evaluate", "rounds_to_target") for pipeline in ("fedmd", "feddf")]
-        line.append(" and ".join(str(figure.seeds) if figure else "0" for figure in reached))
-        rows.append(line)
-    kinds = [f"{what} {method}" for what in ("GB-s", "$") for method in ("FedMD", "FedDF", "saved")]
-    return table(["", "accuracy", *kinds, "seeds that reach it"], rows, 8)
+    for measure, what, shown in COSTS:
+        fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
+        savings = [[saving(figures, measure)], [saving(of, measure) for of in by_seed]]
+        saved = [over([100 * one for one in of if one is not None], "{:.1f}".format, " %") for of in savings]
+        rows.append([what, spread(fedmd, shown), spread(feddf, shown), *saved])
+    reached = [figures.get(pipeline, "evaluate", "rounds_to_target") for pipeline in ("fedmd", "feddf")]
+    seeds = " and ".join(str(figure.seeds) if figure else "0" for figure in reached)
+    until = f"{about}, up to {share(target)} ({seeds} seeds)"
+    return table([until, "FedMD", "FedDF", "FedDF saves", "saves, by seed"], rows, 4)
+
+
+def saving(figures, measure):
+    """The share of what FedMD took that FedDF saves; nothing where one of them did not get there, or FedMD took nothing, as
+    no rounds where it begins above the target."""
+    fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
+    return 1 - feddf.value / fedmd.value if fedmd and feddf and fedmd.value else None
+
+
+def over(values, number, unit=""):
+    """A mean, the standard deviation of the sample, and their unit; a dash where there is none."""
+    if not values:
+        return "–"
+    deviation = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
+    return f"{number(mean(values))}{deviation}{unit}"
 
 
 def equal_accuracy(figures):

@@ -236,16 +236,27 @@ def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
         tables.equal_accuracy(Figures(figures(accuracy=(0.5, None))))
 
 
-def test_savings_are_of_what_fedmd_took():
-    took = {"gb_seconds_to_target": 200.0, "price_to_target": 4.0, "rounds_to_target": 7.0}
-    fedmd = figures("fedmd", **{measure: (value, None) for measure, value in took.items()})
-    feddf = figures("feddf", **{measure: (value / 4, None) for measure, value in took.items()})
-    points, targets = [("both", "a"), ("one", "b")], {"a": 0.9, "b": 0.4}
-    lines = tables.costs(points, targets, {"a": Figures(fedmd + feddf), "b": Figures(fedmd)})
+def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
+    def took(pipeline, times):
+        measures = {"gb_seconds_to_target": 200.0, "price_to_target": 4.0, "rounds_to_target": 8.0}
+        return figures(pipeline, **{measure: (value * times, None) for measure, value in measures.items()})
+
+    both = Figures(took("fedmd", 1) + took("feddf", 0.25))
+    seeds = [Figures(took("fedmd", 1) + took("feddf", times)) for times in (0.1, 0.3, 0.5)]
+    lines = tables.costs("both", 0.9, both, [*seeds, Figures(took("fedmd", 1))])
+    assert lines[0] == "| both, up to .900 (3 and 3 seeds) | FedMD | FedDF | FedDF saves | saves, by seed |"
     assert lines[2:] == [
-        "| both | .900 | 200 | 50 | 75.0 % | 4 | 1 | 75.0 % | 3 and 3 |",
-        "| one | .400 | 200 | – | – | 4 | – | – | 3 and 0 |",
+        "| rounds | 8 | 2 | 75.0 % | 70.0 ± 20.0 % |",
+        "| MiB that cross | – | – | – | – |",
+        "| GB-seconds | 200 | 50 | 75.0 % | 70.0 ± 20.0 % |",
+        "| price, USD | 4 | 1 | 75.0 % | 70.0 ± 20.0 % |",
     ]
+    # Above the target from the beginning: of no rounds nothing is saved.
+    at_once = Figures(took("fedmd", 0) + took("feddf", 1))
+    assert tables.costs("at once", 0.9, at_once, [at_once])[2] == "| rounds | 0 | 8 | – | – |"
+    lines = tables.costs("one", 0.4, Figures(took("fedmd", 1)), [])
+    assert lines[0].startswith("| one, up to .400 (3 and 0 seeds) |")
+    assert lines[4] == "| GB-seconds | 200 | – | – | – |"
 
 
 # --- Run files ----------------------------------------------------------------------------------------------------------
@@ -314,7 +325,8 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         for label in ("FedDF, prototypes", "FedDF, mean logits of all parties", "FedAvg, prototypes", "FedMD, parties"):
             assert part.count(f"| {label} |") == 1
         assert "| pretraining tasks of FedMD | 2 | 2 ± 0 | as expected |" in part
-        assert part.count("| accuracy | GB-s FedMD | GB-s FedDF |") == 1
+        assert part.count("| FedMD | FedDF | FedDF saves | saves, by seed |") == 1
+        assert part.count("| MiB that cross |") == part.count("| price, USD |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
     # A machine is named below times, and nowhere else.
     assert "Tables written on" in parts["speedup"] and "Tables written on" in parts["mnist-skewed"]
