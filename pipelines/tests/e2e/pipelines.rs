@@ -6,7 +6,7 @@ use crate::federation::{assert_same, bits, fedstill, finish, long, pipeline, sai
 use crate::privacy::disclosed;
 use crate::text;
 use fedstill_schemas::names;
-use fedstill_schemas::pipeline::{Disclosure, Pipeline};
+use fedstill_schemas::pipeline::{CENTRALISED, Disclosure, Pipeline, STANDALONE};
 use fedstill_stages::faults::POINTS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
@@ -50,13 +50,26 @@ const POSITIONS: Changes<'_> = &[
     ("rounds = 1", "rounds = 2"),
 ];
 
-/// Every pipeline that there is as it comes, and some with settings.
+/// The same for a pipeline that has no name of its own, as a baseline that is made of another one: from its file.
+fn write_file_for(pipeline: &Pipeline, folder: &Path, changes: Changes<'_>) -> PathBuf {
+    std::fs::write(folder.join("own.toml"), pipeline.to_toml()).unwrap();
+    let named = format!("pipeline = \"{}\"", pipeline.name);
+    let from_file = [(named.as_str(), "pipeline = \"own.toml\"")];
+    write_for(pipeline, folder, &[&from_file, changes].concat())
+}
+
+/// Every pipeline that there is as it comes, and some with settings; baselines that are made of FedDF's steps.
 fn cases() -> &'static [Case] {
     static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
         let all = ::fedstill::algorithms::all().into_iter();
         let mut cases: Vec<Case> = all.map(|own| Case::new("tiny", own, write_for, &[])).collect();
         cases.push(Case::new("weighted", pipeline("fedmd"), write_for, WEIGHTED));
         cases.push(Case::new("strict", pipeline("feddf"), write_for, STRICT));
+        for name in [STANDALONE, CENTRALISED] {
+            let mut derived = pipeline("feddf").baseline(name).unwrap();
+            derived.name = format!("feddf_{name}");
+            cases.push(Case::new("tiny", derived, write_file_for, &[]));
+        }
         cases.push(Case::new("positions", pipeline("feddf"), text::write_for, POSITIONS));
         cases
     });
