@@ -1,6 +1,7 @@
 //! How a step trains: epochs, batch, optimizer, loss, early stopping.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 /// Settings of a step that changes weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,6 +207,11 @@ pub enum Loss {
     Mae,
     /// Mean squared error, over all elements.
     Mse,
+}
+
+impl Loss {
+    /// The temperatures that [`Self::Kl`] may have.
+    pub const TEMPERATURES: RangeInclusive<f64> = 1e-9..=1e9;
 }
 
 /// What the sum of a divergence is divided by.

@@ -223,6 +223,11 @@ impl Step {
         stop.is_some_and(|stop| stop.watch == Watch::Validation)
     }
 
+    /// Whether a term of it compares predictions at a temperature.
+    pub fn has_temperature(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.loss, Loss::Kl { .. }))
+    }
+
     /// Whether its epochs are of the party's private rows, so that the rows that it reports are those: its first term is on
     /// them.
     pub fn counts_private_rows(&self) -> bool {

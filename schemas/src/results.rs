@@ -76,6 +76,10 @@ pub fn schema(table: &str) -> Arc<Schema> {
             ("seed", UInt64),
             ("attempt", UInt32),
             ("duration_seconds", Float64),
+            // How many the run has.
+            ("parties", UInt32),
+            // Those that the round selected, `party-0; party-3`: of a round that leaves nobody out, as round 0, empty.
+            ("selected", Utf8),
             ("quorum", UInt32),
             ("members", UInt32),
             ("stragglers", Utf8),

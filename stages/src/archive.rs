@@ -365,11 +365,15 @@ fn rounds(context: &Context, round: &Round) -> Result<Columns, StageError> {
         *bytes.entry(kind).or_default() += result.parts.values().map(|part| part.bytes).sum::<u64>();
     }
     let of = |kind: &str| whole64([bytes.get(kind).copied().unwrap_or(0)]);
+    let slots = round.planned.plan.selected.iter().flatten();
+    let selected: Vec<String> = slots.map(|slot| Subject::Party(*slot).to_string()).collect();
     Ok(vec![
         text([&run.pipeline.name]),
         whole64([run.seed]),
         whole([round.planned.at().attempt]),
         real([(last - first) as f64 / 1000.0]),
+        whole([run.parties.len() as u32]),
+        text([selected.join("; ")]),
         whole([round.planned.plan.close.needed(run.parties.len()) as u32]),
         whole([members.unwrap_or(0) as u32]),
         text([stragglers.join("; ")]),

@@ -22,7 +22,7 @@ COLUMNS = {
     "steps": "pipeline seed attempt step stage subject architecture queued_ms started_ms ended_ms cpu_seconds"
     " bytes_in bytes_out bytes_up bytes_down gb_seconds price",
     "consensus": "pipeline seed chunk members abstentions abstained late entropy agreement",
-    "rounds": "pipeline seed attempt duration_seconds quorum members stragglers refused"
+    "rounds": "pipeline seed attempt duration_seconds parties selected quorum members stragglers refused"
     " bytes_tasks bytes_answers bytes_logits bytes_consensus peak_memory",
 }
 COLUMNS = {table: set(names.split()) for table, names in COLUMNS.items()}
@@ -158,6 +158,10 @@ def test_nobody_was_missing(query):
     """A local run without a deadline waits for everyone."""
     assert query("select * from {consensus} where not (members > 0 and abstentions = 0 and abstained = '' and late = 0)") == []
     assert query("select * from {rounds} where not (members >= quorum and stragglers = '' and refused = '')") == []
+
+
+def test_every_party_takes_part_where_nothing_selects(query):
+    assert query("select * from {rounds} where not (members <= parties and parties > 0 and selected = '')") == []
 
 
 def test_tasks_start_after_they_are_queued_and_end_after_they_start(query):

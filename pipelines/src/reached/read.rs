@@ -1,7 +1,7 @@
 //! Reads what the tables of one run say. What is not there yet is passed over.
 
-use super::run::{Cost, Owner, Run, Score, Slots, Trouble};
-use super::table::Table;
+use super::run::{Cost, Owner, Run, Score, Selected, Slots, Trouble};
+use super::table::{Row, Table};
 use super::{ReadError, Shown};
 use fedstill_schemas::task::Subject;
 use fedstill_schemas::{names, results};
@@ -56,6 +56,7 @@ pub(super) fn run(folder: &Path, shown: &Shown, test_set: &mut Option<String>) -
         if let Some(steps) = table(results::STEPS)? {
             read.steps(&steps, round)?;
         }
+        read.run.selected.insert(round, None);
         if let Some(rounds) = table(results::ROUNDS)? {
             read.rounds(&rounds, round)?;
         }
@@ -210,7 +211,12 @@ impl Read {
     }
 
     fn rounds(&mut self, table: &Table<'_>, round: u32) -> Result<(), ReadError> {
+        // Tables of an earlier release have no such columns.
+        let says_selected = table.has("selected");
         for row in table.rows() {
+            if says_selected {
+                self.run.selected.insert(round, Some(selected(table, &row)?));
+            }
             let (late, refused) = (row.text("stragglers")?, row.text("refused")?);
             let named = [late, refused].into_iter().filter(|who| !who.is_empty());
             self.run.troubles.extend(named.map(|who| Trouble {
@@ -220,6 +226,20 @@ impl Read {
         }
         Ok(())
     }
+}
+
+/// Who was selected, as a row of `rounds` says it.
+fn selected(table: &Table<'_>, row: &Row<'_>) -> Result<Selected, ReadError> {
+    let parties = row.whole("parties")?;
+    let named = row.text("selected")?.split("; ").filter(|who| !who.is_empty());
+    let slots = named.map(|who| match who.parse::<Subject>() {
+        Ok(Subject::Party(slot)) if slot < parties => Ok(slot),
+        _ => Err(table.foreign(format_args!("'{who}' is selected, and is none of {parties} parties"))),
+    });
+    Ok(Selected {
+        parties,
+        slots: slots.collect::<Result<BTreeSet<u32>, ReadError>>()?,
+    })
 }
 
 /// Whose models a step has as its subjects.

@@ -1,6 +1,7 @@
-//! What one run recorded: scores, who was late, what its tasks took, what crossed.
+//! What one run recorded: scores, who was selected, who was late, what its tasks took, what crossed.
 
-use std::collections::BTreeMap;
+use fedstill_schemas::task::Subject;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 /// A run so far.
@@ -11,6 +12,8 @@ pub(crate) struct Run {
     pub(crate) wanted: Option<u32>,
     /// Who was late or refused, in the order of the rounds.
     pub(crate) troubles: Vec<Trouble>,
+    /// Who was selected in each round; none of a round whose results do not say it.
+    pub(crate) selected: BTreeMap<u32, Option<Selected>>,
     /// What the tasks of each round took, by step, in the order in which the steps ended.
     pub(crate) costs: BTreeMap<u32, Vec<(String, Cost)>>,
     /// Bytes that crossed between parties and server in each round; none of a round whose results do not say it.
@@ -60,6 +63,15 @@ pub(crate) fn worst_of(owners: impl IntoIterator<Item = Option<Owner>>) -> &'sta
 pub(crate) struct Trouble {
     pub(crate) round: u32,
     pub(crate) who: String,
+}
+
+/// Who was selected in a round.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    /// How many parties the run has.
+    pub(crate) parties: u32,
+    /// The slots of those that were selected; empty where nobody was left out.
+    pub(crate) slots: BTreeSet<u32>,
 }
 
 /// What tasks took, together.
@@ -119,6 +131,18 @@ impl Run {
         }
         let mut rounds = self.costs.range(..=through).map(|(round, _)| self.crossed.get(round));
         rounds.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(*bytes?)))
+    }
+
+    /// The parties that no round so far selected, by slot. Nobody where no round leaves anybody out, or where the results of
+    /// a round do not say whom it selected: that may have been anyone.
+    pub(crate) fn never_selected(&self) -> Vec<Subject> {
+        let rounds: Option<Vec<&Selected>> = self.selected.values().map(Option::as_ref).collect();
+        let mut rounds = rounds.unwrap_or_default();
+        rounds.retain(|selected| !selected.slots.is_empty());
+        let parties = rounds.iter().map(|selected| selected.parties).max().unwrap_or(0);
+        let ever: BTreeSet<u32> = rounds.iter().flat_map(|selected| &selected.slots).copied().collect();
+        let never = (0..parties).filter(|slot| !ever.contains(slot));
+        never.map(Subject::Party).collect()
     }
 
     /// What the tasks of a step took, in all rounds.

@@ -197,6 +197,50 @@ late or refused:
     assert!(text.contains(expected), "{text}");
 }
 
+/// A row of `rounds`: so many parties, and who was selected of them.
+fn selection(parties: u32, selected: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("parties", Value::Number(f64::from(parties))),
+        ("selected", Value::Text(selected.to_owned())),
+    ]
+}
+
+#[test]
+fn who_is_never_selected_is_named_where_every_round_says_whom_it_selected() {
+    let results = Results::new();
+    let (drawn, all) = (shown("fedavg", 0), shown("standalone", 0));
+    for run in [&drawn, &all] {
+        results.run(run, 2, 0.02);
+        for round in 0..=2 {
+            results.write(results::ROUNDS, run, round, &[selection(5, "")]);
+        }
+    }
+    results.write(results::ROUNDS, &drawn, 1, &[selection(5, "party-0; party-3")]);
+    results.write(results::ROUNDS, &drawn, 2, &[selection(5, "party-1; party-3")]);
+    let report = || {
+        let summary = results.load(&[drawn.clone(), all.clone()]).expect("results");
+        summary.text(80, false)
+    };
+    let text = report();
+    let expected = "\nnever selected:\n  fedavg, seed 0: party-2, party-4\n\n";
+    assert!(text.contains(expected), "{text}");
+
+    // Very many are counted.
+    results.write(results::ROUNDS, &drawn, 2, &[selection(1000, "party-1; party-3")]);
+    let text = report();
+    assert!(text.contains(", party-22 and 977 more\n"), "{text}");
+
+    // Of what an earlier release wrote nobody knows whom it selected.
+    let row = selection(5, "");
+    results.write_without(&["parties", "selected"], results::ROUNDS, &drawn, 1, &[row]);
+    assert!(!report().contains("never selected"), "{}", report());
+
+    results.write(results::ROUNDS, &drawn, 1, &[selection(5, "party-5")]);
+    let error = results.load(std::slice::from_ref(&drawn)).expect_err("no such party");
+    let reason = "'party-5' is selected, and is none of 5 parties";
+    assert!(error.to_string().contains(reason), "{error}");
+}
+
 #[test]
 fn a_file_that_the_run_did_not_write_is_named() {
     let results = Results::new();

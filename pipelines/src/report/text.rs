@@ -1,19 +1,21 @@
-//! The report as text: the tables, which runs are unfinished, who was late or refused, and the chart.
+//! The report as text: the tables, which runs are unfinished, who was late, refused or never selected, and the chart.
 
 use super::summary::Summary;
 use super::{chart, tables};
 use crate::figures::{costs_by_step, unfinished};
-use crate::reached::Method;
+use crate::reached::{Method, Run};
 use std::fmt::Write;
 
 /// The most lines on who was late or refused.
 const MOST_TROUBLES: usize = 20;
+/// The most parties that are named of those that a run never selected, and the most runs that name some.
+const MOST_UNSELECTED: usize = 20;
 
 impl Summary {
     /// The tables, the notes and the chart, for a terminal of `width` columns.
     pub(crate) fn text(&self, width: usize, colours: bool) -> String {
         let costs = costs_by_step(&self.methods, &self.providers);
-        let mut parts = vec![costs, unfinished(&self.methods), self.troubles()];
+        let mut parts = vec![costs, unfinished(&self.methods), self.troubles(), self.never_selected()];
         if !self.is_empty() {
             parts.insert(0, format!("{}\n{}", self.title(), tables::by_slot(self)));
             if self.seeds().len() > 1 {
@@ -68,6 +70,39 @@ impl Summary {
             ));
         }
         format!("late or refused:\n{}", notes.concat())
+    }
+
+    /// Whom no round of a run selected, in the order of the runs.
+    fn never_selected(&self) -> String {
+        let mut notes = Vec::new();
+        for method in &self.methods {
+            let never =
+                |run: &Run| unselected(run).map(|who| format!("  {}, seed {}: {who}\n", method.label, run.seed));
+            notes.extend(method.runs.iter().filter_map(never));
+        }
+        if notes.is_empty() {
+            return String::new();
+        }
+        let more = notes.len().saturating_sub(MOST_UNSELECTED);
+        notes.truncate(MOST_UNSELECTED);
+        if more > 0 {
+            notes.push(format!(
+                "  and {more} more runs, by the column `selected` of `rounds`\n"
+            ));
+        }
+        format!("never selected:\n{}", notes.concat())
+    }
+}
+
+/// Whom no round of a run selected; `None` where that is nobody.
+fn unselected(run: &Run) -> Option<String> {
+    let never = run.never_selected();
+    let named = never.iter().take(MOST_UNSELECTED).map(ToString::to_string);
+    let named = named.collect::<Vec<_>>().join(", ");
+    match never.len() {
+        0 => None,
+        all if all > MOST_UNSELECTED => Some(format!("{named} and {} more", all - MOST_UNSELECTED)),
+        _ => Some(named),
     }
 }
 

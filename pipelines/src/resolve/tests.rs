@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::algorithms;
-use fedstill_schemas::fit::Watch;
+use fedstill_schemas::fit::{Loss, Per, Watch};
 use fedstill_schemas::pipeline::{By, Disclosure, On, Rule, Start, Who};
 use fedstill_schemas::run_file::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +67,28 @@ fn parties_are_selected_in_pipelines_that_select() {
     let resolved = resolved(&changes, &algorithms::all()).unwrap();
     assert_eq!(of(&resolved, "fedmd").selection, Selection::Random { active: 2 });
     assert_eq!(of(&resolved, "centralised").selection, Selection::All);
+}
+
+#[test]
+fn a_run_carries_the_temperature_that_its_file_sets() {
+    let changes = [
+        ("\"fedmd\"", "\"feddf\""),
+        ("\"union\"", "\"private\""),
+        ("[parties]", "validation = { rows = 30 }\n[parties]"),
+        (
+            "architectures = [\"mlp[16]\"]\n",
+            "architectures = [\"mlp[16]\"]\n[steps.distill]\ntemperature = 3.0\n",
+        ),
+    ];
+    let resolved = resolved(&changes, &algorithms::all()).unwrap();
+    let distill = of(&resolved, "feddf").pipeline.step(1, "distill").unwrap();
+    let losses: Vec<Loss> = distill.terms.iter().map(|term| term.loss).collect();
+    let softened = Loss::Kl {
+        t: 3.0,
+        times_t2: false,
+        per: Per::Batch,
+    };
+    assert_eq!(losses, [softened]);
 }
 
 /// FedMD whose pretraining stops by validation rows.

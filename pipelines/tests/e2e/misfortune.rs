@@ -17,6 +17,17 @@ fn members(stored: &Stored, round: u32) -> u32 {
     wholes(&stored.table(results::ROUNDS, round), "members")[0]
 }
 
+/// The slots that a round selected, as its results name them; none where it left nobody out.
+fn selected(stored: &Stored, round: u32) -> BTreeSet<u32> {
+    let named = texts(&stored.table(results::ROUNDS, round), "selected").remove(0);
+    let parties = named.split("; ").filter(|party| !party.is_empty());
+    let slots = parties.map(|party| match party.parse() {
+        Ok(Subject::Party(slot)) => slot,
+        other => panic!("{other:?}"),
+    });
+    slots.collect()
+}
+
 /// The parties that were in the phase of a step, by what closed it.
 fn slots_of(stored: &Stored, round: u32, step: &str) -> BTreeSet<u32> {
     let closed = stored.closed(round);
@@ -191,7 +202,7 @@ fn a_run_that_fails_keeps_no_other_from_its_end_and_says_what_would_change_its_o
 }
 
 #[test]
-fn who_is_never_selected_does_nothing_and_is_not_missed() {
+fn who_is_never_selected_does_nothing_is_not_missed_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let changes = [
         ("\"cnn[4]\", \"mlp[32]\"", "\"mlp[32]\""),
@@ -207,11 +218,12 @@ fn who_is_never_selected_does_nothing_and_is_not_missed() {
     let run = "tiny-fedavg-0";
     assert_same(&bits(&once, run), &bits(&again, run), "the same selections");
     let stored = Stored::new(&once, run);
-    assert_eq!(stored.plan(0).selected, None);
+    assert_eq!(selected(&stored, 0), BTreeSet::new(), "round 0 leaves nobody out");
     let mut ever = BTreeSet::new();
     for round in [1, 2] {
-        let selected = stored.plan(round).selected.expect("a selection");
-        let selected: BTreeSet<u32> = selected.into_iter().collect();
+        let parties = wholes(&stored.table(results::ROUNDS, round), "parties");
+        assert_eq!(parties, [5], "round {round}");
+        let selected = selected(&stored, round);
         assert_eq!(selected.len(), 2, "round {round}");
         assert_eq!(missing(&stored, round), ["", ""], "round {round}");
         assert_eq!(members(&stored, round), 2, "round {round}");
@@ -226,4 +238,16 @@ fn who_is_never_selected_does_nothing_and_is_not_missed() {
     assert!(results.iter().all(|made| !never.contains(&made.subject)));
     let manifest = stored.manifest(2);
     assert!(never.iter().all(|party| !manifest.slots.contains_key(party)));
+    let output = fedstill()
+        .arg("report")
+        .arg(&file)
+        .arg("--out")
+        .arg(&once)
+        .output()
+        .unwrap();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    let never: Vec<String> = never.iter().map(ToString::to_string).collect();
+    let named = format!("never selected:\n  fedavg, seed 0: {}\n", never.join(", "));
+    assert!(text.contains(&named), "{text}");
 }

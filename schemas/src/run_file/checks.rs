@@ -2,6 +2,7 @@
 
 mod positions;
 mod rounds;
+mod temperature;
 mod validation;
 
 use super::problem::Problem;
@@ -27,6 +28,7 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         optimizers_share_no_state(file, &pipelines),
         weights_are_of_other_parties(file, &pipelines),
         nobody_with_a_weight_may_be_selected(file, &pipelines),
+        temperature::changes_nothing(file, &pipelines),
         validation::is_missing(file, &pipelines),
         validation::changes_nothing(file, &pipelines),
         validation::nobody_is_judged(file, &pipelines),

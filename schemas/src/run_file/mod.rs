@@ -43,7 +43,7 @@ pub use sweep_file::{Origin, Point, SweepFile};
 
 use crate::architecture::Architecture;
 use crate::data::{Augmentation, Columns, Labels, LabelsPer, Partition, Shape};
-use crate::fit::{EarlyStop, Fit, Optimizer, Schedule};
+use crate::fit::{EarlyStop, Fit, Loss, Optimizer, Schedule};
 use crate::pipeline::{Disclosure, Pipeline, Rule, Selection, Stage, Step};
 use crate::resolved::{Precision, Simulate};
 use crate::signature::PartyIdentity;
@@ -338,6 +338,8 @@ pub struct StepSettings {
     pub clip: Option<f64>,
     /// Early stopping.
     pub stop: Option<Stop>,
+    /// The temperature of its divergences.
+    pub temperature: Option<f64>,
     /// How predictions or weights are combined.
     pub rule: Option<Rule>,
     /// Whether the worst of the parties' models are left out.
@@ -349,6 +351,11 @@ impl StepSettings {
     pub fn apply(&self, step: &mut Step) {
         if let Some(fit) = &mut step.fit {
             self.apply_to_fit(fit);
+        }
+        for term in &mut step.terms {
+            if let (Loss::Kl { t, .. }, Some(temperature)) = (&mut term.loss, self.temperature) {
+                *t = temperature;
+            }
         }
         let rule = self.rule.as_ref().filter(|rule| match step.stage {
             Stage::Aggregate => rule.is_of_predictions(),

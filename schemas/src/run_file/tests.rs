@@ -57,7 +57,7 @@ round     = [
     { name = "average", stage = "average", who = "architectures", rule = { weights = "samples" } },
     { name = "predict", stage = "predict", who = "selected" },
     { name = "aggregate", stage = "aggregate", who = "partitions", rule = "mean" },
-    { name = "distill", stage = "distill", who = "architectures", start = { step = "average" }, terms = [{ on = "alignment", target = "consensus", loss = { kind = "mae" } }], fit = { epochs = 9, batch = 9, optimizer = { kind = "sgd", lr = 0.1 }, stop = { patience = 9, watch = "validation" } } },
+    { name = "distill", stage = "distill", who = "architectures", start = { step = "average" }, terms = [{ on = "alignment", target = "consensus", loss = { kind = "kl", t = 1.0, times_t2 = true } }], fit = { epochs = 9, batch = 9, optimizer = { kind = "sgd", lr = 0.1 }, stop = { patience = 9, watch = "validation" } } },
 ]
 
 [[pipelines]]

@@ -1,9 +1,10 @@
-//! `[steps.<name>]`: how steps train, and how they combine predictions or weights.
+//! `[steps.<name>]`: how steps train, at which temperature they compare predictions, and how they combine predictions or
+//! weights.
 
 use super::reader::{Repeats, Table, Value};
 use super::spelling::{quoted, suggestion};
 use super::{StepSettings, Stop};
-use crate::fit::{EarlyStop, Optimizer, Schedule, Watch};
+use crate::fit::{EarlyStop, Loss, Optimizer, Schedule, Watch};
 use crate::pipeline::{By, Pipeline, Rule, Stage, Step};
 use std::collections::BTreeMap;
 
@@ -124,9 +125,16 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
         proximal: table.optional("proximal", "proximal = 0.01", Value::not_negative),
         clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
+        temperature: table.optional("temperature", "temperature = 3.0", temperature),
         rule: None,
         drop_worst: None,
     }
+}
+
+fn temperature(value: &Value<'_>) -> Option<f64> {
+    let range = Loss::TEMPERATURES;
+    let expected = format!("a temperature from {:e} to {:e}", range.start(), range.end());
+    value.number(&expected, |t| range.contains(&t))
 }
 
 /// Predictions are combined by a word, or by a table that lists what each party counts by; weights by a table that says what

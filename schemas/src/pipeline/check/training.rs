@@ -34,7 +34,7 @@ fn of_term(at: &StepAt<'_>, index: usize, term: &Term) -> Option<Fault> {
         ));
     }
     if let Loss::Kl { t, .. } = term.loss
-        && !(1e-9..=1e9).contains(&t)
+        && !Loss::TEMPERATURES.contains(&t)
     {
         return Some(at.fault(
             &key("loss"),

@@ -2,8 +2,8 @@
 
 use super::bad_files::each_is_one_problem;
 use super::{MOST, SELECTING, parse, with_catalog};
-use crate::fit::{EarlyStop, Fit, Optimizer, Schedule, Watch};
-use crate::pipeline::{By, Pipeline, Rule, Stage, Start, Step, Who};
+use crate::fit::{EarlyStop, Fit, Loss, Optimizer, Per, Schedule, Watch};
+use crate::pipeline::{By, On, Pipeline, Rule, Stage, Start, Step, Target, Term, Who};
 use crate::run_file::{StepSettings, Stop};
 
 fn step(stage: Stage, fit: Option<Fit>, rule: Option<Rule>) -> Step {
@@ -108,6 +108,72 @@ fn epochs_take_the_place_of_steps_that_a_pipeline_asks_for() {
     settings.apply(&mut changed);
     let fit = changed.fit.unwrap();
     assert_eq!((fit.epochs, fit.steps), (4, None));
+}
+
+/// [`SELECTING`] with a temperature, compared with `fedmd` and its own baselines.
+fn softened() -> String {
+    SELECTING
+        .replace("rounds   = 1", "rounds   = 1\nbaselines = [\"standalone\", \"fedmd\"]")
+        .replace("schedule = \"cosine\"", "temperature = 3")
+}
+
+#[test]
+fn a_temperature_is_that_of_every_divergence_of_the_step_and_of_nothing_else() {
+    let file = parse(&softened()).unwrap();
+    assert_eq!(file.steps["distill"].temperature, Some(3.0));
+    let before = with_catalog(|catalog| catalog.pipeline("feddf").cloned()).unwrap();
+    let asked = with_catalog(|catalog| file.asked(catalog.pipelines));
+    let losses = |pipeline: &Pipeline| -> Vec<(String, Loss)> {
+        let mut losses = Vec::new();
+        for step in pipeline.all_steps() {
+            losses.extend(step.terms.iter().map(|term| (step.name.clone(), term.loss)));
+        }
+        losses
+    };
+    let kl = |t| Loss::Kl {
+        t,
+        times_t2: true,
+        per: Per::Batch,
+    };
+    let train = ("train".to_owned(), Loss::CrossEntropy);
+    let distill = |t| ("distill".to_owned(), kl(t));
+    assert_eq!(losses(&before), [train.clone(), distill(1.0)]);
+    assert_eq!(losses(&asked[0]), [train.clone(), distill(3.0)]);
+    // Made of feddf's steps, without those on the alignment set.
+    assert_eq!((asked[1].name.as_str(), losses(&asked[1])), ("standalone", vec![train]));
+    assert!(asked[2].step(1, "digest").is_some_and(|step| !step.has_temperature()));
+    assert!(asked[0].check().iter().all(|fault| !fault.key.contains("loss")));
+
+    // Several in a step have one temperature, and other losses none.
+    let mut several = step(Stage::Distill, Some(Fit::new(1, 9, Optimizer::adam(0.5), None)), None);
+    let term = |loss| Term {
+        on: On::Alignment,
+        target: Target::Consensus,
+        loss,
+        weight: 1.0,
+    };
+    several.terms = Vec::from([kl(1.0), Loss::Mae, kl(2.0)].map(term));
+    file.steps["distill"].apply(&mut several);
+    assert_eq!(several.terms, [kl(3.0), Loss::Mae, kl(3.0)].map(term));
+}
+
+#[test]
+#[rustfmt::skip]
+fn mistakes_about_temperatures() {
+    each_is_one_problem(&softened(), &[
+        ("temperature = 3", "temperature = 0", 35, 15, "'steps.distill.temperature' is 0, but a temperature from 1e-9 to 1e9 is expected", "write temperature = 3.0"),
+        ("temperature = 3", "temperature = -1.5", 35, 15, "'steps.distill.temperature' is -1.5, but a temperature", "temperature = 3.0"),
+        ("temperature = 3", "temperature = inf", 35, 15, "'steps.distill.temperature' is inf, but a temperature", "temperature = 3.0"),
+        ("temperature = 3", "temperature = nan", 35, 15, "'steps.distill.temperature' is nan, but a temperature", "temperature = 3.0"),
+        ("temperature = 3", "temperature = 1e10", 35, 15, "but a temperature from 1e-9 to 1e9", "temperature = 3.0"),
+        ("temperature = 3", "temperature = \"3\"", 35, 15, "is the text '3', but a temperature", "temperature = 3.0"),
+        ("temperature = 3", "temprature = 3", 35, 1, "unknown key 'temprature' in steps.distill", "did you mean 'temperature'?"),
+        ("[steps.aggregate]", "[steps.aggregate]\ntemperature = 3.0", 32, 1, "unknown key 'temperature' in steps.aggregate", "valid keys here: rule, drop_worst"),
+        ("proximal = 0.01", "temperature = 2", 26, 15, "'steps.train.temperature' would change nothing: step 'train' of feddf, standalone has no term with loss = { kind = \"kl\" }", "remove it; steps with such a term: distill"),
+    ]);
+    each_is_one_problem(MOST, &[
+        ("batch     = 64", "temperature = 3.0", 24, 15, "'steps.digest.temperature' would change nothing: step 'digest' of fedmd, self_digest has no term", "remove it, or name a pipeline with such a term"),
+    ]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sweep files: their points, the run files that these make, and where problems are.
 
-use super::{LEAST, MOST, parse, with_catalog};
+use super::{LEAST, MOST, SELECTING, parse, with_catalog};
 use crate::resolved::Precision;
 use crate::run_file::{Catalog, Origin, Point, SweepFile};
 use std::collections::BTreeMap;
@@ -158,6 +158,30 @@ fn values_are_put_where_a_run_file_has_nothing() {
     assert_eq!(file.steps["digest"].epochs, Some(3));
     assert_eq!(file.predictions, Precision::Float32);
     assert_eq!(file.seeds, [0]);
+}
+
+#[test]
+fn temperatures_are_compared_by_a_grid() {
+    let text = over("\"steps.distill.temperature\" = [1, 3.5]");
+    assert_eq!(names(&text), ["tiny-temperature1", "tiny-temperature3p5"]);
+    let sweep = sweep(&text);
+    let at = |point: &Point| with_catalog(|catalog| sweep.at(point, SELECTING, catalog)).unwrap();
+    let temperatures: Vec<Option<f64>> = sweep
+        .points()
+        .iter()
+        .map(|point| at(point).steps["distill"].temperature)
+        .collect();
+    assert_eq!(temperatures, [Some(1.0), Some(3.5)]);
+    // A step that compares nothing by a divergence has none.
+    let found = problems(&over("\"steps.train.temperature\" = [3]"), SELECTING);
+    let [(_, origin, line, column, message, _)] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!((*origin, *line, *column), (Origin::SweepFile, 3, 30));
+    assert!(
+        message.contains("'steps.train.temperature' would change nothing"),
+        "{message}"
+    );
 }
 
 #[test]

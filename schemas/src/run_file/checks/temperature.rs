@@ -1,0 +1,35 @@
+//! The temperature that a file gives a step, against the terms of the step.
+
+use super::{Problem, RunFile};
+use crate::pipeline::Pipeline;
+
+/// A step has a temperature, and compares no predictions by a divergence in any of the file's pipelines.
+pub(super) fn changes_nothing(file: &RunFile, pipelines: &[Pipeline]) -> Option<Problem> {
+    let mut having: Vec<&str> = Vec::new();
+    for step in pipelines.iter().flat_map(Pipeline::all_steps) {
+        if step.has_temperature() && !having.contains(&step.name.as_str()) {
+            having.push(&step.name);
+        }
+    }
+    let mut settings = file.steps.iter();
+    let (name, _) =
+        settings.find(|(name, settings)| settings.temperature.is_some() && !having.contains(&name.as_str()))?;
+    let with_step = |pipeline: &&Pipeline| pipeline.all_steps().any(|step| step.name == *name);
+    let of: Vec<&str> = pipelines
+        .iter()
+        .filter(with_step)
+        .map(|pipeline| pipeline.name.as_str())
+        .collect();
+    let help = match having.as_slice() {
+        [] => "remove it, or name a pipeline with such a term, as feddf has in distill".to_owned(),
+        steps => format!("remove it; steps with such a term: {}", steps.join(", ")),
+    };
+    Some(file.complain(
+        &format!("steps.{name}.temperature"),
+        format!(
+            "'steps.{name}.temperature' would change nothing: step '{name}' of {} has no term with loss = {{ kind = \"kl\" }}",
+            of.join(", ")
+        ),
+        help,
+    ))
+}
