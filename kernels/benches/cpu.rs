@@ -9,6 +9,7 @@
 //! (`RAYON_NUM_THREADS`). `bench_kernels` prints the same in one table, and measures GPUs too.
 
 #[path = "../examples/bench_kernels/operations.rs"]
+#[expect(dead_code, reason = "what the table of `bench_kernels` has beside these")]
 mod operations;
 
 use burn::tensor::Device;

@@ -93,9 +93,12 @@ pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState 
     }
 }
 
-#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 trait AdamOps: Backend {
     /// Parameter, first and second moment after the step.
+    #[fusion(meta = |parameter, _first, _second, _gradient, _step| {
+        (parameter.clone(), parameter.clone(), parameter.clone())
+    })]
     fn adam(
         parameter: FloatTensor<Self>,
         first: FloatTensor<Self>,

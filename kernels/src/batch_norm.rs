@@ -49,9 +49,10 @@ pub fn batch_norm(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon:
     }
 }
 
-#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 trait NormOps: Backend {
     /// What comes out, with means and variances.
+    #[fusion(meta = |input, weight, _bias, _epsilon| (input.clone(), weight.clone(), weight.clone()))]
     fn normalize(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -59,6 +60,9 @@ trait NormOps: Backend {
         epsilon: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
     /// The gradients with respect to input, weight and bias.
+    #[fusion(meta = |input, weight, _mean, _variance, _gradient, _epsilon| {
+        (input.clone(), weight.clone(), weight.clone())
+    })]
     fn normalize_gradients(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,

@@ -55,9 +55,21 @@ struct How {
     is_biased: bool,
 }
 
-#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
+#[cfg(feature = "fusion")]
+impl How {
+    /// The shape of what comes out of images and a weight of these shapes, which is asked for before anything runs.
+    fn out(self, input: &burn::tensor::Shape, weight: &burn::tensor::Shape) -> burn::tensor::Shape {
+        let Window { stride, padding } = self.window;
+        let places = |size: usize, kernel: usize| (size + 2 * padding - kernel) / stride + 1;
+        let [height, width] = [2_usize, 3].map(|side| places(input[side], weight[side]));
+        burn::tensor::Shape::new([input[0], weight[0], height, width])
+    }
+}
+
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 trait ConvOps: Backend {
     /// What comes out.
+    #[fusion(dtype = input, shape = how.out(input, weight))]
     fn convolve(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -65,6 +77,7 @@ trait ConvOps: Backend {
         how: How,
     ) -> FloatTensor<Self>;
     /// The gradient with respect to the input.
+    #[fusion(dtype = input, shape = input)]
     fn convolve_input_gradient(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -72,6 +85,7 @@ trait ConvOps: Backend {
         how: How,
     ) -> FloatTensor<Self>;
     /// The gradient with respect to the weight.
+    #[fusion(dtype = weight, shape = weight)]
     fn convolve_weight_gradient(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -79,6 +93,7 @@ trait ConvOps: Backend {
         how: How,
     ) -> FloatTensor<Self>;
     /// The gradient with respect to the bias.
+    #[fusion(dtype = bias, shape = bias)]
     fn convolve_bias_gradient(
         input: FloatTensor<Self>,
         bias: FloatTensor<Self>,

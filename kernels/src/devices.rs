@@ -37,3 +37,16 @@ pub fn devices() -> Vec<Found> {
     #[cfg(not(feature = "gpu"))]
     Vec::new()
 }
+
+#[cfg(all(test, feature = "fusion"))]
+mod tests {
+    use burn::backend::fusion::Fusion;
+    use burn_cubecl::{Cube, CubeBackend};
+    use std::any::TypeId;
+
+    /// Burn runs what its tensors on a GPU ask for on `Cube`: were it the plain backend, the feature would change nothing.
+    #[test]
+    fn a_build_with_fusion_fuses() {
+        assert_eq!(TypeId::of::<Cube>(), TypeId::of::<Fusion<CubeBackend>>());
+    }
+}

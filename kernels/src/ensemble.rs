@@ -175,9 +175,10 @@ pub fn ensemble(
     sum.finish(sharpening)
 }
 
-#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 pub(crate) trait EnsembleOps: Backend {
     /// `sums` (`rows x classes`) and the weighted predictions of each party, in order.
+    #[fusion(dtype = sums, shape = sums)]
     fn add_predictions(
         sums: FloatTensor<Self>,
         predictions: FloatTensor<Self>,

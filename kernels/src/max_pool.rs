@@ -27,11 +27,13 @@ pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool_2x2(input.into_dispatch()))
 }
 
-#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 trait PoolOps: Backend {
     /// The pooled values.
+    #[fusion(dtype = input, shape = burn::tensor::Shape::new([input[0], input[1], input[2] / 2, input[3] / 2]))]
     fn max_pool_2x2(input: FloatTensor<Self>) -> FloatTensor<Self>;
     /// The gradient with respect to the input, from that with respect to the pooled values.
+    #[fusion(dtype = input, shape = input)]
     fn max_pool_2x2_gradient(input: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

@@ -86,9 +86,10 @@ pub(crate) fn row_loss(
     ))
 }
 
-#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 pub(crate) trait RowLossOps: Backend {
     /// A loss a row.
+    #[fusion(dtype = student, shape = burn::tensor::Shape::new([student[0]]))]
     fn row_loss(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
@@ -96,6 +97,10 @@ pub(crate) trait RowLossOps: Backend {
         what: RowLoss,
     ) -> FloatTensor<Self>;
     /// A loss a row, and each row's gradient.
+    #[fusion(meta = |student, _teacher, _labels, _what| {
+        let rows = burn::tensor::Shape::new([student.shape[0]]);
+        (burn::backend::fusion::custom::TensorSpec::new(rows, student.dtype), student.clone())
+    })]
     fn row_loss_and_gradient(
         student: FloatTensor<Self>,
         teacher: FloatTensor<Self>,
@@ -103,6 +108,7 @@ pub(crate) trait RowLossOps: Backend {
         what: RowLoss,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
     /// Rows, each multiplied by a value.
+    #[fusion(dtype = rows, shape = rows)]
     fn scale_rows(rows: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 

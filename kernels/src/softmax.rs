@@ -57,11 +57,17 @@ fn checked(
     ))
 }
 
-#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"))]
+#[backend_extension(Autodiff, Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 pub(crate) trait SoftmaxOps: Backend {
-    /// What `form` says, of each row.
+    /// What `form` says, of each row: in float32 from float16 too.
+    #[fusion(dtype = burn::tensor::DType::F32, shape = if *form == Form::Entropy {
+        burn::tensor::Shape::new([logits[0]])
+    } else {
+        logits.clone()
+    })]
     fn softmax_rows(logits: FloatTensor<Self>, temperature: f32, form: Form) -> FloatTensor<Self>;
     /// The gradient with respect to the logits.
+    #[fusion(dtype = output, shape = output)]
     fn softmax_rows_gradient(
         output: FloatTensor<Self>,
         output_gradient: FloatTensor<Self>,

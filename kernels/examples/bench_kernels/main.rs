@@ -5,14 +5,21 @@
 //! ```
 //!
 //! A line an operation, shape and type: milliseconds; MB that must move once; GB/s of them; their share of a copy's rate on the
-//! same device, measured in the same run, a copy moving twice what it copies; and how many times as long Burn's own operations
-//! take. The CPU uses the threads of its pool (`RAYON_NUM_THREADS`), and leaves out the two largest shapes unless
-//! `FEDSTILL_LARGE` is set. Each figure is the fastest of several rounds; a GPU is asked for many launches at a time, and timed by
-//! its own clock where it has one, by the machine's otherwise.
+//! same device, measured in the same run, a copy moving twice what it copies; on a GPU the same share (`twice`) with what is
+//! read a second time counted, where a row's operands exceed the memory of a chip; and how many times as long Burn's own
+//! operations take. The line of a GPU says whether these are fused (`--features fusion`). A copy is a kernel that reads and
+//! writes each value there, on the CPU one that all threads share.
+//!
+//! The CPU uses the threads of its pool (`RAYON_NUM_THREADS`), and leaves out the two largest shapes unless `FEDSTILL_LARGE` is
+//! set. Where that is set there is an ensemble too whose parties do not fit in 8 GB and stream; not on GPUs in software. Each
+//! figure is the fastest of several rounds; a GPU is asked for many launches at a time, and timed by its own clock where it has
+//! one, by the machine's otherwise.
 
+#[cfg(feature = "gpu")]
+mod copying;
 mod operations;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use fedstill_kernels::devices;
 use operations::{ENSEMBLE, Operation, PARTIES, Run, SHAPES};
 use std::time::Instant;
@@ -52,13 +59,18 @@ fn main() {
         let values = if quick { 1 << 22 } else { 1 << 26 };
         let (seconds, clock) = bench.time(&bench.copying(values));
         bench.copy = 8.0 * values as f64 / seconds;
+        let fusion = match (gpu, cfg!(feature = "fusion")) {
+            (false, _) => "",
+            (true, false) => "; Burn's fusion is off",
+            (true, true) => "; Burn's fusion is on",
+        };
         println!(
-            "\n{name}: a copy moves {:.1} GB/s; times by the {clock}'s clock",
+            "\n{name}: a copy moves {:.1} GB/s; times by the {clock}'s clock{fusion}",
             bench.copy / 1e9
         );
         println!(
-            "{:>24} {:>9} x {:<7} {:>9} {:>9} {:>9} {:>7} {:>7}",
-            "", "rows", "classes", "ms", "MB", "GB/s", "copy", "Burn"
+            "{:>24} {:>9} x {:<7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
+            "", "rows", "classes", "ms", "MB", "GB/s", "copy", "twice", "Burn"
         );
         for shape in SHAPES {
             let [rows, classes] = shape;
@@ -69,34 +81,58 @@ fn main() {
                 bench.say(&operation, shape);
             }
         }
-        let shape = if quick { [500, 10] } else { ENSEMBLE };
         for parties in PARTIES {
-            for operation in operations::of_parties(&bench.device, parties, shape) {
-                bench.say(&operation, shape);
+            let shapes = if quick {
+                vec![[500, 10]]
+            } else if gpu && is_in_software(&bench.device) {
+                vec![ENSEMBLE]
+            } else {
+                operations::ensembles(parties)
+            };
+            for shape in shapes {
+                for operation in operations::of_parties(&bench.device, parties, shape) {
+                    bench.say(&operation, shape);
+                }
             }
         }
+    }
+}
+
+/// Whether a GPU is a driver in software.
+fn is_in_software(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    {
+        device.identity().is_none_or(|identity| identity.physical.is_none())
+    }
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
     }
 }
 
 impl Bench {
     /// Moves eight bytes a value: reads and writes it.
     fn copying(&self, values: usize) -> Run {
-        if !self.gpu {
-            return operations::copy(values);
+        #[cfg(feature = "gpu")]
+        if self.gpu {
+            let from = operations::logits(&self.device, 1, values, burn::tensor::DType::F32);
+            return Box::new(move || Box::new(copying::copy(from.clone())));
         }
-        let from = operations::logits(&self.device, 1, values, DType::F32);
-        // The other tensor is held, so that it is not done in place.
-        Box::new(move || {
-            std::hint::black_box(from.clone().mul_scalar(1.000_1));
-        })
+        operations::copy(values)
     }
 
     fn say(&self, operation: &Operation, [rows, classes]: [usize; 2]) {
         let (seconds, _) = self.time(&operation.own);
         let (burn, _) = self.time(&operation.burn);
         let rate = operation.bytes as f64 / seconds;
+        let twice = operation.bytes_read_twice.filter(|_| self.gpu);
+        let twice = twice.map_or_else(
+            || "-".to_owned(),
+            |bytes| format!("{:.2}", bytes as f64 / seconds / self.copy),
+        );
         println!(
-            "{:>24} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {:>7.1}",
+            "{:>24} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {twice:>7} {:>7.1}",
             operation.name,
             seconds * 1e3,
             operation.bytes as f64 / 1e6,
@@ -131,11 +167,20 @@ impl Bench {
             return (seconds / count as f64, "device");
         }
         let start = Instant::now();
-        for _ in 0..count {
-            run();
-        }
+        self.repeat(run, count);
         self.device.sync().expect("the device works");
         (start.elapsed().as_secs_f64() / count as f64, "machine")
+    }
+
+    fn repeat(&self, run: &Run, count: usize) {
+        for _ in 0..count {
+            let kept = run();
+            // What is dropped while it waits to be fused with what follows is not computed, and waits for others.
+            if self.gpu && cfg!(feature = "fusion") {
+                self.device.flush().expect("the device works");
+            }
+            drop(kept);
+        }
     }
 
     /// Seconds of so many runs by the device's own clock, where it has one: between stamps that it writes itself.
@@ -145,8 +190,10 @@ impl Bench {
             return None;
         }
         self.device.sync().expect("the device works");
-        let runs = || (0..count).for_each(|_| run());
-        let ((), window) = self.device.profile(runs).expect("the device works");
+        let runs = || self.repeat(run, count);
+        // With what is still waiting at the end.
+        let all = burn::tensor::ProfileOptions::default().flush();
+        let ((), window) = self.device.profile_with(all, runs).expect("the device works");
         let by_device = window.timing_method() == cubecl::profile::TimingMethod::Device;
         let ticks = cubecl::future::block_on(window.resolve())?;
         by_device.then(|| ticks.duration().as_secs_f64())

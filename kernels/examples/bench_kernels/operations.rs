@@ -10,7 +10,7 @@ use fedstill_kernels::{
 use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
-use std::hint::black_box;
+use std::any::Any;
 use std::sync::Mutex;
 
 /// Rows and classes.
@@ -25,13 +25,21 @@ pub(crate) const SHAPES: [[usize; 2]; 6] = [
 /// Parties of ensembles, and rows and classes of each prediction.
 pub(crate) const PARTIES: [usize; 3] = [10, 100, 1_000];
 pub(crate) const ENSEMBLE: [usize; 2] = [5_000, 100];
+/// The same of an ensemble that streams with the most parties, where `FEDSTILL_LARGE` is set: 26 GB in float32, 13 GB in float16.
+pub(crate) const LARGE_ENSEMBLE: [usize; 2] = [65_536, 100];
 
 /// Values from which a CPU measures a shape only where `FEDSTILL_LARGE` is set: Burn's operations then hold up to sixteen tensors
 /// of a gigabyte, and take seconds.
 const LARGE: usize = 1 << 27;
 /// Bytes of predictions that are in memory at a time: ensembles of more stream.
 const AT_ONCE: usize = 8 << 30;
+/// Bytes of each part of an ensemble that streams: no buffer is larger than those of the largest shape of rows.
+const PART: usize = 1 << 30;
+/// Bytes of a row's operands up to which a GPU can keep them between its two looks at the row: the shared memory of a
+/// multiprocessor of an H100, the largest there is.
+const ON_CHIP: usize = 228 << 10;
 const FIT: &str = "operands that fit";
+const SOMEBODY: &str = "there is a party";
 const TEMPERATURE: f64 = 2.0;
 const KL: Kl = Kl {
     temperature: TEMPERATURE,
@@ -40,22 +48,42 @@ const KL: Kl = Kl {
     reduction: Reduction::BatchMean,
 };
 
+/// What came out, to be dropped once it is there: where Burn fuses, what nobody holds any more is not computed.
+pub(crate) type Kept = Box<dyn Any + Send>;
+
 /// Does something once.
-pub(crate) type Run = Box<dyn Fn() + Send + Sync>;
+pub(crate) type Run = Box<dyn Fn() -> Kept + Send + Sync>;
 
 /// Something to measure.
 pub(crate) struct Operation {
     pub(crate) name: String,
     /// Bytes that must move: each input read once, each output written once.
     pub(crate) bytes: usize,
+    /// The same where a row's operands are read for its statistics and again for what is written, and do not stay on the chip
+    /// of a GPU in between.
+    pub(crate) bytes_read_twice: Option<usize>,
     pub(crate) own: Run,
     /// The same in Burn's own operations.
     pub(crate) burn: Run,
 }
 
+/// Whether what takes much memory and time is asked for.
+fn large() -> bool {
+    std::env::var_os("FEDSTILL_LARGE").is_some()
+}
+
 /// Whether a CPU measures rows of so many classes.
 pub(crate) fn is_for_cpu([rows, classes]: [usize; 2]) -> bool {
-    rows * classes < LARGE || std::env::var_os("FEDSTILL_LARGE").is_some()
+    rows * classes < LARGE || large()
+}
+
+/// The shapes of ensembles of so many parties.
+pub(crate) fn ensembles(parties: usize) -> Vec<[usize; 2]> {
+    if large() && Some(&parties) == PARTIES.last() {
+        vec![ENSEMBLE, LARGE_ENSEMBLE]
+    } else {
+        vec![ENSEMBLE]
+    }
 }
 
 /// A copy of so many values of float32 in the machine's memory, by all threads, as the operations: one of them would not fill the
@@ -67,6 +95,7 @@ pub(crate) fn copy(values: usize) -> Run {
         let mut to = to.lock().expect("nobody failed while copying");
         let parts = to.par_chunks_mut(1 << 16).zip(from.par_chunks(1 << 16));
         parts.for_each(|(to, from)| to.copy_from_slice(from));
+        Box::new(())
     })
 }
 
@@ -93,11 +122,9 @@ struct Operands {
 /// What an operation makes of operands.
 type Makes<T> = fn(Operands) -> T;
 
-fn forward<T: 'static>(operands: &Operands, makes: Makes<T>) -> Run {
+fn forward<T: Send + 'static>(operands: &Operands, makes: Makes<T>) -> Run {
     let operands = operands.clone();
-    Box::new(move || {
-        black_box(makes(operands.clone()));
-    })
+    Box::new(move || Box::new(makes(operands.clone())))
 }
 
 /// The loss, and its gradient with respect to the student's logits.
@@ -110,7 +137,7 @@ fn both_ways(operands: &Operands, loss: Makes<Tensor<1>>) -> Run {
             ..operands.clone()
         });
         let mut gradients = loss.backward();
-        black_box(student.grad_remove(&mut gradients));
+        Box::new((loss.inner(), student.grad_remove(&mut gradients)))
     })
 }
 
@@ -156,36 +183,42 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         teacher: full.teacher.clone().cast(DType::F16),
         ..full.clone()
     };
-    let operation = |name: &str, bytes_a_value: usize, own, burn| Operation {
+    // Bytes a value that must move, and of them those that are read for a row's statistics and again for what is written.
+    let operation = |name: &str, bytes_a_value: usize, read_again: usize, own, burn| Operation {
         name: name.to_owned(),
         bytes: bytes_a_value * values,
+        bytes_read_twice: (read_again * classes > ON_CHIP).then_some((bytes_a_value + read_again) * values),
         own,
         burn,
     };
     vec![
-        operation("KL forward", 8, forward(&full, kl), forward(&full, burns_kl)),
-        operation("KL both ways", 20, both_ways(&full, kl), both_ways(&full, burns_kl)),
+        operation("KL forward", 8, 0, forward(&full, kl), forward(&full, burns_kl)),
+        operation("KL both ways", 20, 8, both_ways(&full, kl), both_ways(&full, burns_kl)),
         operation(
             "KL both ways, float16",
             18,
+            6,
             both_ways(&half, kl),
             both_ways(&half, burns_kl),
         ),
         operation(
             "CE and KL both ways",
             20,
+            8,
             both_ways(&full, both_losses),
             both_ways(&full, burns_both_losses),
         ),
         operation(
             "MAE both ways",
             20,
+            0,
             both_ways(&full, |operands| mae(operands.student, operands.teacher).expect(FIT)),
             both_ways(&full, |operands| (operands.student - operands.teacher).abs().mean()),
         ),
         operation(
             "MSE both ways",
             20,
+            0,
             both_ways(&full, |operands| mse(operands.student, operands.teacher).expect(FIT)),
             both_ways(&full, |operands| {
                 let difference = operands.student - operands.teacher;
@@ -195,6 +228,7 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         operation(
             "softmax",
             8,
+            4,
             forward(&full, |operands| softmax(operands.student, TEMPERATURE).expect(FIT)),
             forward(&full, |operands| {
                 activation::softmax(operands.student.div_scalar(TEMPERATURE), 1)
@@ -203,6 +237,7 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         operation(
             "log softmax",
             8,
+            4,
             forward(&full, |operands| log_softmax(operands.student, TEMPERATURE).expect(FIT)),
             forward(&full, |operands| {
                 activation::log_softmax(operands.student.div_scalar(TEMPERATURE), 1)
@@ -211,6 +246,7 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         operation(
             "entropy",
             4,
+            0,
             forward(&full, |operands| entropy(operands.student, TEMPERATURE).expect(FIT)),
             forward(&full, |operands| {
                 let logarithms = activation::log_softmax(operands.student.div_scalar(TEMPERATURE), 1);
@@ -224,25 +260,33 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
 pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usize; 2]) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (dtype, width, precision) in [(DType::F32, 4, "float32"), (DType::F16, 2, "float16")] {
-        let in_memory = (AT_ONCE / (rows * classes * width)).clamp(1, parties);
+        let of_one = rows * classes * width;
+        let in_memory = if parties * of_one > AT_ONCE {
+            (PART / of_one).clamp(1, parties)
+        } else {
+            parties
+        };
         let predictions: Tensor<3> =
             logits(device, in_memory * rows, classes, dtype).reshape([in_memory, rows, classes]);
+        // Taken apart beforehand: where that copies, it is not measured.
+        let mut parts = vec![predictions.clone(); parties / in_memory];
+        if parties % in_memory > 0 {
+            parts.push(predictions.narrow(0, 0, parties % in_memory));
+        }
         for (name, averaged) in [("mean", Averaged::Values), ("probability", Averaged::Probabilities)] {
             let stream = Stream {
-                predictions: predictions.clone(),
+                parts: parts.clone(),
                 parties,
                 averaged,
             };
             let burns = stream.clone();
             operations.push(Operation {
                 name: format!("{name} of {parties}, {precision}"),
-                bytes: parties * rows * classes * width + 8 * rows * classes,
-                own: Box::new(move || {
-                    black_box(stream.average());
-                }),
-                burn: Box::new(move || {
-                    black_box(burns.average_by_burn());
-                }),
+                bytes: parties * of_one + 8 * rows * classes,
+                // Rows of predictions are short here.
+                bytes_read_twice: None,
+                own: Box::new(move || Box::new(stream.average())),
+                burn: Box::new(move || Box::new(burns.average_by_burn())),
             });
         }
     }
@@ -252,41 +296,33 @@ pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usiz
 /// Predictions of more parties than memory holds: the same ones come again and again in the place of others.
 #[derive(Clone)]
 struct Stream {
-    predictions: Tensor<3>,
+    /// Some parties' each, `parties x rows x classes`.
+    parts: Vec<Tensor<3>>,
     parties: usize,
     averaged: Averaged,
 }
 
 impl Stream {
-    /// The predictions of some parties, until all have come.
-    fn parts(&self) -> impl Iterator<Item = Tensor<3>> {
-        let [in_memory, _, _] = self.predictions.dims();
-        (0..self.parties).step_by(in_memory).map(move |first| {
-            let count = in_memory.min(self.parties - first);
-            self.predictions.clone().narrow(0, 0, count)
-        })
-    }
-
     fn average(&self) -> Tensor<2> {
-        let [_, rows, classes] = self.predictions.dims();
-        let device = self.predictions.device();
-        let mut sum = Ensemble::new(rows, classes, self.averaged, &device).expect(FIT);
-        for part in self.parts() {
-            sum.add(part, &Weights::Equal).expect(FIT);
+        let first = self.parts.first().expect(SOMEBODY);
+        let [_, rows, classes] = first.dims();
+        let mut sum = Ensemble::new(rows, classes, self.averaged, &first.device()).expect(FIT);
+        for part in &self.parts {
+            sum.add(part.clone(), &Weights::Equal).expect(FIT);
         }
         sum.finish(Sharpening::None).expect(FIT)
     }
 
     fn average_by_burn(&self) -> Tensor<3> {
-        let sums = self.parts().map(|part| {
-            let part = part.cast(DType::F32);
+        let sums = self.parts.iter().map(|part| {
+            let part = part.clone().cast(DType::F32);
             let part = match self.averaged {
                 Averaged::Values => part,
                 Averaged::Probabilities => activation::softmax(part, 2),
             };
             part.sum_dim(0)
         });
-        let sum = sums.reduce(|sum, part| sum + part).expect("there is a party");
+        let sum = sums.reduce(|sum, part| sum + part).expect(SOMEBODY);
         sum.div_scalar(self.parties as f64)
     }
 }
