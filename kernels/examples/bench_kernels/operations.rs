@@ -270,7 +270,7 @@ pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usiz
             logits(device, in_memory * rows, classes, dtype).reshape([in_memory, rows, classes]);
         // Taken apart beforehand: where that copies, it is not measured.
         let mut parts = vec![predictions.clone(); parties / in_memory];
-        if parties % in_memory > 0 {
+        if !parties.is_multiple_of(in_memory) {
             parts.push(predictions.narrow(0, 0, parties % in_memory));
         }
         for (name, averaged) in [("mean", Averaged::Values), ("probability", Averaged::Probabilities)] {
