@@ -167,6 +167,48 @@ fn a_run_file_that_cannot_be_read_is_named() {
     assert!(said(&output).contains("no-such-file.toml"));
 }
 
+/// A sweep file, and a pipeline's.
+const SWEEP: &str = "run = \"run.toml\"\nseeds = [0, 1]\n[grid]\nrounds = [1, 2]\n";
+const PIPELINE: &str = include_str!("../../examples/fedmd_kl.toml");
+
+#[test]
+fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_file(&[]);
+    let runs: &[&str] = &["check", "run", "report", "compare", "submit"];
+    let sweep: &[&str] = &["sweep"];
+    for (text, commands, expected) in [
+        (SWEEP, runs, ["this is a sweep file", "`fedstill sweep bad.toml"]),
+        (PIPELINE, runs, ["this is a pipeline's file", "pipeline = \"bad.toml\""]),
+        (run.as_str(), sweep, ["this is a run file", "`fedstill run bad.toml`"]),
+        (
+            PIPELINE,
+            sweep,
+            ["this is a pipeline's file", "pipeline = \"bad.toml\""],
+        ),
+    ] {
+        std::fs::write(folder.path().join("bad.toml"), text).unwrap();
+        for command in commands {
+            let mut asked = fedstill();
+            asked.args([*command, "bad.toml"]).current_dir(folder.path());
+            let output = asked.output().unwrap();
+            let text = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{command}: {text}");
+            let errors = text.lines().filter(|line| line.starts_with("error:")).count();
+            assert_eq!(errors, 1, "one message of {command}: {text}");
+            assert!(
+                text.contains("bad.toml:") && text.contains("help:"),
+                "{command}: {text}"
+            );
+            for part in expected {
+                assert!(text.contains(part), "{command}: '{part}' is not in: {text}");
+            }
+        }
+    }
+    let there: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(there.len(), 1, "nothing was written");
+}
+
 type Columns = Vec<(&'static str, ArrayRef)>;
 
 fn parquet(path: &Path, columns: Columns) {
