@@ -1,9 +1,9 @@
 //! `fedstill run`: every pipeline and seed of a run file, one after the other, each in its folder.
 
 use crate::estimate::{self, Rates, counted};
-use crate::folder;
 use crate::progress::Display;
 use crate::resolve::{Job, Resolved};
+use crate::{folder, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Observer};
@@ -110,7 +110,7 @@ pub(crate) fn run(
             Err(error) => return Err(error),
         };
         // At once: the others may take long, or never end.
-        eprintln!("error: {}: {reason}", job.id);
+        tell::line(&format!("error: {}: {reason}", job.id));
         failed.push(job.id.clone());
     }
     Ok(if failed.is_empty() {
@@ -151,7 +151,7 @@ fn announce(
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let at_once = threads.min(processors).min(resolved.file.parties.count as usize);
     let begun = missing.iter().any(|(_, rounds)| *rounds.start() > 0);
-    eprintln!(
+    tell::line(&format!(
         "{}: {} of {} with {}; {}about {} on {}, {} on disk",
         resolved.file.name,
         counted(missing.len(), "run"),
@@ -161,7 +161,7 @@ fn announce(
         estimate::duration(missing.iter().map(seconds).sum::<f64>() / at_once as f64),
         counted(threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
-    );
+    ));
 }
 
 /// With `FEDSTILL_CRASH=<point>:<n>` the process dies at the n-th time that it comes to that point, as by kill -9: for
