@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// on its private rows unlike those of every earlier pipeline.
 pub(super) fn warnings(pipelines: &[&Pipeline]) -> Vec<String> {
     let mut seen: Vec<(&str, &Step, &Fit)> = Vec::new();
-    let mut rounds: Vec<Round> = Vec::new();
+    let mut rounds: Vec<Round<'_>> = Vec::new();
     let mut lines = Vec::new();
     for pipeline in pipelines {
         let round = Round::of(pipeline);

@@ -304,6 +304,32 @@ fn check_says_what_the_server_holds_to_stop_by_and_what_is_simulated() {
 }
 
 #[test]
+fn check_warns_of_classes_that_may_not_be_what_they_are_taken_for_and_of_other_training_and_refuses_neither() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    let check = |changes: &[(&str, &str)]| {
+        std::fs::write(&file, run_file(changes)).unwrap();
+        let output = fedstill().arg("check").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    assert!(!check(&[]).contains("warning:"));
+    let text = check(&[
+        ("labels = \"union\"", "labels = \"shared\""),
+        ("letters-test.parquet", "mnist.parquet"),
+        ("rounds = 2", "rounds = 2\nbaselines = [\"fedavg\"]"),
+    ]);
+    for part in [
+        "warning: labels = \"shared\" takes class 0",
+        "the public set has 10 classes, the private one 26",
+        "warning: the test set has 10 classes, the private rows 26",
+        "unlike in fedmd (revisit: 1 epoch in batches of 16, Adam 0.001) and fedavg (train: 5 epochs",
+    ] {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
+}
+
+#[test]
 fn check_refuses_a_deadline_over_half_of_the_retention_that_the_environment_says() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.toml");
