@@ -147,6 +147,7 @@ fn announce(
     estimate::measure(&mut rates, resolved, registry, clock);
     let seconds = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::seconds(job, rounds, &rates);
     let disk = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::disk(job, rounds, registry);
+    let waits = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::waits(job, rounds, resolved.close);
     // No more run at once than there are processors and parties.
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let at_once = threads.min(processors).min(resolved.file.parties.count as usize);
@@ -158,7 +159,9 @@ fn announce(
         counted(resolved.file.rounds, "round"),
         counted(resolved.file.parties.count, "party"),
         if begun { "what is left takes " } else { "" },
-        estimate::duration(missing.iter().map(seconds).sum::<f64>() / at_once as f64),
+        estimate::duration(
+            missing.iter().map(seconds).sum::<f64>() / at_once as f64 + missing.iter().map(waits).sum::<f64>()
+        ),
         counted(threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
     ));
