@@ -1,5 +1,6 @@
 //! `fedstill check`: what a run file would do, without doing it.
 
+mod classes;
 mod forecast;
 #[cfg(test)]
 mod tests;
@@ -44,7 +45,11 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
             pipelines.push(&job.resolved.pipeline);
         }
     }
-    for warning in unlike::warnings(&pipelines) {
+    let mut warnings = unlike::warnings(&pipelines);
+    if let Some(job) = resolved.jobs.first() {
+        warnings.extend(classes::warnings(&job.resolved, &pipelines));
+    }
+    for warning in warnings {
         let _ = writeln!(out, "{warning}");
     }
     for name in file.pipelines() {

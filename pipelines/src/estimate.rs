@@ -3,6 +3,9 @@
 
 #[cfg(test)]
 mod tests;
+mod waits;
+
+pub(crate) use waits::waits;
 
 use crate::resolve::{Job, Resolved};
 use fedstill_learner::{Dataset, FitJob, Fitted, Model, Registry, TargetData, TermData};

@@ -4,6 +4,9 @@
 //! run file ──> resolve (data by content, defaults filled in) ──> one run a pipeline and seed ──> results in Parquet
 //! ```
 
+// `eprintln!` panics where nobody reads the standard error any more: `tell` does not.
+#![deny(clippy::print_stderr)]
+
 pub mod algorithms;
 mod check;
 mod cluster;
@@ -21,5 +24,6 @@ mod resolve;
 mod run;
 mod run_file_report;
 mod sweep;
+mod tell;
 
 pub use command::main;

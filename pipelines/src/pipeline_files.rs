@@ -8,7 +8,7 @@
 use crate::algorithms;
 use crate::resolve::Unresolved;
 use fedstill_schemas::pipeline::Pipeline;
-use fedstill_schemas::run_file::{Catalog, RunFile, SweepFile, quoted};
+use fedstill_schemas::run_file::{Catalog, FileKind, RunFile, SweepFile, quoted};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,13 @@ impl Pipelines {
             Ok(text) => text,
             Err(error) => return Ok(Err(format!("cannot read {}: {error}", quoted(path)))),
         };
+        if let Some(kind) = FileKind::of(&text).filter(|kind| *kind != FileKind::Pipeline) {
+            return Ok(Err(format!(
+                "{} is {kind}, and not {}",
+                quoted(path),
+                FileKind::Pipeline
+            )));
+        }
         // A run file and a sweep file may both name it, each by its own path.
         let same = file.canonicalize().unwrap_or_else(|_| file.clone());
         if let Some((_, name)) = self.read.iter().find(|(read, _)| *read == same) {
@@ -163,6 +170,11 @@ mod tests {
                 "mine.toml",
                 vec![("mine.toml", taken.as_str())],
                 "has the name of another one: 'standalone'",
+            ),
+            (
+                "mine.toml",
+                vec![("mine.toml", "run = \"run.toml\"")],
+                "'mine.toml' is a sweep file, and not a pipeline's file",
             ),
         ] {
             let (file, line, said) = problem(pipeline, &files);

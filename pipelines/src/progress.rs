@@ -1,7 +1,7 @@
 //! Rounds, steps and parties as they go: a bar where a person watches, plain lines where not.
 
-use crate::estimate;
 use crate::resolve::Job;
+use crate::{estimate, tell};
 use fedstill_schemas::events::Closed;
 use fedstill_schemas::task::{Attempt, Subject, Task};
 use fedstill_stages::StageError;
@@ -150,7 +150,7 @@ impl Observer for Display {
     fn closed(&self, closed: &Closed) {
         for line in self.missing.lines(closed) {
             if self.plain {
-                eprintln!("{line}");
+                tell::line(&line);
             } else {
                 self.bar.println(line);
             }
@@ -162,14 +162,14 @@ impl Observer for Display {
             });
             let known = names.iter().any(|name| steps.iter().any(|step| step.name == *name));
             if known {
-                eprintln!(
+                tell::line(&format!(
                     "{} round {}/{}: {} ({})",
                     closed.at.run,
                     closed.at.round,
                     self.rounds,
                     names.join(", "),
                     closed.members.len()
-                );
+                ));
             }
         }
     }

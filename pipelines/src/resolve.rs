@@ -74,6 +74,9 @@ pub(crate) fn resolve(path: &Path, registry: &Registry) -> Result<Resolved, Unre
 /// Reads a run file and its pipelines alone.
 pub(crate) fn parse(path: &Path, registry: &Registry) -> Result<Parsed, Unresolved> {
     let text = std::fs::read_to_string(path).map_err(|error| Unresolved::Unreadable(path.to_owned(), error))?;
+    if let Some(problem) = RunFile::mistaken(&text, &path.display().to_string()) {
+        return Err(Unresolved::Problems(path.to_owned(), text, vec![problem]));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let pipelines = Pipelines::load(&text, folder)?;
     let families = registry.families();

@@ -1,9 +1,9 @@
 //! `fedstill run`: every pipeline and seed of a run file, one after the other, each in its folder.
 
 use crate::estimate::{self, Rates, counted};
-use crate::folder;
 use crate::progress::Display;
 use crate::resolve::{Job, Resolved};
+use crate::{folder, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Observer};
@@ -110,7 +110,7 @@ pub(crate) fn run(
             Err(error) => return Err(error),
         };
         // At once: the others may take long, or never end.
-        eprintln!("error: {}: {reason}", job.id);
+        tell::line(&format!("error: {}: {reason}", job.id));
         failed.push(job.id.clone());
     }
     Ok(if failed.is_empty() {
@@ -147,21 +147,24 @@ fn announce(
     estimate::measure(&mut rates, resolved, registry, clock);
     let seconds = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::seconds(job, rounds, &rates);
     let disk = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::disk(job, rounds, registry);
+    let waits = |(job, rounds): &(&Job, RangeInclusive<u32>)| estimate::waits(job, rounds, resolved.close);
     // No more run at once than there are processors and parties.
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let at_once = threads.min(processors).min(resolved.file.parties.count as usize);
     let begun = missing.iter().any(|(_, rounds)| *rounds.start() > 0);
-    eprintln!(
+    tell::line(&format!(
         "{}: {} of {} with {}; {}about {} on {}, {} on disk",
         resolved.file.name,
         counted(missing.len(), "run"),
         counted(resolved.file.rounds, "round"),
         counted(resolved.file.parties.count, "party"),
         if begun { "what is left takes " } else { "" },
-        estimate::duration(missing.iter().map(seconds).sum::<f64>() / at_once as f64),
+        estimate::duration(
+            missing.iter().map(seconds).sum::<f64>() / at_once as f64 + missing.iter().map(waits).sum::<f64>()
+        ),
         counted(threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
-    );
+    ));
 }
 
 /// With `FEDSTILL_CRASH=<point>:<n>` the process dies at the n-th time that it comes to that point, as by kill -9: for

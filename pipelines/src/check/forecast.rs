@@ -2,7 +2,7 @@
 //! on purpose, and architectures that nobody of a round has; and whether a file's pipelines select the same. In words for
 //! people; a line is a warning where it says so.
 
-use crate::estimate::counted;
+use crate::estimate::{self, counted};
 use crate::resolve::Job;
 use fedstill_schemas::events::Close;
 use fedstill_schemas::pipeline::Selection;
@@ -30,10 +30,22 @@ pub(super) fn of_rounds(jobs: &[&Job], rounds: u32, close: Close) -> Vec<String>
         };
         let known = misfortunes(run, rounds, close)
             .into_iter()
-            .chain(left_out(run, rounds, close));
+            .chain(left_out(run, rounds, close))
+            .chain(waited_for(job, rounds, close));
         lines.extend(known.map(|line| format!("{seed}{line}")));
     }
     lines
+}
+
+/// How long rounds wait for parties that never answer, where there are any and a deadline ends it.
+fn waited_for(job: &Job, rounds: u32, close: Close) -> Option<String> {
+    let seconds = estimate::waits(job, &(0..=rounds), close);
+    (seconds > 0.0).then(|| {
+        format!(
+            "deadlines that pass for parties that are offline: {} in all",
+            estimate::duration(seconds)
+        )
+    })
 }
 
 /// Why a file's pipelines do not compare party by party, where those that select by what their own rounds took and missed
@@ -287,6 +299,25 @@ mod tests {
             of_rounds(&[&job], 1, hurried),
             [format!("{holds} only if slow ones are in time")]
         );
+    }
+
+    #[test]
+    fn deadlines_that_parties_who_are_offline_let_pass_are_added_up() {
+        let mut job = failing(0);
+        job.resolved.simulate = Simulate {
+            offline: Some(Offline { parties: 1 }),
+            ..Simulate::default()
+        };
+        let patient = Close {
+            deadline_ms: Some(30_000),
+            ..CLOSE
+        };
+        let rounds = "rounds 1 to 4: 1 of 10 parties is offline; quorum 6 holds";
+        assert_eq!(
+            of_rounds(&[&job], 4, patient),
+            [rounds, "deadlines that pass for parties that are offline: 2 min in all"]
+        );
+        assert_eq!(of_rounds(&[&job], 4, CLOSE), [rounds]);
     }
 
     #[test]

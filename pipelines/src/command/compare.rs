@@ -4,9 +4,8 @@ use super::arguments::Comparing;
 use super::{FAILED, UNUSABLE, complain, print, shell_quoted, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
-use crate::folder;
 use crate::reached::Shown;
-use crate::resolve;
+use crate::{folder, resolve, tell};
 use fedstill_learner::Registry;
 use fedstill_schemas::names;
 use fedstill_schemas::run_file::RunFile;
@@ -98,9 +97,9 @@ fn write(comparison: &Comparison, to: &Path) -> ExitCode {
         return ExitCode::from(FAILED);
     }
     if !rasteriser.has_font() {
-        eprintln!(
+        tell::line(
             "there is no text in the PNG files: this machine has no font; install one (`apt-get install \
-             fonts-dejavu-core`), or take the SVG files"
+             fonts-dejavu-core`), or take the SVG files",
         );
     }
     let to = to.display();

@@ -11,7 +11,7 @@ use crate::report;
 use crate::resolve::{Resolved, Unresolved, resolve};
 use crate::run::{Ended, failures, run};
 use crate::sweep::Side;
-use crate::{algorithms, check, cluster, folder, run_file_report};
+use crate::{algorithms, check, cluster, folder, run_file_report, tell};
 use arguments::{Arguments, Command, OfDeployment, Party, Topics};
 use clap::Parser;
 use fedstill_learner::{Processor, Registry};
@@ -270,7 +270,7 @@ fn unresolved(error: Unresolved) -> ExitCode {
         )),
         Unresolved::Problems(file, text, problems) => {
             let shown = run_file_report::render(&file, &text, &problems, run_file_report::colours());
-            let _ = std::io::stderr().write_all(shown.as_bytes());
+            tell::write(&shown);
         }
     }
     ExitCode::from(UNUSABLE)
@@ -340,12 +340,12 @@ fn start(resolved: &Resolved, registry: Registry, out: &Path, threads: usize) ->
     }) {
         Ok(Ended::Finished) => show(resolved, out),
         Ok(Ended::Interrupted) => {
-            eprintln!("{STOPPED}");
+            tell::line(STOPPED);
             ExitCode::from(INTERRUPTED)
         }
         Ok(Ended::Failed(failed)) => {
             let simulates = !resolved.file.simulate.is_nothing();
-            eprintln!("{}", failures(&failed, resolved.jobs.len(), simulates));
+            tell::line(&failures(&failed, resolved.jobs.len(), simulates));
             ExitCode::from(FAILED)
         }
         Err(error) => {
@@ -453,5 +453,5 @@ fn print(text: &str) {
 fn complain(message: &str) {
     // What points into a file says so itself.
     let itself = message.starts_with("error") || message.starts_with('\u{1b}');
-    let _ = writeln!(std::io::stderr(), "{}{message}", if itself { "" } else { "error: " });
+    tell::line(&format!("{}{message}", if itself { "" } else { "error: " }));
 }

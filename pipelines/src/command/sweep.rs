@@ -4,11 +4,10 @@ use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
 use super::{asked_to_stop, complain, failed, print, shell_quoted, tables, unusable};
 use crate::run::{Runner, failures};
 use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
-use crate::{folder, run_file_report};
+use crate::{folder, run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::tensors::Tensors;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     }
     let interrupted = asked_to_stop();
     let asked = || interrupted.load(Ordering::Relaxed);
-    eprint!("{}", plan(&points, &missing, side, &registry, &*clock));
+    tell::write(&plan(&points, &missing, side, &registry, &*clock));
     let data = points.iter().flat_map(|point| point.resolved.data.iter().cloned());
     let runner = Runner {
         out,
@@ -53,14 +52,14 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         complain(&format!("{run}: {reason}"));
     }
     if outcome.left > 0 {
-        eprintln!("{STOPPED}");
+        tell::line(STOPPED);
         return ExitCode::from(INTERRUPTED);
     }
     if !outcome.failed.is_empty() {
         let failed: Vec<String> = outcome.failed.into_iter().map(|(run, _)| run).collect();
         let mut simulated = missing.iter().filter(|run| !run.job.resolved.simulate.is_nothing());
         let simulates = simulated.any(|run| failed.contains(&run.job.id));
-        eprintln!("{}", failures(&failed, all, simulates));
+        tell::line(&failures(&failed, all, simulates));
         return ExitCode::from(FAILED);
     }
     print(&format!("results  {}\n", tables(&folder::results(out))));
@@ -93,7 +92,7 @@ fn refused(file: &Path, why: Unusable) -> ExitCode {
             for wrong in files {
                 let colours = run_file_report::colours();
                 let shown = run_file_report::render(&wrong.path, &wrong.text, &wrong.problems, colours);
-                let _ = std::io::stderr().write_all(shown.as_bytes());
+                tell::write(&shown);
             }
         }
     }

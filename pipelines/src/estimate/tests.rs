@@ -26,7 +26,7 @@ fn training(who: Who, on: On, fit: Fit) -> Step {
 }
 
 /// Ten parties of two architectures in turn, four of them in each round: they train, the server averages and evaluates.
-fn job() -> Job {
+pub(super) fn job() -> Job {
     let shape = Shape {
         channels: 1,
         height: 2,

@@ -3,6 +3,7 @@
 use super::runs::Missing;
 use crate::progress::{MissingOnes, bar, counts, tasks, tasks_before};
 use crate::resolve::Job;
+use crate::tell;
 use fedstill_schemas::events::Closed;
 use fedstill_schemas::task::Task;
 use fedstill_stages::StageError;
@@ -67,7 +68,7 @@ impl Overview {
 
     fn say(&self, line: &str) {
         if self.plain {
-            eprintln!("{line}");
+            tell::line(line);
         } else {
             self.bar.println(line);
         }

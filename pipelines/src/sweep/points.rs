@@ -47,6 +47,9 @@ pub(crate) fn points(path: &Path, registry: &Registry) -> Result<Vec<Point>, Unu
         text: text.clone(),
         problems,
     };
+    if let Some(problem) = SweepFile::mistaken(&text, &path.display().to_string()) {
+        return Err(Unusable::Problems(vec![wrong(vec![problem])]));
+    }
     let sweep = SweepFile::parse(&text).map_err(|problems| Unusable::Problems(vec![wrong(problems)]))?;
     let run_path = path.parent().unwrap_or(Path::new("")).join(&sweep.run);
     let run = std::fs::read_to_string(&run_path).map_err(|error| {
@@ -54,6 +57,9 @@ pub(crate) fn points(path: &Path, registry: &Registry) -> Result<Vec<Point>, Unu
         let problem = sweep.complain_of_run(message, "name a run file, relative to this file");
         Unusable::Problems(vec![wrong(vec![problem])])
     })?;
+    if let Some(problem) = sweep.mistaken_run(&run) {
+        return Err(Unusable::Problems(vec![wrong(vec![problem])]));
+    }
     let folder = run_path.parent().unwrap_or(Path::new(""));
     let unusable = |unresolved: Unresolved| match unresolved {
         Unresolved::Unreadable(_, error) => Unusable::Unreadable(error),

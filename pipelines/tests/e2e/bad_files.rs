@@ -167,6 +167,48 @@ fn a_run_file_that_cannot_be_read_is_named() {
     assert!(said(&output).contains("no-such-file.toml"));
 }
 
+/// A sweep file, and a pipeline's.
+const SWEEP: &str = "run = \"run.toml\"\nseeds = [0, 1]\n[grid]\nrounds = [1, 2]\n";
+const PIPELINE: &str = include_str!("../../examples/fedmd_kl.toml");
+
+#[test]
+fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_file(&[]);
+    let runs: &[&str] = &["check", "run", "report", "compare", "submit"];
+    let sweep: &[&str] = &["sweep"];
+    for (text, commands, expected) in [
+        (SWEEP, runs, ["this is a sweep file", "`fedstill sweep bad.toml"]),
+        (PIPELINE, runs, ["this is a pipeline's file", "pipeline = \"bad.toml\""]),
+        (run.as_str(), sweep, ["this is a run file", "`fedstill run bad.toml`"]),
+        (
+            PIPELINE,
+            sweep,
+            ["this is a pipeline's file", "pipeline = \"bad.toml\""],
+        ),
+    ] {
+        std::fs::write(folder.path().join("bad.toml"), text).unwrap();
+        for command in commands {
+            let mut asked = fedstill();
+            asked.args([*command, "bad.toml"]).current_dir(folder.path());
+            let output = asked.output().unwrap();
+            let text = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{command}: {text}");
+            let errors = text.lines().filter(|line| line.starts_with("error:")).count();
+            assert_eq!(errors, 1, "one message of {command}: {text}");
+            assert!(
+                text.contains("bad.toml:") && text.contains("help:"),
+                "{command}: {text}"
+            );
+            for part in expected {
+                assert!(text.contains(part), "{command}: '{part}' is not in: {text}");
+            }
+        }
+    }
+    let there: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(there.len(), 1, "nothing was written");
+}
+
 type Columns = Vec<(&'static str, ArrayRef)>;
 
 fn parquet(path: &Path, columns: Columns) {
@@ -256,6 +298,32 @@ fn check_says_what_the_server_holds_to_stop_by_and_what_is_simulated() {
         "60 private rows",
         "validation: 30 of the private rows, with the server",
         "simulated: 2 parties 3 times as slow",
+    ] {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
+}
+
+#[test]
+fn check_warns_of_classes_that_may_not_be_what_they_are_taken_for_and_of_other_training_and_refuses_neither() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.toml");
+    let check = |changes: &[(&str, &str)]| {
+        std::fs::write(&file, run_file(changes)).unwrap();
+        let output = fedstill().arg("check").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    assert!(!check(&[]).contains("warning:"));
+    let text = check(&[
+        ("labels = \"union\"", "labels = \"shared\""),
+        ("letters-test.parquet", "mnist.parquet"),
+        ("rounds = 2", "rounds = 2\nbaselines = [\"fedavg\"]"),
+    ]);
+    for part in [
+        "warning: labels = \"shared\" takes class 0",
+        "the public set has 10 classes, the private one 26",
+        "warning: the test set has 10 classes, the private rows 26",
+        "unlike in fedmd (revisit: 1 epoch in batches of 16, Adam 0.001) and fedavg (train: 5 epochs",
     ] {
         assert!(text.contains(part), "'{part}' is not in: {text}");
     }

@@ -19,6 +19,7 @@ mod parties;
 mod pipeline_files;
 mod pipelines;
 mod privacy;
+mod readers;
 mod rights;
 mod state;
 mod stored;

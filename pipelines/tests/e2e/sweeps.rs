@@ -243,6 +243,11 @@ fn a_bad_sweep_gets_one_message_with_its_place_and_fix_and_writes_nothing() {
         &folder.path().join("sweep.toml"),
         &["sweep.toml:1:7", "rum.toml cannot be read"],
     );
+    std::fs::write(folder.path().join("sweep.toml"), "run = \"sweep.toml\"").unwrap();
+    refused(
+        &folder.path().join("sweep.toml"),
+        &["sweep.toml:1:7", "'sweep.toml' is a sweep file, and not a run file"],
+    );
     refused(&folder.path().join("other.toml"), &["other.toml"]);
 }
 

@@ -32,6 +32,7 @@ mod sweep_file;
 #[cfg(test)]
 mod tests;
 mod training;
+mod wrong_kind;
 
 pub use deployment::{BadVariable, Cost, Deployment, LogSettings};
 pub use party_file::PartyFile;
@@ -40,6 +41,7 @@ pub use price_table::NoSuchProvider;
 pub use problem::Problem;
 pub use spelling::{nearest, quoted, suggestion};
 pub use sweep_file::{Origin, Point, SweepFile};
+pub use wrong_kind::FileKind;
 
 use crate::architecture::Architecture;
 use crate::data::{Augmentation, Columns, Labels, LabelsPer, Partition, Shape};
