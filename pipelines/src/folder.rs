@@ -3,9 +3,10 @@
 use crate::resolve::Job;
 use fedstill_log::{Clock, Embedded, Log};
 use fedstill_schemas::names;
-use fedstill_schemas::plan::Manifest;
+use fedstill_schemas::plan::{Manifest, Plan};
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::results as tables;
+use fedstill_schemas::task::Attempt;
 use fedstill_stages::{StageError, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,13 +58,7 @@ pub(crate) fn finished(out: &Path, job: &Job, rounds: u32) -> Result<u32, StageE
     let Some((there, _)) = store.get_json::<ResolvedRun>(&names::run_object(&job.id))? else {
         return Ok(0);
     };
-    if there != job.resolved {
-        return Err(StageError::Stop(format!(
-            "{} holds a run with other settings ({}): choose another name in the run file or another --out, or delete the folder",
-            folder.display(),
-            differences(&there, &job.resolved)
-        )));
-    }
+    checked(out, &job.id, &there, &job.resolved)?;
     for round in 0..=rounds {
         let manifest = store.get_json::<Manifest>(&names::manifest_object(&job.id, round))?;
         let mut files = tables::TABLES
@@ -87,6 +82,60 @@ fn going_on(folder: &Path, round: u32) -> Result<u32, StageError> {
         log.display(),
         folder.display()
     )))
+}
+
+/// Whether the run that is there is the one that is asked for.
+///
+/// # Errors
+/// It has other settings: which.
+pub(crate) fn checked(out: &Path, run: &str, there: &ResolvedRun, asked: &ResolvedRun) -> Result<(), StageError> {
+    if there == asked {
+        return Ok(());
+    }
+    Err(StageError::Stop(format!(
+        "{} holds a run with other settings ({}): choose another name in the run file or another --out, or delete the folder",
+        out.join(run).display(),
+        differences(there, asked)
+    )))
+}
+
+/// What a run's folder says of it.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) resolved: ResolvedRun,
+    /// The rounds that it was asked for last, without round 0; `None` where it has no plan.
+    pub(crate) rounds: Option<u32>,
+}
+
+/// What the folder of a run says of it, whether it has ended or not. Looks only; `None` where there is no folder, or none
+/// that can be read: results are shown without it too.
+pub(crate) fn kept(out: &Path, run: &str) -> Option<Kept> {
+    let folder = out.join(run);
+    if !folder.join("store").is_dir() {
+        return None;
+    }
+    let store = Store::local(&folder, &results(out), 0).ok()?;
+    let (resolved, _) = store.get_json::<ResolvedRun>(&names::run_object(run)).ok()??;
+    Some(Kept {
+        resolved,
+        rounds: through(&folder, &store, run),
+    })
+}
+
+/// The last round that the newest plan of a run is for.
+fn through(folder: &Path, store: &Store, run: &str) -> Option<u32> {
+    let plan = |round: u32, attempt: u32| {
+        names::plan_object(&Attempt {
+            run: run.to_owned(),
+            round,
+            attempt,
+        })
+    };
+    let planned = |round: u32, attempt: u32| folder.join("store").join(plan(round, attempt)).is_file();
+    let round = (0..).take_while(|round| planned(*round, 0)).last()?;
+    let attempt = (0..).take_while(|attempt| planned(round, *attempt)).last()?;
+    let (newest, _) = store.get_json::<Plan>(&plan(round, attempt)).ok()??;
+    Some(newest.through)
 }
 
 fn make(folder: &Path) -> Result<(), StageError> {

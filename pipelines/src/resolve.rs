@@ -87,6 +87,55 @@ pub(crate) fn parse(path: &Path, registry: &Registry) -> Result<Parsed, Unresolv
     }
 }
 
+impl Parsed {
+    /// What the file asks of a run that has begun, without its data: all but the rows themselves, which count as those that
+    /// the run has. `None` for a pipeline that the file does not have.
+    pub(crate) fn asked_of(&self, there: &ResolvedRun) -> Option<ResolvedRun> {
+        let file = &self.file;
+        let pipelines = file.asked(&self.pipelines.all);
+        let pipeline = pipelines.iter().find(|own| own.name == there.pipeline.name)?;
+        // A set that the run lacks differs, whatever it is.
+        let of = |source: &Source, set: Option<&DataSet>| {
+            let set = set.unwrap_or(&there.private).clone();
+            DataSet {
+                take: source.rows.unwrap_or(set.rows),
+                columns: source.columns.clone(),
+                augment: source.augment.clone(),
+                ..set
+            }
+        };
+        let private = match &file.data.private {
+            Private::Divided(source) => of(source, Some(&there.private)),
+            Private::Own {
+                classes,
+                shape,
+                labels_per,
+                augment,
+            } => unknown(*classes, *shape, *labels_per, augment),
+        };
+        let held = match &there.validation {
+            Some(Validation::Set { set }) => Some(&**set),
+            Some(Validation::Private { .. }) | None => None,
+        };
+        let validation = match &file.data.validation {
+            Some(run_file::Validation::Set(source)) => Some(of(source, held)),
+            Some(run_file::Validation::Private { .. }) | None => None,
+        };
+        let sets = Sets {
+            private,
+            public: file
+                .data
+                .public
+                .as_ref()
+                .map(|source| of(source, there.public.as_ref())),
+            test: of(&file.data.test, Some(&there.test)),
+            validation,
+        };
+        let pipeline = budget::counted_as(pipeline, &there.pipeline);
+        Some(resolved_run(file, &pipeline, there.seed, &sets))
+    }
+}
+
 /// Data sets that are open, by file and columns: a file that several run files name is read once, and held once.
 #[derive(Debug, Default)]
 pub(crate) struct Opened(Vec<(PathBuf, Columns, Arc<Dataset>)>);

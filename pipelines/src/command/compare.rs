@@ -1,34 +1,48 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::{FAILED, UNUSABLE, complain, print, shell_quoted, unresolved};
+use super::{FAILED, UNUSABLE, complain, failed, print, shell_quoted, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
 use crate::reached::Shown;
 use crate::{folder, resolve, tell};
 use fedstill_learner::Registry;
 use fedstill_schemas::names;
+use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::run_file::RunFile;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
     let results = folder::results(&comparing.out);
     let mut runs: Vec<Shown> = Vec::new();
+    let mut kept: BTreeMap<String, ResolvedRun> = BTreeMap::new();
     for asked in &comparing.runs {
         let path = Path::new(asked);
-        let found = if path.extension().is_some_and(|extension| extension == "toml") {
+        let (found, parsed) = if path.extension().is_some_and(|extension| extension == "toml") {
             match resolve::parse(path, registry) {
-                Ok(parsed) => of_file(&parsed.file),
+                Ok(parsed) => (of_file(&parsed.file), Some(parsed)),
                 Err(error) => return unresolved(error),
             }
         } else {
             match compare::named(&results, asked) {
-                Ok(found) => found,
+                Ok(found) => (found, None),
                 Err(why) => return refused(&why),
             }
         };
-        for shown in found {
+        for mut shown in found {
+            if let Some(there) = folder::kept(&comparing.out, &shown.run) {
+                let wanted = parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
+                let same = wanted.map_or(Ok(()), |wanted| {
+                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted)
+                });
+                if let Err(error) = same {
+                    return failed(&error);
+                }
+                shown.rounds = shown.rounds.or(there.rounds);
+                kept.insert(shown.run.clone(), there.resolved);
+            }
             if !runs.iter().any(|other| other.run == shown.run) {
                 runs.push(shown);
             }
@@ -41,7 +55,7 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
         baseline: comparing.baseline,
         test_set: comparing.test_set,
     };
-    match compare::load(&results, &runs, &asked) {
+    match compare::load(&results, &runs, &kept, &asked) {
         Ok(comparison) => {
             print(&comparison.text());
             write(&comparison, &to)

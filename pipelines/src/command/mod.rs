@@ -408,7 +408,7 @@ fn show(resolved: &Resolved, out: &Path) -> ExitCode {
     print(&format!("results  {}\n", tables(&results)));
     print(&format!(
         "query    duckdb -c {}\n",
-        shell_quoted(&query(&results, &runs))
+        shell_quoted(&query(&results, &runs, summary.test_set(), &summary.steps()))
     ));
     ExitCode::SUCCESS
 }
@@ -421,13 +421,26 @@ fn tables(results: &Path) -> String {
     )
 }
 
-/// The mean and the lowest accuracy of each run and round, in DuckDB's SQL.
-fn query(results: &Path, runs: &[Shown]) -> String {
+/// The mean and the lowest accuracy of each run and round, in DuckDB's SQL: of the models and the test set that the tables
+/// above it are of. `steps` are pipelines, each with the step whose scores are its main ones.
+fn query(results: &Path, runs: &[Shown], test_set: &str, steps: &[(&str, &str)]) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let files = quoted(&format!("{}/metrics/*/*/*.parquet", results.display()));
     let runs: Vec<String> = runs.iter().map(|shown| quoted(&shown.run)).collect();
+    let step = match steps {
+        [(_, one), others @ ..] if others.iter().all(|(_, step)| step == one) => format!("step = {}", quoted(one)),
+        several => {
+            let pairs = several.iter();
+            let pairs: Vec<String> = pairs
+                .map(|(pipeline, step)| format!("({}, {})", quoted(pipeline), quoted(step)))
+                .collect();
+            format!("(pipeline, step) IN ({})", pairs.join(", "))
+        }
+    };
     format!(
-        "SELECT run, round, avg(accuracy), min(accuracy) FROM read_parquet({files}, hive_partitioning = true) WHERE run IN ({}) GROUP BY ALL ORDER BY ALL",
+        "SELECT run, round, avg(accuracy), min(accuracy) FROM read_parquet({files}, hive_partitioning = true) \
+         WHERE test_set = {} AND {step} AND run IN ({}) GROUP BY ALL ORDER BY ALL",
+        quoted(test_set),
         runs.join(", ")
     )
 }

@@ -10,13 +10,15 @@ const STANDALONE: &str = "standalone";
 pub(super) struct Baselines {
     /// What it is called.
     pub(super) name: String,
-    /// By the methods' index the index of its baseline, which can be itself.
+    /// By the methods' index the index of its baseline, which can be itself; `None` where its run name has none.
     pub(super) of: Vec<Option<usize>>,
+    /// The run names that have none, in the order of the methods.
+    pub(super) lacking: Vec<String>,
 }
 
 /// Chooses for methods, at least one, each a run name and a pipeline. A pipeline is the baseline of every method: the one of
-/// its own run name, or else the only one that there is. `name/pipeline` is the baseline of all. Where nothing is asked for,
-/// it is the pipeline `standalone`, or else the first method.
+/// its own run name and no other, which may have other data and settings. `name/pipeline` is the baseline of all. Where
+/// nothing is asked for, it is the pipeline `standalone`, or else the first method.
 ///
 /// # Errors
 /// A baseline that is not there.
@@ -25,10 +27,18 @@ pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Ba
     let is_pipeline = |asked: &str| methods.iter().any(|(_, pipeline)| *pipeline == asked);
     let pipeline = asked.unwrap_or(STANDALONE);
     if is_pipeline(pipeline) {
-        let of = methods.iter().map(|(name, _)| beside(methods, name, pipeline));
+        let beside = |name: &str| methods.iter().position(|other| *other == (name, pipeline));
+        let of: Vec<Option<usize>> = methods.iter().map(|(name, _)| beside(name)).collect();
+        let mut lacking: Vec<String> = Vec::new();
+        for ((name, _), own) in methods.iter().zip(&of) {
+            if own.is_none() && !lacking.iter().any(|known| known == name) {
+                lacking.push((*name).to_owned());
+            }
+        }
         return Ok(Baselines {
             name: pipeline.to_owned(),
-            of: of.collect(),
+            of,
+            lacking,
         });
     }
     let labels: Vec<String> = methods.iter().map(label).collect();
@@ -51,19 +61,8 @@ pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Ba
             methods[at].1.to_owned()
         },
         of: vec![Some(at); methods.len()],
+        lacking: Vec::new(),
     })
-}
-
-/// The method of that pipeline that belongs to a run name.
-fn beside(methods: &[(&str, &str)], name: &str, pipeline: &str) -> Option<usize> {
-    let same = |at: &usize| methods[*at].1 == pipeline;
-    let all: Vec<usize> = (0..methods.len()).filter(same).collect();
-    let own = all.iter().find(|at| methods[**at].0 == name);
-    own.or(match &all[..] {
-        [only] => Some(only),
-        _ => None,
-    })
-    .copied()
 }
 
 #[cfg(test)]
@@ -88,12 +87,19 @@ mod tests {
         let expected = ("standalone".to_owned(), vec![Some(1), Some(1), Some(3), Some(3), None]);
         assert_eq!(chosen(&TWO_NAMES, None), expected);
         assert_eq!(chosen(&TWO_NAMES, Some("standalone")), expected);
+        assert_eq!(choose(&TWO_NAMES, None).expect("baselines").lacking, ["plain"]);
     }
 
     #[test]
-    fn a_pipeline_that_only_one_run_name_has_is_the_baseline_of_all() {
-        let expected = ("fedavg".to_owned(), vec![Some(4); 5]);
+    fn a_run_name_is_compared_with_another_ones_baseline_only_where_that_is_named() {
+        let expected = ("fedavg".to_owned(), vec![None, None, None, None, Some(4)]);
         assert_eq!(chosen(&TWO_NAMES, Some("fedavg")), expected);
+        let own = choose(&TWO_NAMES, Some("fedavg")).expect("baselines");
+        assert_eq!(own.lacking, ["alpha-1", "alpha-100"], "each once");
+        let expected = ("plain/fedavg".to_owned(), vec![Some(4); 5]);
+        assert_eq!(chosen(&TWO_NAMES, Some("plain/fedavg")), expected);
+        let named = choose(&TWO_NAMES, Some("plain/fedavg")).expect("baselines");
+        assert!(named.lacking.is_empty());
     }
 
     #[test]

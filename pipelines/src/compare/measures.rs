@@ -97,32 +97,6 @@ impl Comparison {
         };
         self.methods.iter().map(|method| to_target(method, target)).collect()
     }
-
-    /// What the tables say beside the numbers: of which means there are fewer evaluations than asked for, and which seeds
-    /// have no pair.
-    pub(super) fn remarks(&self, scored: &[Scored<'_>]) -> Vec<String> {
-        let mut remarks = Vec::new();
-        for row in scored {
-            let evaluations = row
-                .track
-                .counted()
-                .map(|curve| curve.last_evaluations(self.evaluations).len());
-            let fewest = evaluations.min().unwrap_or(0);
-            if fewest < self.evaluations {
-                let evaluations = counted(fewest, "evaluation");
-                remarks.push(format!("{}: mean of {evaluations}; there are no more yet", row.label));
-            }
-            if row.unpaired > 0 {
-                let seeds = counted(row.unpaired, "seed");
-                let name = &self.baselines.name;
-                remarks.push(format!(
-                    "{}: {seeds} that {name} lacks, left out of the difference",
-                    row.label
-                ));
-            }
-        }
-        remarks
-    }
 }
 
 fn to_target(method: &Method, target: f64) -> ToTarget<'_> {

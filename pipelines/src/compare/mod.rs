@@ -13,6 +13,7 @@
 mod baseline;
 mod find;
 mod measures;
+mod notes;
 mod pictures;
 mod table;
 mod text;
@@ -25,7 +26,8 @@ pub(crate) use find::named;
 use crate::figures::unfinished;
 use crate::reached::{self, Method, ReadError, Shown};
 use baseline::Baselines;
-use std::collections::BTreeSet;
+use fedstill_schemas::resolved::ResolvedRun;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What is asked of a comparison.
@@ -52,8 +54,10 @@ pub(crate) struct Comparison {
     test_set: String,
     /// The providers whose prices the costs are by.
     providers: BTreeSet<String>,
-    /// Which runs are behind or have no results.
+    /// Which runs are behind, have no results, or lack some of their tables.
     unfinished: String,
+    /// Which methods have other data than what they are compared with.
+    other_data: Vec<String>,
 }
 
 /// Why runs cannot be compared.
@@ -98,11 +102,17 @@ pub(crate) enum NoComparison {
     Unreadable(#[from] ReadError),
 }
 
-/// Reads runs from the folder of the result tables, and sets them side by side.
+/// Reads runs from the folder of the result tables, and sets them side by side. `kept` has the resolved runs by id, of those
+/// whose folders are there.
 ///
 /// # Errors
 /// No results; a baseline or test set that is not there; a table that cannot be read, or that these runs did not write.
-pub(crate) fn load(results: &Path, runs: &[Shown], asked: &Asked) -> Result<Comparison, NoComparison> {
+pub(crate) fn load(
+    results: &Path,
+    runs: &[Shown],
+    kept: &BTreeMap<String, ResolvedRun>,
+    asked: &Asked,
+) -> Result<Comparison, NoComparison> {
     let reached = reached::load(results, runs, asked.test_set.as_deref())?;
     let Some(test_set) = reached.test_set.filter(|_| !reached.test_sets.is_empty()) else {
         let names: BTreeSet<&str> = runs.iter().map(Shown::name).collect();
@@ -124,6 +134,7 @@ pub(crate) fn load(results: &Path, runs: &[Shown], asked: &Asked) -> Result<Comp
         .collect();
     let baselines = baseline::choose(&pairs, asked.baseline.as_deref())?;
     Ok(Comparison {
+        other_data: notes::other_data(&methods, &baselines, kept),
         methods,
         baselines,
         evaluations: asked.evaluations,
@@ -135,14 +146,19 @@ pub(crate) fn load(results: &Path, runs: &[Shown], asked: &Asked) -> Result<Comp
 }
 
 impl Comparison {
-    /// The run names.
-    fn name(&self) -> String {
+    /// The run names, in the order of the methods.
+    fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for method in &self.methods {
             if !names.contains(&method.name.as_str()) {
                 names.push(&method.name);
             }
         }
-        names.join(", ")
+        names
+    }
+
+    /// The run names as one.
+    fn name(&self) -> String {
+        self.names().join(", ")
     }
 }

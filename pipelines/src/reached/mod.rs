@@ -38,7 +38,7 @@ pub(crate) struct Shown {
     pub(crate) pipeline: String,
     /// Its seed.
     pub(crate) seed: u64,
-    /// The rounds that it is to have, without round 0, where a run file says so.
+    /// The rounds that it is to have, without round 0, where a run file or its folder says so.
     pub(crate) rounds: Option<u32>,
 }
 

@@ -35,6 +35,7 @@ pub(super) struct Scores {
 pub(super) fn run(folder: &Path, shown: &Shown, test_set: &mut Option<String>) -> Result<Read, ReadError> {
     let mut read = Read {
         run: Run {
+            id: shown.run.clone(),
             seed: shown.seed,
             wanted: shown.rounds,
             ..Run::default()

@@ -7,8 +7,9 @@ use std::ops::AddAssign;
 /// A run so far.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
+    pub(crate) id: String,
     pub(crate) seed: u64,
-    /// The rounds that it is to have, without round 0, where a run file says so.
+    /// The rounds that it is to have, without round 0, where a run file or its folder says so.
     pub(crate) wanted: Option<u32>,
     /// Who was late or refused, in the order of the rounds.
     pub(crate) troubles: Vec<Trouble>,

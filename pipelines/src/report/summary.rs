@@ -16,6 +16,8 @@ pub(crate) struct Summary {
     numerics: BTreeSet<String>,
     /// The providers whose prices its costs are by.
     pub(super) providers: BTreeSet<String>,
+    /// The test set of all scores; empty where nothing is scored.
+    test_set: String,
 }
 
 /// Reads what the runs have reached so far, from the folder of the result tables.
@@ -29,6 +31,7 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReadError>
         methods: reached.methods,
         numerics: reached.numerics,
         providers: reached.providers,
+        test_set: reached.test_set.unwrap_or_default(),
     })
 }
 
@@ -48,6 +51,25 @@ impl Summary {
     pub(crate) fn reached(&self) -> Option<f64> {
         let (_, accuracy) = self.methods.first()?.main.means().pop()?;
         Some(accuracy.mean)
+    }
+
+    /// The test set of all scores; empty where nothing is scored.
+    pub(crate) fn test_set(&self) -> &str {
+        &self.test_set
+    }
+
+    /// The pipelines that have scores, each with the step of its main ones.
+    pub(crate) fn steps(&self) -> Vec<(&str, &str)> {
+        let scored = self.methods.iter().filter(|method| method.main.last().is_some());
+        scored
+            .map(|method| (method.pipeline.as_str(), method.main.step.as_str()))
+            .collect()
+    }
+
+    /// The seeds that are in the means of any pipeline, in order.
+    pub(super) fn counted_seeds(&self) -> BTreeSet<u64> {
+        let runs = self.methods.iter().flat_map(Method::counted);
+        runs.map(|run| run.seed).collect()
     }
 
     /// The seeds of all pipelines, in order.

@@ -4,6 +4,7 @@ use super::summary::Summary;
 use super::{chart, tables};
 use crate::figures::{costs_by_step, unfinished};
 use crate::reached::{Method, Run};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The most lines on who was late or refused.
@@ -29,14 +30,25 @@ impl Summary {
 
     fn title(&self) -> String {
         let mut title = format!("{}: accuracy on the test set", self.name);
-        let seeds: Vec<String> = self.seeds().iter().map(ToString::to_string).collect();
-        if seeds.len() > 1 {
-            let _ = write!(title, ", means over seeds {}", seeds.join(", "));
+        let counted = self.counted_seeds();
+        if counted.len() > 1 {
+            let _ = write!(title, ", means over seeds {}", listed(&counted));
+        } else if self.seeds().len() > 1 {
+            let _ = write!(title, ", seed {} alone", listed(&counted));
         }
-        let last = |method: &Method| match method.main.last() {
-            Some(0) => format!("{} not beyond round 0", method.label),
-            Some(last) => format!("{} after round {last}", method.label),
-            None => format!("{} not started", method.label),
+        let last = |method: &Method| {
+            let own: BTreeSet<u64> = method.counted().map(|run| run.seed).collect();
+            let of = if own == counted {
+                String::new()
+            } else {
+                let noun = if own.len() == 1 { "seed" } else { "seeds" };
+                format!(" ({noun} {} alone)", listed(&own))
+            };
+            match method.main.last() {
+                Some(0) => format!("{} not beyond round 0{of}", method.label),
+                Some(last) => format!("{} after round {last}{of}", method.label),
+                None => format!("{} not started", method.label),
+            }
         };
         title += "\nbefore: round 0, without collaboration; after: ";
         title += &self.methods.first().map_or_else(String::new, last);
@@ -104,6 +116,11 @@ fn unselected(run: &Run) -> Option<String> {
         all if all > MOST_UNSELECTED => Some(format!("{named} and {} more", all - MOST_UNSELECTED)),
         _ => Some(named),
     }
+}
+
+fn listed(seeds: &BTreeSet<u64>) -> String {
+    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+    seeds.join(", ")
 }
 
 /// What others wrote, with nothing in it that a terminal obeys.

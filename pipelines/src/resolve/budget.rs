@@ -28,6 +28,24 @@ pub(super) fn of_all_parties(pipeline: &Pipeline, own: &Pipeline, rows: &[usize]
     pipeline
 }
 
+/// A pipeline whose steps of the server on private rows take as many steps of the optimizer as in `there`, a run's: how many
+/// follows from rows, which nobody has read.
+pub(super) fn counted_as(pipeline: &Pipeline, there: &Pipeline) -> Pipeline {
+    let mut pipeline = pipeline.clone();
+    take_over(&mut pipeline.warmup, &there.warmup);
+    take_over(&mut pipeline.round, &there.round);
+    pipeline
+}
+
+fn take_over(steps: &mut [Step], counted: &[Step]) {
+    for step in steps.iter_mut().filter(|step| is_of_server(step)) {
+        let same = counted.iter().find(|other| other.name == step.name);
+        if let (Some(fit), Some(counted)) = (&mut step.fit, same.and_then(|same| same.fit.as_ref())) {
+            fit.steps = counted.steps;
+        }
+    }
+}
+
 /// Whether some of its steps are done by the server on private rows.
 pub(super) fn is_shared(pipeline: &Pipeline) -> bool {
     pipeline.all_steps().any(is_of_server)
