@@ -6,6 +6,7 @@ is run first. Either must hold fedmd and its baseline standalone with the same s
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import boto3
@@ -89,6 +90,69 @@ def test_duckdb_reads_results_on_s3_by_the_query_that_the_documentation_shows(re
     here = query.replace("s3://bucket/fedstill/results", str(results))
     assert found == duckdb.sql(here).fetchall()
     assert [number for number, *_ in found] == list(range(len(found))) and len(found) > 1
+
+
+@pytest.fixture(scope="session")
+def averaged(run, tmp_path_factory):
+    """A run that scores several kinds of models, on several test sets: its folder, and what `fedstill report` says of it."""
+    folder = tmp_path_factory.mktemp("averaged")
+    data = ROOT / "pipelines/examples/data"
+    file = folder / "averaged.toml"
+    file.write_text(f"""
+name      = "averaged"
+pipeline  = "fedavg"
+rounds    = 2
+baselines = ["standalone"]
+[data]
+private   = {{ url = "{data}/letters.parquet", rows = 60 }}
+test      = {{ url = "{data}/letters-test.parquet" }}
+labels    = "private"
+partition = {{ kind = "dirichlet", alpha = 0.5, min = 5 }}
+[parties]
+count         = 4
+architectures = ["mlp[8]", "cnn[4]"]
+[steps.train]
+epochs = 1
+batch  = 16
+""")
+    out = folder / "runs"
+    run("fedstill", "run", file, "--out", out)
+    return out, run("fedstill", "report", file, "--out", out)
+
+
+def test_the_queries_that_are_shown_give_the_numbers_that_compare_gives(averaged, run, tmp_path):
+    """The one that `run` and `report` print, that of README.md and that of docs/deploy.md: one kind of models, one test set."""
+    out, report = averaged
+    run("fedstill", "compare", "averaged", "--out", out, "--to", tmp_path)
+    shown = {}
+    rows = duckdb.sql(
+        f"select pipeline, round, measure, value from '{tmp_path}/compare.parquet'"
+        " where step = 'evaluate' and starts_with(measure, 'round_')"
+    ).fetchall()
+    for pipeline, number, measure, value in rows:
+        shown.setdefault((pipeline, number), {})[measure.startswith("round_worst")] = value
+    shown = {at: pytest.approx((values[False], values[True])) for at, values in shown.items()}
+    assert len(shown) == 2 * 3
+
+    [printed] = re.findall(r"^query +(duckdb .*)$", report, re.MULTILINE)
+    command, option, query = shlex.split(printed)
+    assert (command, option) == ("duckdb", "-c")
+    found = {(name.split("-")[1], number): values for name, number, *values in duckdb.sql(query).fetchall()}
+    assert {at: tuple(values) for at, values in found.items()} == shown
+
+    [query] = re.findall(r'^duckdb -c "(select .*?)"$', (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert "'runs/results/" in query
+    found = duckdb.sql(query.replace("'runs/results/", f"'{out}/results/")).fetchall()
+    assert {tuple(row[:2]): tuple(row[2:]) for row in found} == shown
+
+    [query] = re.findall(r"^select .*?;$", (ROOT / "docs/deploy.md").read_text(), re.MULTILINE | re.DOTALL)
+    query = query.replace("s3://bucket/fedstill/results", f"{out}/results").replace("my-run-fedmd-0", "averaged-fedavg-0")
+    found = {("fedavg", number): tuple(values) for number, *values in duckdb.sql(query).fetchall()}
+    assert found == {at: values for at, values in shown.items() if at[0] == "fedavg"}
+
+    # There is more in the table, which they would average in.
+    others = f"select distinct step, test_set from '{out}/results/metrics/*/*/*.parquet'"
+    assert len(duckdb.sql(others).fetchall()) > 2
 
 
 @pytest.mark.parametrize("table", COLUMNS)

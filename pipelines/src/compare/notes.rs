@@ -107,7 +107,7 @@ pub(super) fn other_data(
         if !differ.is_empty() {
             let differ = Vec::from_iter(differ).join(", ");
             notes.push(format!(
-                "{}: {} has other data ({differ}): the difference is of runs that are not alike in the rest",
+                "{}: {} has other data ({differ}), and the difference is of that too",
                 method.label, other.label
             ));
         }

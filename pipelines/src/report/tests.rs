@@ -101,6 +101,36 @@ fn a_seed_that_is_behind_stays_out_of_the_means() {
 }
 
 #[test]
+fn the_title_names_only_seeds_that_are_in_the_means() {
+    let results = Results::new();
+    let title = |runs: &[Shown]| {
+        let text = results.load(runs).expect("results").text(80, false);
+        text.lines().take(3).collect::<Vec<_>>().join("\n")
+    };
+    let mut runs = results.comparison(&[0, 1]);
+    runs.push(shown("fedmd", 2));
+    assert!(
+        title(&runs).starts_with("quick-start: accuracy on the test set, means over seeds 0, 1\n"),
+        "{}",
+        title(&runs)
+    );
+    // Of one pipeline one seed more has ended.
+    results.run(&shown("fedmd", 2), 5, 0.02);
+    assert_eq!(
+        title(&runs),
+        "quick-start: accuracy on the test set, means over seeds 0, 1, 2\n\
+         before: round 0, without collaboration; after: fedmd after round 5\n\
+         baselines: standalone after round 5 (seeds 0, 1 alone), self_digest after round 5 (seeds 0, 1 alone)"
+    );
+    let one = [shown("fedmd", 0), shown("fedmd", 7)];
+    assert!(
+        title(&one).starts_with("quick-start: accuracy on the test set, seed 0 alone\n"),
+        "{}",
+        title(&one)
+    );
+}
+
+#[test]
 fn nothing_yet_is_an_empty_report() {
     let results = Results::new();
     let summary = results.load(&[shown("fedmd", 0)]).expect("no results");

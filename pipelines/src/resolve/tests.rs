@@ -91,6 +91,45 @@ fn a_run_carries_the_temperature_that_its_file_sets() {
     assert_eq!(losses, [softened]);
 }
 
+#[test]
+fn what_a_file_asks_of_a_run_is_known_without_its_data() {
+    let both = ("[\"standalone\"]", "[\"standalone\", \"centralised\"]");
+    let begun = resolved(&[both], &algorithms::all()).unwrap();
+    assert_eq!(begun.jobs.len(), 3);
+    let folder = tempfile::tempdir().unwrap();
+    let parsed = |changes: &[(&str, &str)]| {
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, text(changes)).unwrap();
+        parse(&path, &Registry::default()).unwrap()
+    };
+    let same = parsed(&[both, ("letters.parquet", "gone.parquet")]);
+    for job in &begun.jobs {
+        assert_eq!(same.asked_of(&job.resolved).as_ref(), Some(&job.resolved), "{}", job.id);
+    }
+    for change in [
+        ("rows = 90", "rows = 80"),
+        ("mlp[16]", "mlp[8]"),
+        ("count = 3", "count = 4"),
+        ("[parties]", "alignment = 50\n[parties]"),
+        ("architectures", "active = 0.67\narchitectures"),
+        (
+            "[parties]",
+            "partition = { kind = \"dirichlet\", alpha = 0.5 }\n[parties]",
+        ),
+        ("\"mlp[16]\"]\n", "\"mlp[16]\"]\n[steps.revisit]\nepochs = 9\n"),
+    ] {
+        let own = of(&begun, "fedmd");
+        let other = parsed(&[both, change]).asked_of(own);
+        assert!(other.is_some() && other.as_ref() != Some(own), "{change:?}");
+    }
+    let alone = parsed(&[
+        ("\"fedmd\"", "\"fedavg\""),
+        ("labels = \"union\"\n", ""),
+        ("public = ", "# public = "),
+    ]);
+    assert_eq!(alone.asked_of(of(&begun, "fedmd")), None);
+}
+
 /// FedMD whose pretraining stops by validation rows.
 fn validating() -> Vec<Pipeline> {
     with("fedmd", |fedmd| {

@@ -57,6 +57,54 @@ fn finished_runs_are_set_side_by_side_by_their_file_and_by_their_name() {
     assert!(elsewhere.join("compare.parquet").is_file());
 }
 
+#[test]
+fn by_its_name_an_unfinished_run_says_how_far_it_is_as_by_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), &[]);
+    let out = folder.path().join("runs");
+    let mut command = fedstill();
+    command.env("FEDSTILL_CRASH", "archive:after-tables:2");
+    let died = command.arg("run").arg(&file).arg("--out").arg(&out).output().unwrap();
+    assert!(!died.status.success(), "{}", said(&died));
+    let text = said(&compare("tiny".as_ref(), &out, &[]));
+    for expected in [
+        "fedmd: 1 of 2 rounds so far\n",
+        "tiny: means of 1 evaluation; there are no more yet\n",
+    ] {
+        assert!(text.contains(expected), "'{expected}' is not in: {text}");
+    }
+    assert_eq!(said(&compare(&file, &out, &[])), text);
+    finish(&file, &out, &[]);
+    let text = said(&compare("tiny".as_ref(), &out, &[]));
+    assert!(text.contains("tiny: means of 2 evaluations\n"), "{text}");
+    assert!(!text.contains("so far") && !text.contains("no more yet"), "{text}");
+}
+
+#[test]
+fn a_run_file_with_other_settings_than_its_run_is_refused_and_its_name_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ("rounds = 2", "rounds = 0");
+    let out = folder.path().join("runs");
+    finish(&write(folder.path(), &[short]), &out, &[]);
+    let longer = ("epochs = 1\nbatch = 16", "epochs = 3\nbatch = 16");
+    let refused = compare(&write(folder.path(), &[short, longer]), &out, &[]);
+    let text = said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("holds a run with other settings (pipeline or its steps)"),
+        "{text}"
+    );
+    let by_name = compare("tiny".as_ref(), &out, &[]);
+    assert!(by_name.status.success(), "{}", said(&by_name));
+    // What changes no result is no other setting, and the data is not read.
+    let more = write(
+        folder.path(),
+        &[("rounds = 2", "rounds = 3"), ("letters.parquet", "gone.parquet")],
+    );
+    let text = said(&compare(&more, &out, &[]));
+    assert!(text.contains("fedmd: 0 of 3 rounds so far\n"), "{text}");
+}
+
 /// The bytes of a run in all rounds, as `compare` has them of its one method.
 fn bytes(run: &str, out: &Path) -> u64 {
     let compared = compare(run.as_ref(), out, &[]);
