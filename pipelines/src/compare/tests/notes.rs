@@ -1,0 +1,170 @@
+//! What a comparison says below its tables.
+
+use super::{ASKED, compared, finish, line};
+use crate::compare::{Asked, load};
+use crate::reached::Shown;
+use crate::reached::samples::{Results, Value, named, scored, shown};
+use fedstill_schemas::Digest;
+use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
+use fedstill_schemas::pipeline::{Pipeline, Selection};
+use fedstill_schemas::resolved::{Precision, ResolvedRun, Simulate, VERSION};
+use fedstill_schemas::results as tables;
+use std::collections::BTreeMap;
+
+#[test]
+fn means_of_fewer_evaluations_are_told_once_a_run_name() {
+    let results = Results::new();
+    let runs = [shown("feddf", 0), shown("fedmd", 0), shown("standalone", 0)];
+    finish(&results, &runs[1], 3, 0.02, 500);
+    finish(&results, &runs[2], 5, 0.01, 200);
+    for round in 0..=2 {
+        let (mut metrics, mut steps) = scored("evaluate", "global", "architecture", &[0.6, 0.7]);
+        let (ensemble, server) = scored("evaluate_ensemble", "global", "server", &[0.9]);
+        metrics.extend(ensemble);
+        steps.extend(server);
+        results.write(tables::METRICS, &runs[0], round, &metrics);
+        results.write(tables::STEPS, &runs[0], round, &steps);
+    }
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert!(
+        text.contains("quick-start: some means of 2 to 3 evaluations; there are no more yet\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("there are no more yet").count(), 1, "{text}");
+}
+
+#[test]
+fn rounds_without_their_tables_are_named() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    finish(&results, &run, 5, 0.02, 500);
+    let text = |results: &Results| {
+        let comparison = compared(results, std::slice::from_ref(&run), &ASKED);
+        comparison.expect("a comparison").text()
+    };
+    assert!(!text(&results).contains("no table"), "{}", text(&results));
+    for (table, round) in [(tables::METRICS, 2), (tables::STEPS, 3), (tables::STEPS, 4)] {
+        std::fs::remove_file(results.file(table, &run.run, round)).expect("a file");
+    }
+    let expected = "
+fedmd: no table `metrics` of round 2; means are of the other rounds
+fedmd: no table `steps` of rounds 3, 4; times and costs are of the other rounds
+";
+    assert!(text(&results).contains(expected), "{}", text(&results));
+}
+
+#[test]
+fn who_was_late_or_refused_is_named_in_brief() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    finish(&results, &run, 5, 0.02, 500);
+    let text = |text: &str| Value::Text(text.to_owned());
+    let late = text("party-2: it did not answer by the deadline");
+    let refused = text("party-0: NaN: \x1b[2J, then nothing; party-1: it failed");
+    results.write(
+        tables::ROUNDS,
+        &run,
+        3,
+        &[vec![("stragglers", late.clone()), ("refused", refused)]],
+    );
+    results.write(tables::ROUNDS, &run, 4, &[vec![("stragglers", late)]]);
+    let text = compared(&results, &[run], &ASKED).expect("a comparison").text();
+    assert!(
+        text.contains("fedmd: somebody was late or refused in 2 rounds (party-0, party-1, party-2)\n"),
+        "{text}"
+    );
+}
+
+/// Two run names, of which one has no baseline.
+fn one_without_a_baseline(results: &Results) -> Vec<Shown> {
+    let mut runs = Vec::new();
+    for (name, pipeline, gain) in [
+        ("alpha", "fedmd", 0.02),
+        ("alpha", "standalone", 0.01),
+        ("beta", "fedmd", 0.02),
+    ] {
+        let run = named(name, pipeline, 0);
+        finish(results, &run, 5, gain, 500);
+        runs.push(run);
+    }
+    runs
+}
+
+#[test]
+fn a_run_name_without_a_baseline_of_its_own_is_compared_with_none_and_named() {
+    let results = Results::new();
+    let runs = one_without_a_baseline(&results);
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert_eq!(line(&text, "beta/fedmd 1"), "beta/fedmd 1 5 .560 – .540 3 parties");
+    let note = "beta: no standalone of its own, and so no difference; --baseline alpha/standalone compares all methods with \
+                that one\n";
+    assert!(text.contains(note), "{text}");
+    let asked = Asked {
+        baseline: Some("alpha/standalone".to_owned()),
+        ..ASKED
+    };
+    let text = compared(&results, &runs, &asked).expect("a comparison").text();
+    assert_eq!(
+        line(&text, "beta/fedmd 1"),
+        "beta/fedmd 1 5 .560 +.030 1 .540 3 parties"
+    );
+    assert!(!text.contains("of its own"), "{text}");
+}
+
+#[test]
+fn pairs_of_other_data_are_named_where_the_folders_say_so() {
+    let results = Results::new();
+    let runs = one_without_a_baseline(&results);
+    let asked = Asked {
+        baseline: Some("alpha/standalone".to_owned()),
+        ..ASKED
+    };
+    let text = |kept: &BTreeMap<String, ResolvedRun>| {
+        let comparison = load(results.0.path(), &runs, kept, &asked);
+        comparison.expect("a comparison").text()
+    };
+    let mut kept: BTreeMap<String, ResolvedRun> = runs.iter().map(|shown| (shown.run.clone(), resolved())).collect();
+    assert!(!text(&kept).contains("other data"), "{}", text(&kept));
+    let other = kept.get_mut("beta-fedmd-0").expect("a run");
+    other.partition = Partition::LogNormal { sigma: 1.0, min: 1 };
+    other.test.take = 20;
+    let with = text(&kept);
+    let note =
+        "beta/fedmd: alpha/standalone has other data (partition, test data), and the difference is of that too\n";
+    assert!(with.contains(note), "{with}");
+    assert_eq!(with.matches("other data").count(), 1, "{with}");
+    kept.remove("alpha-standalone-0");
+    assert!(!text(&kept).contains("other data"), "{}", text(&kept));
+}
+
+/// A run on a set of a hundred rows.
+fn resolved() -> ResolvedRun {
+    let shape = Shape {
+        channels: 1,
+        height: 2,
+        width: 2,
+    };
+    let set = DataSet::whole(Digest::of(b"set"), 100, 2, shape);
+    ResolvedRun {
+        version: VERSION,
+        pipeline: Pipeline {
+            name: "fedmd".to_owned(),
+            discloses: Vec::new(),
+            warmup: Vec::new(),
+            round: Vec::new(),
+        },
+        seed: 0,
+        parties: Vec::new(),
+        identities: Vec::new(),
+        private: set.clone(),
+        public: None,
+        test: set,
+        labels: Labels::Shared,
+        partition: Partition::Iid,
+        alignment: 0,
+        precision: Precision::Float16,
+        selection: Selection::All,
+        validation: None,
+        simulate: Simulate::default(),
+    }
+}
