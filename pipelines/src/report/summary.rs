@@ -16,6 +16,8 @@ pub(crate) struct Summary {
     numerics: BTreeSet<String>,
     /// The providers whose prices its costs are by.
     pub(super) providers: BTreeSet<String>,
+    /// The test set of its scores; none where nothing is scored yet.
+    test_set: Option<String>,
 }
 
 /// Reads what the runs have reached so far, from the folder of the result tables.
@@ -29,6 +31,7 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReadError>
         methods: reached.methods,
         numerics: reached.numerics,
         providers: reached.providers,
+        test_set: reached.test_set,
     })
 }
 
@@ -74,14 +77,15 @@ impl Summary {
         let line = |method: &Method| {
             let worsts = method.main.worsts().into_iter();
             Line {
-                label: method.label.clone(),
+                name: method.name.clone(),
+                pipeline: method.pipeline.clone(),
                 mean: by_round(method.main.means()),
                 worst: by_round(worsts.map(|(round, worst)| (round, worst.mean))),
             }
         };
         Picture {
-            title: self.name.clone(),
             across: Across::rounds(self.last()),
+            test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: self.worst(),
         }
