@@ -44,7 +44,7 @@ impl Comparison {
         };
         Picture {
             across,
-            test_set: Some(self.test_set.clone()),
+            test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: "worst",
         }

@@ -50,8 +50,8 @@ type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) across: Across,
-    /// What accuracies are on; none where nothing is scored.
-    pub(crate) test_set: Option<String>,
+    /// What accuracies are on; empty where nothing is scored.
+    pub(crate) test_set: String,
     /// The first one is drawn on top.
     pub(crate) lines: Vec<Line>,
     /// What the dashed lines are.
@@ -184,10 +184,10 @@ impl Picture {
         let up = (marks[0]..marks[marks.len() - 1]).with_key_points(marks);
         let places = self.across.marks.iter().map(|(value, _)| self.across.place(*value));
         let across = (0..fine(1.0)).with_key_points(places.collect());
-        let up_name = self.test_set.as_ref().map_or_else(
-            || "accuracy".to_owned(),
-            |test_set| format!("accuracy on the test set '{test_set}'"),
-        );
+        let up_name = match self.test_set.as_str() {
+            "" => "accuracy".to_owned(),
+            test_set => format!("accuracy on the test set '{test_set}'"),
+        };
         let mut chart = ChartBuilder::on(area)
             .set_label_area_size(LabelAreaPosition::Left, LEFT - EDGE)
             .set_label_area_size(LabelAreaPosition::Bottom, BELOW)

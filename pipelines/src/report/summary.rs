@@ -16,8 +16,8 @@ pub(crate) struct Summary {
     numerics: BTreeSet<String>,
     /// The providers whose prices its costs are by.
     pub(super) providers: BTreeSet<String>,
-    /// The test set of its scores; none where nothing is scored yet.
-    test_set: Option<String>,
+    /// The test set of all scores; empty where nothing is scored.
+    test_set: String,
 }
 
 /// Reads what the runs have reached so far, from the folder of the result tables.
@@ -31,7 +31,7 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReadError>
         methods: reached.methods,
         numerics: reached.numerics,
         providers: reached.providers,
-        test_set: reached.test_set,
+        test_set: reached.test_set.unwrap_or_default(),
     })
 }
 

@@ -22,7 +22,7 @@ fn line(name: &str, pipeline: &str, end: f64, accuracy: f64) -> Line {
 fn drawn(lines: Vec<Line>) -> String {
     let picture = Picture {
         across: Across::amounts("price".to_owned(), 1.0),
-        test_set: Some("local".to_owned()),
+        test_set: "local".to_owned(),
         lines,
         worst: "worst",
     };
