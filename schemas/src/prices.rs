@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The provider where none is named and the table has several.
 pub const DEFAULT_PROVIDER: &str = "aws-lambda";
 
+/// The currency of the table that ships: US dollars.
+pub const CURRENCY: &str = "USD";
+
 const SHIPPED: &str = include_str!("prices.toml");
 
 /// A table of prices.

@@ -1,11 +1,8 @@
 //! Accuracy over rounds, and over what it cost: a line a method, its mean over seeds.
 
 use super::Comparison;
-use crate::figures::{Across, Line, Picture};
+use crate::figures::{Across, Line, Picture, currency};
 use crate::reached::{Method, Spread};
-
-/// The letters of the title; what is longer is cut.
-const LONGEST_TITLE: usize = 70;
 
 impl Comparison {
     /// Mean accuracy by round, as SVG.
@@ -17,18 +14,20 @@ impl Comparison {
         })
     }
 
-    /// Mean accuracy by what the tasks of all rounds up to there cost, as SVG. The axis names the provider, whose table of
-    /// prices has one currency.
+    /// Mean accuracy by what the tasks of all rounds up to there cost, as SVG. The axis names the providers, and the
+    /// currency where it is known.
     pub(crate) fn cost_picture(&self) -> String {
         let prices = |method: &Method| method.by_round(|run, round| Some(run.cost(round).price));
         let largest = self.methods.iter().flat_map(prices).map(|(_, price)| price.mean);
         let largest = largest.fold(0.0, f64::max);
         let providers: Vec<&str> = self.providers.iter().map(String::as_str).collect();
-        let by = match providers.as_slice() {
-            [] => String::new(),
-            some => format!(", by the prices of {}", some.join(" and ")),
-        };
-        let name = format!("price of all rounds so far{by}");
+        let mut name = "price of all rounds so far".to_owned();
+        if let Some(currency) = currency(&self.providers) {
+            name = format!("{name} in {currency}");
+        }
+        if !providers.is_empty() {
+            name = format!("{name} ({})", providers.join(" and "));
+        }
         self.picture(Across::amounts(name, largest), |method| {
             let prices = prices(method).into_iter().map(|(_, price)| price.mean);
             let means = method.main.means().into_iter().map(|(_, mean)| mean);
@@ -38,13 +37,14 @@ impl Comparison {
 
     fn picture(&self, across: Across, mean: impl Fn(&Method) -> Vec<(f64, Spread)>) -> String {
         let line = |method: &Method| Line {
-            label: method.label.clone(),
+            name: method.name.clone(),
+            pipeline: method.pipeline.clone(),
             mean: mean(method),
             worst: Vec::new(),
         };
         Picture {
-            title: self.name().chars().take(LONGEST_TITLE).collect(),
             across,
+            test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: "worst",
         }

@@ -347,7 +347,8 @@ fn the_pictures_have_a_labelled_line_a_method_in_both_formats() {
             .filter_map(|node| node.text())
             .map(str::trim)
             .collect();
-        for text in ["quick-start", "fedmd", "standalone", "range of seeds", name] {
+        let up = "accuracy on the test set 'global'";
+        for text in ["quick-start", "fedmd", "standalone", "range of seeds", name, up] {
             assert!(texts.contains(&text), "{text} is not in {texts:?}");
         }
         let size = |side: &str| root.attribute(side).and_then(|side| side.parse::<u32>().ok());
@@ -375,10 +376,15 @@ fn the_picture_of_costs_names_whose_prices_they_are() {
     comparison.providers = ["aws-lambda", "openfaas"].map(ToOwned::to_owned).into();
     let picture = comparison.cost_picture();
     assert!(
-        picture.contains("price of all rounds so far, by the prices of aws-lambda and openfaas"),
+        picture.contains("\nprice of all rounds so far in USD (aws-lambda and openfaas)\n"),
         "{picture}"
     );
     assert!(!comparison.accuracy_picture().contains("aws-lambda"));
+    assert!(comparison.text().contains("  price USD\n"), "{}", comparison.text());
+    // Whose table is not known has no known currency.
+    comparison.providers = ["ours".to_owned()].into();
+    let picture = comparison.cost_picture();
+    assert!(picture.contains("\nprice of all rounds so far (ours)\n"), "{picture}");
 }
 
 /// A column of the Parquet table.

@@ -4,7 +4,7 @@ use super::Comparison;
 use super::measures::{Scored, ToTarget};
 use crate::estimate;
 use crate::figures::numbers::{amount, number, over_seeds, signed};
-use crate::figures::{Columns, costs_by_step};
+use crate::figures::{Columns, costs_by_step, price_header};
 use std::fmt::Write;
 
 impl Comparison {
@@ -16,7 +16,7 @@ impl Comparison {
             let target = number(target);
             parts.push(format!(
                 "up to the first round with a mean accuracy of {target}; means over the seeds that have one\n\n{}",
-                taken(&self.to_target())
+                taken(&self.to_target(), &price_header(&self.providers))
             ));
         }
         parts.push(costs_by_step(&self.methods, &self.providers));
@@ -72,9 +72,9 @@ impl Comparison {
     }
 }
 
-/// What each method took to the target.
-fn taken(rows: &[ToTarget<'_>]) -> String {
-    let headers = ["method", "seeds", "rounds", "", "bytes", "", "GB-s", "", "price", ""];
+/// What each method took to the target; `price` heads the column of prices.
+fn taken(rows: &[ToTarget<'_>], price: &str) -> String {
+    let headers = ["method", "seeds", "rounds", "", "bytes", "", "GB-s", "", price, ""];
     let mut columns = Columns::new(1, &headers);
     for row in rows {
         let mut cells = vec![format!("{} of {}", row.reached, row.of)];

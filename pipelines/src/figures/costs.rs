@@ -3,12 +3,23 @@
 use super::Columns;
 use super::numbers::{amount, cell};
 use crate::reached::{Cost, Method, mean};
+use fedstill_schemas::prices::{CURRENCY, Prices};
 use std::collections::BTreeSet;
 
 /// A heading, which names the providers whose prices these are, and a row a method and step, and one for each method's sum:
 /// means over seeds. Nothing where no task took any time.
 pub(crate) fn by_step(methods: &[Method], providers: &BTreeSet<String>) -> String {
-    let headers = ["method", "step", "tasks", "busy s", "share", "cpu s", "GB-s", "price"];
+    let price = price_header(providers);
+    let headers = [
+        "method",
+        "step",
+        "tasks",
+        "busy s",
+        "share",
+        "cpu s",
+        "GB-s",
+        price.as_str(),
+    ];
     let mut columns = Columns::new(2, &headers);
     let mut measured = false;
     for method in methods {
@@ -40,6 +51,19 @@ pub(crate) fn by_step(methods: &[Method], providers: &BTreeSet<String>) -> Strin
         heading.push_str(&providers.join(" and "));
     }
     format!("{heading}\n\n{}", columns.text())
+}
+
+/// The currency of these providers' prices, where the table that ships has them all: results name their providers, and no
+/// currency, and that of a user's table is not known here.
+pub(crate) fn currency(providers: &BTreeSet<String>) -> Option<&'static str> {
+    let shipped = Prices::shipped().providers;
+    let ships = |name: &String| shipped.iter().any(|provider| provider.name == *name);
+    (!providers.is_empty() && providers.iter().all(ships)).then_some(CURRENCY)
+}
+
+/// The header of a column of prices.
+pub(crate) fn price_header(providers: &BTreeSet<String>) -> String {
+    currency(providers).map_or_else(|| "price".to_owned(), |currency| format!("price {currency}"))
 }
 
 /// The cells of a row; `all` are the busy seconds of all steps.
@@ -84,8 +108,21 @@ mod tests {
         let heading = "time and cost by step, all rounds, means over seeds; prices of aws-lambda and openfaas\n\n";
         assert!(text.starts_with(heading), "{text}");
         assert!(
-            text.contains("\nfedmd   train      1    1.50  100.0 %   1.50  3.00  0.00150\n"),
+            text.contains("\nfedmd   train      1    1.50  100.0 %   1.50  3.00    0.00150\n"),
             "{text}"
         );
+        assert!(
+            text.contains("\nmethod  step   tasks  busy s    share  cpu s  GB-s  price USD\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_currency_is_named_where_the_table_that_ships_has_every_provider() {
+        let of = |names: &[&str]| price_header(&names.iter().map(ToString::to_string).collect());
+        assert_eq!(of(&["aws-lambda"]), "price USD");
+        assert_eq!(of(&["aws-lambda", "google-cloud-functions", "openfaas"]), "price USD");
+        assert_eq!(of(&["aws-lambda", "ours"]), "price");
+        assert_eq!(of(&[]), "price");
     }
 }

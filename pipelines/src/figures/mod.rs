@@ -6,13 +6,15 @@ mod columns;
 mod costs;
 mod divided;
 mod labels;
+mod names;
 mod notes;
 pub(crate) mod numbers;
+mod pens;
 mod picture;
 mod raster;
 
 pub(crate) use columns::Columns;
-pub(crate) use costs::by_step as costs_by_step;
+pub(crate) use costs::{by_step as costs_by_step, currency, price_header};
 pub(crate) use divided::Divided;
 pub(crate) use notes::unfinished;
 pub(crate) use picture::{Across, Line, Picture};

@@ -1,16 +1,23 @@
-//! Mean accuracy of some methods as a picture: a line a method, with its name at the line's end. It brings its own white
+//! Mean accuracy of some methods as a picture: a line a method, with its name beside the plot. It brings its own white
 //! ground, so that it reads the same on a dark page. Equal results give equal bytes.
+
+#[cfg(test)]
+mod tests;
 
 use super::axis::{self, Accuracy};
 use super::labels::apart;
+use super::names;
 use super::numbers::number;
+use super::pens::{Pen, pens};
 use crate::reached::Spread;
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-const SIZE: (u32, u32) = (800, 480);
+const WIDTH: i32 = 800;
+/// A picture of so many lines that their labels need more is higher.
+const HEIGHT: i32 = 480;
 /// Where the title's middle is, and the legend's first line.
 const TITLE: i32 = 26;
 const LEGEND: i32 = 54;
@@ -23,29 +30,18 @@ const LEFT: i32 = 84;
 const EDGE: i32 = 10;
 /// The room below the plot, for the axis' numbers and its name.
 const BELOW: i32 = 50;
-/// The length of a line's sample in the legend and before a label.
+/// From the plot to the labels: the room in which what leads from a line's end to its label bends.
+const BEND: i32 = 20;
+/// The length of a line's sample in the legend and before a label; of the latter where some are dashed.
 const SAMPLE: i32 = 28;
 const SHORT_SAMPLE: i32 = 14;
+const DASHED_SAMPLE: i32 = 44;
 /// About the width of a letter: the font is that of whoever looks.
 const LETTER: i32 = 8;
-/// The letters of a label; what is longer is cut.
-const LONGEST: usize = 32;
 /// The plot counts along both axes in whole millionths.
 const FINE: f64 = 1e6;
 pub(super) const INK: RGBColor = RGBColor(50, 50, 50);
 pub(super) const GRID: RGBColor = RGBColor(225, 225, 225);
-/// Okabe and Ito's colours, which colour-blind readers tell apart, the darker ones first; grey in place of yellow, which is
-/// hard to see on white.
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-    RGBColor(130, 130, 130),
-];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
@@ -53,8 +49,9 @@ type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 /// What is drawn.
 #[derive(Debug)]
 pub(crate) struct Picture {
-    pub(crate) title: String,
     pub(crate) across: Across,
+    /// What accuracies are on; empty where nothing is scored.
+    pub(crate) test_set: String,
     /// The first one is drawn on top.
     pub(crate) lines: Vec<Line>,
     /// What the dashed lines are.
@@ -73,11 +70,19 @@ pub(crate) struct Across {
 /// A method.
 #[derive(Debug)]
 pub(crate) struct Line {
-    pub(crate) label: String,
+    /// The run name.
+    pub(crate) name: String,
+    pub(crate) pipeline: String,
     /// How far across, and the accuracy there: a line of means, and with several seeds a band from the lowest to the highest.
     pub(crate) mean: Vec<(f64, Spread)>,
-    /// A dashed line in the same colour.
+    /// A thin dashed line in the same colour.
     pub(crate) worst: Vec<(f64, f64)>,
+}
+
+/// What a line is called, and drawn with.
+struct Key {
+    label: String,
+    pen: Pen,
 }
 
 /// How something of a method is drawn.
@@ -121,15 +126,6 @@ impl Across {
 }
 
 impl Line {
-    /// The name that stands at its end.
-    fn name(&self) -> String {
-        let mut name: String = self.label.chars().take(LONGEST).collect();
-        if self.label.chars().nth(LONGEST).is_some() {
-            name.push_str("..");
-        }
-        name
-    }
-
     fn has_band(&self) -> bool {
         self.mean.iter().any(|(_, spread)| spread.low < spread.high)
     }
@@ -138,7 +134,9 @@ impl Line {
 impl Picture {
     pub(crate) fn svg(&self) -> String {
         let mut picture = String::new();
-        let area = SVGBackend::with_string(&mut picture, SIZE).into_drawing_area();
+        let labels = LEGEND + LEGEND_LINE + LABEL_LINE * self.lines.len() as i32 + BELOW + EDGE;
+        let size = (WIDTH as u32, HEIGHT.max(labels) as u32);
+        let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
         self.draw(&area).expect("a string takes what is written");
         drop(area);
         picture
@@ -148,16 +146,36 @@ impl Picture {
         area.fill(&WHITE)?;
         let middle = Pos::new(HPos::Center, VPos::Center);
         let title = font(22).pos(middle);
-        area.draw_text(&self.title, &title, (SIZE.0 as i32 / 2, TITLE))?;
+        area.draw_text(&self.title(), &title, (WIDTH / 2, TITLE))?;
         let below = self.legend(area)?;
-        let letters = self.lines.iter().map(|line| line.name().chars().count());
+        let keys = self.keys();
+        let letters = keys.iter().map(|key| key.label.chars().count());
         let names = LETTER * letters.max().unwrap_or(0) as i32;
-        let plot = area.margin(below, EDGE, EDGE, 2 * EDGE + SHORT_SAMPLE + names);
-        self.plot(area, &plot)?;
+        let plot = area.margin(below, EDGE, EDGE, BEND + sample(&keys) + names + EDGE);
+        self.plot(area, &plot, &keys)?;
         area.present()
     }
 
-    fn plot(&self, whole: &Area<'_>, area: &Area<'_>) -> Drawn {
+    /// The run names.
+    fn title(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for line in &self.lines {
+            if !names.contains(&line.name.as_str()) {
+                names.push(&line.name);
+            }
+        }
+        names::title(&names)
+    }
+
+    /// A key a line.
+    fn keys(&self) -> Vec<Key> {
+        let lines = self.lines.iter().map(|line| (&line.name[..], &line.pipeline[..]));
+        let lines: Vec<(&str, &str)> = lines.collect();
+        let keys = names::labels(&lines).into_iter().zip(pens(&lines));
+        keys.map(|(label, pen)| Key { label, pen }).collect()
+    }
+
+    fn plot(&self, whole: &Area<'_>, area: &Area<'_>, keys: &[Key]) -> Drawn {
         let values = self.lines.iter().flat_map(|line| &line.mean);
         let values = values.flat_map(|(_, mean)| [mean.low, mean.high]);
         let lowest = self.lines.iter().flat_map(|line| &line.worst).map(|(_, worst)| *worst);
@@ -166,6 +184,10 @@ impl Picture {
         let up = (marks[0]..marks[marks.len() - 1]).with_key_points(marks);
         let places = self.across.marks.iter().map(|(value, _)| self.across.place(*value));
         let across = (0..fine(1.0)).with_key_points(places.collect());
+        let up_name = match self.test_set.as_str() {
+            "" => "accuracy".to_owned(),
+            test_set => format!("accuracy on the test set '{test_set}'"),
+        };
         let mut chart = ChartBuilder::on(area)
             .set_label_area_size(LabelAreaPosition::Left, LEFT - EDGE)
             .set_label_area_size(LabelAreaPosition::Bottom, BELOW)
@@ -178,7 +200,7 @@ impl Picture {
             .label_style(font(17))
             .axis_desc_style(font(17))
             .x_desc(self.across.name.as_str())
-            .y_desc("accuracy on the test set")
+            .y_desc(up_name)
             .x_label_formatter(&|place| self.across.label(*place))
             .y_label_formatter(&|value| number(f64::from(*value) / FINE))
             .draw()?;
@@ -187,51 +209,56 @@ impl Picture {
             line.mean.iter().map(point).collect()
         };
         // The first line is drawn last: it is the one to see where lines meet.
-        for (index, line) in self.lines.iter().enumerate().rev() {
+        let keyed = || self.lines.iter().zip(keys).rev();
+        for (line, key) in keyed() {
             if line.has_band() {
                 let mut band = points(line, |spread| spread.high);
                 band.extend(points(line, |spread| spread.low).into_iter().rev());
-                chart.draw_series([Polygon::new(band, style(index, Look::Band))])?;
+                chart.draw_series([Polygon::new(band, style(key.pen, Look::Band))])?;
             }
         }
-        for (index, line) in self.lines.iter().enumerate().rev() {
+        for (line, key) in keyed() {
             let worst = line
                 .worst
                 .iter()
                 .map(|(at, worst)| (self.across.place(*at), fine(*worst)));
             let worst: Vec<(i32, i32)> = worst.collect();
-            let dashes = DashedLineSeries::new(worst, 5, 4, style(index, Look::Worst));
+            let dashes = DashedLineSeries::new(worst, 5, 4, style(key.pen, Look::Worst));
             chart.draw_series(dashes)?;
         }
         let mut ends = Vec::new();
-        for (index, line) in self.lines.iter().enumerate().rev() {
+        for (line, key) in keyed() {
             let mean = points(line, |spread| spread.mean);
             let Some(end) = mean.last() else { continue };
-            ends.push((index, chart.backend_coord(end)));
-            let dots = mean.iter().map(|point| Circle::new(*point, 3, colour(index).filled()));
+            ends.push((key, chart.backend_coord(end)));
+            // On every point of a dashed line they would fill its gaps.
+            let has_dot = |at: usize| key.pen.dash.is_none() || at == 0 || at + 1 == mean.len();
+            let dots = mean.iter().enumerate().filter(|(at, _)| has_dot(*at));
+            let dots = dots.map(|(_, point)| Circle::new(*point, 3, key.pen.colour.filled()));
             let dots: Vec<_> = dots.collect();
-            chart.draw_series([PathElement::new(mean, style(index, Look::Mean))])?;
+            let drawn_with = style(key.pen, Look::Mean);
+            if let Some((dash, gap)) = key.pen.dash {
+                chart.draw_series(DashedLineSeries::new(mean, dash, gap, drawn_with))?;
+            } else {
+                chart.draw_series([PathElement::new(mean, drawn_with)])?;
+            }
             chart.draw_series(dots)?;
         }
         ends.reverse();
         let (columns, rows) = chart.plotting_area().get_pixel_range();
         let wanted: Vec<i32> = ends.iter().map(|(_, (_, height))| *height).collect();
         let heights = apart(&wanted, LABEL_LINE, rows.start, rows.end);
-        for ((index, end), height) in ends.into_iter().zip(heights) {
-            self.label(whole, index, end, (columns.end + EDGE, height))?;
+        let sample = sample(keys);
+        for ((key, end), height) in ends.into_iter().zip(heights) {
+            // What leads to a label bends beside the plot. In it, it would look like data: a line that ends before the
+            // plot does is told by the sample.
+            if end.0 + EDGE >= columns.end {
+                let bend = [end, (columns.end, end.1), (columns.end + BEND, height)];
+                whole.draw(&PathElement::new(bend, style(key.pen, Look::Leader)))?;
+            }
+            label(whole, key, sample, (columns.end + BEND, height))?;
         }
         Ok(())
-    }
-
-    /// A line's name beside the plot, and what leads there from the line's end where it is not next to it.
-    fn label(&self, area: &Area<'_>, index: usize, end: (i32, i32), (x, y): (i32, i32)) -> Drawn {
-        if end.0 < x - EDGE || end.1 != y {
-            area.draw(&PathElement::new([end, (x, y)], style(index, Look::Leader)))?;
-        }
-        let sample = [(x, y), (x + SHORT_SAMPLE, y)];
-        area.draw(&PathElement::new(sample, style(index, Look::Mean)))?;
-        let text = font(17).pos(Pos::new(HPos::Left, VPos::Center));
-        area.draw_text(&self.lines[index].name(), &text, (x + SHORT_SAMPLE + 6, y))
     }
 
     /// What is drawn beside the means; says where it ends.
@@ -274,15 +301,32 @@ pub(super) fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
 }
 
-fn colour(index: usize) -> RGBColor {
-    COLOURS[index % COLOURS.len()]
+/// How long the samples before the labels are: a dashed one must show its dashes.
+fn sample(keys: &[Key]) -> i32 {
+    if keys.iter().any(|key| key.pen.dash.is_some()) {
+        DASHED_SAMPLE
+    } else {
+        SHORT_SAMPLE
+    }
 }
 
-fn style(index: usize, look: Look) -> ShapeStyle {
+/// A line's sample and name beside the plot.
+fn label(area: &Area<'_>, key: &Key, sample: i32, (x, y): (i32, i32)) -> Drawn {
+    let (ends, drawn_with) = ([(x, y), (x + sample, y)], style(key.pen, Look::Mean));
+    if let Some((dash, gap)) = key.pen.dash {
+        area.draw(&DashedPathElement::new(ends, dash, gap, drawn_with))?;
+    } else {
+        area.draw(&PathElement::new(ends, drawn_with))?;
+    }
+    let text = font(17).pos(Pos::new(HPos::Left, VPos::Center));
+    area.draw_text(&key.label, &text, (x + sample + 6, y))
+}
+
+fn style(pen: Pen, look: Look) -> ShapeStyle {
     match look {
-        Look::Mean => colour(index).stroke_width(3),
-        Look::Worst => colour(index).stroke_width(1),
-        Look::Band => colour(index).mix(0.15).filled(),
-        Look::Leader => colour(index).mix(0.4).stroke_width(1),
+        Look::Mean => pen.colour.stroke_width(3),
+        Look::Worst => pen.colour.stroke_width(1),
+        Look::Band => pen.colour.mix(0.15).filled(),
+        Look::Leader => pen.colour.mix(0.4).stroke_width(1),
     }
 }

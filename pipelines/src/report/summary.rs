@@ -96,14 +96,15 @@ impl Summary {
         let line = |method: &Method| {
             let worsts = method.main.worsts().into_iter();
             Line {
-                label: method.label.clone(),
+                name: method.name.clone(),
+                pipeline: method.pipeline.clone(),
                 mean: by_round(method.main.means()),
                 worst: by_round(worsts.map(|(round, worst)| (round, worst.mean))),
             }
         };
         Picture {
-            title: self.name.clone(),
             across: Across::rounds(self.last()),
+            test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: self.worst(),
         }

@@ -333,7 +333,7 @@ fn the_picture_has_a_line_a_pipeline() {
     for text in [
         "quick-start",
         "round",
-        "accuracy on the test set",
+        "accuracy on the test set 'global'",
         "fedmd",
         "standalone",
         "self_digest",
