@@ -244,8 +244,8 @@ pub fn ensemble(
     sharpening: Sharpening,
 ) -> Result<Tensor<2>, OperandError> {
     let [_, rows, classes] = predictions.dims();
-    let mut sum = Ensemble::new(rows, classes, averaged, &predictions.device())?;
     sharpening.temperature()?;
+    let mut sum = Ensemble::new(rows, classes, averaged, &predictions.device())?;
     if let Some(weighed) = sum.checked(predictions, weights)? {
         weighed.totals.divisor()?;
         sum.launch(weighed);
