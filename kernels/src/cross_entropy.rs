@@ -8,15 +8,17 @@ use burn::tensor::{Int, Tensor};
 
 /// The mean over rows of `-log softmax(logits)[label]`, in nats.
 ///
-/// `logits` are `rows x classes` in float32, `labels` hold one class a row; the caller has checked that they are below
-/// `classes`. PyTorch's `cross_entropy` with its defaults, but that of no rows it is 0.
+/// `logits` are `rows x classes` in float32, `labels` hold one class a row, on the same device. PyTorch's `cross_entropy` with its
+/// defaults, but that of no rows it is 0. A row that has NaN or infinity is NaN, and so is its gradient; on a GPU, where labels
+/// are not read back, so is one whose label is no class.
 ///
 /// # Errors
-/// [`OperandError`] where rows and labels differ in number, there are no classes, or the type is another one.
+/// [`OperandError`] where rows and labels differ in number or in device, there are no classes, the type is another one, or, on the
+/// CPU, a label is no class.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor<1>, OperandError> {
     let operation = Operation("cross entropy");
-    let [rows, _] = operation.logits(&logits)?;
-    let labels = operation.labels(labels, rows)?;
+    operation.logits(&logits)?;
+    let labels = operation.labels(labels, &logits)?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 1.0,
         kl: 0.0,
@@ -30,7 +32,7 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor
 
 /// `weights[0]` times [`cross_entropy`] plus `weights[1]` times [`crate::softmax_kl`], in one pass over the student's logits:
 /// the loss of Hinton, Vinyals and Dean 2015 (arXiv:1503.02531, section 2). `not_true` leaves the label's class out of the
-/// divergence (labels are below `classes`, as there), as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
+/// divergence, as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
 ///
 /// # Errors
 /// As theirs, and where a weight is not finite.
@@ -43,10 +45,10 @@ pub fn cross_entropy_kl(
     not_true: bool,
 ) -> Result<Tensor<1>, OperandError> {
     let operation = Operation("cross entropy and KL divergence");
-    let [rows, classes] = operation.logits(&student)?;
+    let [_, classes] = operation.logits(&student)?;
     operation.teacher(&student, &teacher)?;
     let temperature = operation.temperature(kl.temperature)?;
-    let labels = operation.labels(labels, rows)?;
+    let labels = operation.labels(labels, &student)?;
     // The divergence's own reduction is in its scale: the cross entropy is a mean over rows.
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: operation.factor(weights[0])?,

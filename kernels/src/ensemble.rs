@@ -11,7 +11,7 @@ use crate::row_loss::values;
 use crate::softmax::softmax;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 const OPERATION: Operation = Operation("ensemble");
 
@@ -49,14 +49,58 @@ pub enum Weights {
     PartyRow(Tensor<2>),
 }
 
+impl Sharpening {
+    /// The temperature of the softmax that sharpens, where one does.
+    fn temperature(self) -> Result<Option<f64>, OperandError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Era(temperature) => OPERATION.temperature(temperature).map(|_| Some(temperature)),
+            // p^b over its sum is the softmax of b ln p; of logits, of their own probabilities.
+            Self::Power(power) => match OPERATION.temperature(power.recip()) {
+                Ok(_) => Ok(Some(power.recip())),
+                Err(_) => Err(OperandError::Power {
+                    operation: OPERATION.0,
+                    power: power.to_string(),
+                }),
+            },
+        }
+    }
+}
+
 /// An average on its way.
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     averaged: Averaged,
     /// `rows x classes`.
     sums: Tensor<2>,
-    /// Sums of the weights: `(rows or 1) x (classes or 1)`.
-    weights: Option<Tensor<2>>,
+    totals: Option<Totals>,
+}
+
+/// What the weights sum to, known to the host.
+#[derive(Clone, Debug)]
+struct Totals {
+    /// `(rows or 1) x (classes or 1)`.
+    dims: [usize; 2],
+    values: Vec<f64>,
+}
+
+impl Totals {
+    /// What an average is divided by: positive and finite.
+    fn divisor(&self) -> Result<Vec<f32>, OperandError> {
+        let values: Vec<f32> = self.values.iter().map(|total| *total as f32).collect();
+        if values.iter().any(|total| !(total.is_finite() && *total > 0.0)) {
+            return Err(OPERATION.bad_weights());
+        }
+        Ok(values)
+    }
+}
+
+/// Predictions of some parties with their weights, both checked.
+struct Weighed {
+    predictions: Tensor<3>,
+    /// `parties x (rows or 1) x (classes or 1)` in float32.
+    weights: Tensor<3>,
+    totals: Totals,
 }
 
 impl Ensemble {
@@ -66,73 +110,104 @@ impl Ensemble {
     /// [`OperandError::NoClasses`].
     pub fn new(rows: usize, classes: usize, averaged: Averaged, device: &Device) -> Result<Self, OperandError> {
         OPERATION.has_classes([rows, classes])?;
+        // Constants: nobody learns through an ensemble.
+        let device = device.clone().inner();
         Ok(Self {
             averaged,
-            sums: Tensor::zeros([rows, classes], (device, DType::F32)),
-            weights: None,
+            sums: Tensor::zeros([rows, classes], (&device, DType::F32)),
+            totals: None,
         })
     }
 
-    /// Adds predictions: `parties x rows x classes` in float32 or float16, with weights of the same form every time.
+    /// Adds predictions: `parties x rows x classes` in float32 or float16 on the ensemble's device, with weights of the same form
+    /// every time. Weights other than equal ones are read, which waits for them to be computed.
     ///
     /// # Errors
-    /// [`OperandError`] where shapes or types do not fit.
+    /// [`OperandError`] where shapes, types or devices do not fit, or weights are negative or not finite; nothing is added then.
     pub fn add(&mut self, predictions: Tensor<3>, weights: &Weights) -> Result<(), OperandError> {
+        if let Some(weighed) = self.checked(predictions, weights)? {
+            self.launch(weighed);
+        }
+        Ok(())
+    }
+
+    /// What is to be added, if anything.
+    fn checked(&self, predictions: Tensor<3>, weights: &Weights) -> Result<Option<Weighed>, OperandError> {
         let [rows, classes] = self.sums.dims();
         let parties = predictions.dims()[0];
+        let device = self.sums.device();
         OPERATION.shape("a prediction", &[parties, rows, classes], &predictions.dims())?;
+        OPERATION.device("a prediction", &device, &predictions.device())?;
         OPERATION.float("a prediction", &predictions)?;
         if parties == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        // Constants: nobody learns through an ensemble.
-        let predictions = if predictions.is_autodiff() {
-            predictions.inner()
-        } else {
-            predictions
-        };
-        let device = self.sums.device();
-        let equal = || Tensor::<3>::ones([parties, 1, 1], (&device, DType::F32));
-        let weights: Tensor<3> = match weights {
-            Weights::Equal => equal(),
+        let own: Option<Tensor<3>> = match weights {
+            Weights::Equal => None,
             Weights::Party(weights) => {
                 OPERATION.shape("a party's weight", &[parties], &weights.dims())?;
-                weights.clone().reshape([parties, 1, 1])
+                Some(weights.clone().reshape([parties, 1, 1]))
             }
             Weights::PartyClass(weights) => {
                 OPERATION.shape("a party's weight of each class", &[parties, classes], &weights.dims())?;
-                weights.clone().reshape([parties, 1, classes])
+                Some(weights.clone().reshape([parties, 1, classes]))
             }
             Weights::PartyRow(weights) => {
                 OPERATION.shape("a party's weight of each row", &[parties, rows], &weights.dims())?;
                 // Of no rows there is nothing to weigh.
-                if rows == 0 {
-                    equal()
-                } else {
-                    weights.clone().reshape([parties, rows, 1])
-                }
+                (rows > 0).then(|| weights.clone().reshape([parties, rows, 1]))
             }
         };
-        let weights = weights.cast(DType::F32);
-        OPERATION.sum(&weights)?;
-        let dims = weights.dims();
-        if let Some(before) = &self.weights {
-            OPERATION.shape("what all weights sum to", &before.dims(), &[dims[1], dims[2]])?;
+        let (weights, totals) = match own {
+            Some(weights) => {
+                OPERATION.device("a party's weight", &device, &weights.device())?;
+                let weights = weights.inner().cast(DType::F32);
+                let [_, rows, classes] = weights.dims();
+                let mut values = vec![0.0; rows * classes];
+                for party in OPERATION.read(&weights)?.chunks_exact(rows * classes) {
+                    for (total, weight) in values.iter_mut().zip(party) {
+                        *total += f64::from(*weight);
+                    }
+                }
+                let dims = [rows, classes];
+                (weights, Totals { dims, values })
+            }
+            // Known: reading them back would keep the host waiting for the device.
+            None => (
+                Tensor::ones([parties, 1, 1], (&device, DType::F32)),
+                Totals {
+                    dims: [1, 1],
+                    values: vec![parties as f64],
+                },
+            ),
+        };
+        if let Some(before) = &self.totals {
+            OPERATION.shape("what all weights sum to", &before.dims, &totals.dims)?;
         }
-        let nothing = Tensor::zeros([0, 0], (&device, DType::F32));
+        Ok(Some(Weighed {
+            predictions: predictions.inner(),
+            weights,
+            totals,
+        }))
+    }
+
+    fn launch(&mut self, weighed: Weighed) {
+        let nothing = Tensor::zeros([0, 0], (&self.sums.device(), DType::F32));
         let sums = std::mem::replace(&mut self.sums, nothing);
         self.sums = Tensor::from_dispatch(<Dispatch as EnsembleOps>::add_predictions(
             sums.into_dispatch(),
-            predictions.into_dispatch(),
-            weights.clone().into_dispatch(),
+            weighed.predictions.into_dispatch(),
+            weighed.weights.into_dispatch(),
             self.averaged == Averaged::Probabilities,
         ));
-        let added: Tensor<2> = weights.sum_dim(0).reshape([dims[1], dims[2]]);
-        self.weights = Some(match self.weights.take() {
-            Some(before) => before + added,
-            None => added,
-        });
-        Ok(())
+        match &mut self.totals {
+            Some(before) => {
+                for (total, added) in before.values.iter_mut().zip(weighed.totals.values) {
+                    *total += added;
+                }
+            }
+            None => self.totals = Some(weighed.totals),
+        }
     }
 
     /// The average, sharpened: `rows x classes` in float32.
@@ -141,28 +216,27 @@ impl Ensemble {
     /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening has no positive
     /// constant.
     pub fn finish(self, sharpening: Sharpening) -> Result<Tensor<2>, OperandError> {
-        let weights = self.weights.ok_or(OperandError::Nobody { operation: OPERATION.0 })?;
-        let sums: Vec<f32> = weights.clone().try_into_vec_as().unwrap_or_default();
-        if sums.iter().any(|sum| !(sum.is_finite() && *sum > 0.0)) {
-            return Err(OPERATION.bad_weights());
+        let totals = self.totals.ok_or(OperandError::Nobody { operation: OPERATION.0 })?;
+        let divisor = totals.divisor()?;
+        let temperature = sharpening.temperature()?;
+        let device = self.sums.device();
+        let average = self.sums / Tensor::<2>::from_data(TensorData::new(divisor, totals.dims), (&device, DType::F32));
+        let Some(temperature) = temperature else {
+            return Ok(average);
+        };
+        if self.averaged == Averaged::Probabilities && matches!(sharpening, Sharpening::Power(_)) {
+            // A shading language need not say that the logarithm of 0 is minus infinity.
+            let none = average.clone().lower_equal_elem(0.0_f32);
+            return softmax(average.log().mask_fill(none, f32::NEG_INFINITY), temperature);
         }
-        let average = self.sums / weights;
-        match sharpening {
-            Sharpening::None => Ok(average),
-            Sharpening::Era(temperature) => softmax(average, temperature),
-            // p^b over its sum is the softmax of b ln p; of logits, of their own probabilities.
-            Sharpening::Power(exponent) if self.averaged == Averaged::Probabilities => {
-                softmax(average.log(), exponent.recip())
-            }
-            Sharpening::Power(exponent) => softmax(average, exponent.recip()),
-        }
+        softmax(average, temperature)
     }
 }
 
 /// The average of all parties at once.
 ///
 /// # Errors
-/// As [`Ensemble`]'s methods.
+/// As [`Ensemble`]'s methods, all before anything is computed.
 pub fn ensemble(
     predictions: Tensor<3>,
     weights: &Weights,
@@ -170,8 +244,12 @@ pub fn ensemble(
     sharpening: Sharpening,
 ) -> Result<Tensor<2>, OperandError> {
     let [_, rows, classes] = predictions.dims();
+    sharpening.temperature()?;
     let mut sum = Ensemble::new(rows, classes, averaged, &predictions.device())?;
-    sum.add(predictions, weights)?;
+    if let Some(weighed) = sum.checked(predictions, weights)? {
+        weighed.totals.divisor()?;
+        sum.launch(weighed);
+    }
     sum.finish(sharpening)
 }
 

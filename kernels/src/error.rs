@@ -53,6 +53,26 @@ pub enum OperandError {
         /// The temperature, as written.
         temperature: String,
     },
+    /// A power that sharpens must be positive, and its inverse is a temperature.
+    #[error("{operation}: the power must be between 1e-9 and 1e9, not {power}")]
+    Power {
+        /// The operation.
+        operation: &'static str,
+        /// The power, as written.
+        power: String,
+    },
+    /// A label must be one of the classes.
+    #[error("{operation}: the label of row {row} is {label}; give one of the {classes} classes, from 0 on")]
+    Label {
+        /// The operation.
+        operation: &'static str,
+        /// The first row with such a label.
+        row: usize,
+        /// Its label.
+        label: i64,
+        /// Classes of the logits.
+        classes: usize,
+    },
     /// Nobody was added to an ensemble.
     #[error("{operation}: there are no parties; add one at least")]
     Nobody {

@@ -57,16 +57,18 @@ impl Kl {
 ///
 /// Both tensors are `rows x classes`, the student's in float32, the teacher's in float32 or float16; the gradient goes to
 /// the student: `(softmax(student / t) - softmax(teacher / t)) / t` times the scale. `weights` are one a row, and a mean
-/// is then over their sum. `not_true` are the rows' classes that are left out of both distributions, which the caller has
-/// checked to be below `classes`: the not-true divergence of FedNTD (Lee et al. 2022, arXiv:2106.03097, equation 6).
+/// is then over their sum; a row of weight 0 counts nothing, whatever it holds. `not_true` are the rows' classes that are left
+/// out of both distributions, whatever they hold: the not-true divergence of FedNTD (Lee et al. 2022, arXiv:2106.03097,
+/// equation 6). All lie on one device.
 ///
 /// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
-/// nothing. Teachers in probabilities are taken as proportions: float16 rounds them.
+/// nothing. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and gradient of a row are NaN where one
+/// of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes or types do not fit, the temperature is not positive and finite, or weights are negative
-/// or sum to zero (which waits for them to be computed).
+/// [`OperandError`] where shapes, types or devices do not fit, the temperature is not positive and finite, weights are negative
+/// or sum to zero (which waits for them to be computed), or, on the CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,
     teacher: Tensor<2>,
@@ -75,12 +77,12 @@ pub fn softmax_kl(
     not_true: Option<Tensor<1, Int>>,
 ) -> Result<Tensor<1>, OperandError> {
     let operation = Operation("KL divergence");
-    let [rows, classes] = operation.logits(&student)?;
+    let [_, classes] = operation.logits(&student)?;
     operation.teacher(&student, &teacher)?;
     let temperature = operation.temperature(kl.temperature)?;
-    let labels = not_true.map(|labels| operation.labels(labels, rows)).transpose()?;
+    let labels = not_true.map(|labels| operation.labels(labels, &student)).transpose()?;
     let weights = weights
-        .map(|weights| operation.weights(weights, rows, kl.reduction))
+        .map(|weights| operation.weights(weights, &student, kl.reduction))
         .transpose()?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 0.0,

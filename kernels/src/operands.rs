@@ -2,7 +2,9 @@
 
 use crate::OperandError;
 use crate::kl::Reduction;
-use burn::tensor::{DType, Int, Tensor};
+use crate::row_loss::integers;
+use burn::backend::Flex;
+use burn::tensor::{DType, Device, Int, Tensor};
 
 /// An operation by its name for people; its methods check operands and say what is wrong with them.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +30,19 @@ impl Operation {
     /// A teacher's values are as many as the student's, on the same device, in float32 or float16.
     pub(crate) fn teacher(self, student: &Tensor<2>, teacher: &Tensor<2>) -> Result<(), OperandError> {
         self.shape("the teacher", &student.dims(), &teacher.dims())?;
-        if teacher.device().inner() != student.device().inner() {
+        self.device("the teacher", &student.device(), &teacher.device())?;
+        self.float("the teacher", teacher)
+    }
+
+    /// An operand lies where the others do, whether they are recorded for a backward pass or not.
+    pub(crate) fn device(self, operand: &'static str, expected: &Device, found: &Device) -> Result<(), OperandError> {
+        if expected.clone().inner() != found.clone().inner() {
             return Err(OperandError::Device {
                 operation: self.0,
-                operand: "the teacher",
+                operand,
             });
         }
-        self.float("the teacher", teacher)
+        Ok(())
     }
 
     /// A shape that follows from other operands.
@@ -71,24 +79,49 @@ impl Operation {
         Ok(temperature as f32)
     }
 
-    /// A class a row.
-    pub(crate) fn labels(self, labels: Tensor<1, Int>, rows: usize) -> Result<Tensor<1, Int>, OperandError> {
+    /// A class a row of the student. On the CPU they are looked at; on a GPU that would wait for them to come back, and rows whose
+    /// label is no class become NaN.
+    pub(crate) fn labels(self, labels: Tensor<1, Int>, student: &Tensor<2>) -> Result<Tensor<1, Int>, OperandError> {
+        let [rows, classes] = student.dims();
         self.one_a_row("labels", labels.dims()[0], rows)?;
+        self.device("labels", &student.device(), &labels.device())?;
+        let labels = labels.inner();
+        if let Ok(on_host) = labels.clone().try_into_primitive::<Flex>() {
+            let is_none = |label: &i64| !usize::try_from(*label).is_ok_and(|label| label < classes);
+            let given = integers(&on_host);
+            if let Some(row) = given.iter().position(is_none) {
+                return Err(OperandError::Label {
+                    operation: self.0,
+                    row,
+                    label: given[row],
+                    classes,
+                });
+            }
+        }
         Ok(labels)
     }
 
-    /// Weights of rows. Where a mean is taken they are divided by their own, so that it is one over the weights.
+    /// Weights of the student's rows in float32. Where a mean is taken they are divided by their own, so that it is one over the
+    /// weights.
     pub(crate) fn weights(
         self,
         weights: Tensor<1>,
-        rows: usize,
+        student: &Tensor<2>,
         reduction: Reduction,
     ) -> Result<Tensor<1>, OperandError> {
+        let [rows, _] = student.dims();
         self.one_a_row("weights", weights.dims()[0], rows)?;
+        self.device("weights", &student.device(), &weights.device())?;
+        let weights = weights.cast(DType::F32);
         if rows == 0 {
             return Ok(weights);
         }
-        let mean = self.sum(&weights)? / rows as f64;
+        let mean = self
+            .read(&weights)?
+            .iter()
+            .map(|weight| f64::from(*weight))
+            .sum::<f64>()
+            / rows as f64;
         if mean <= 0.0 {
             return Err(self.bad_weights());
         }
@@ -98,13 +131,13 @@ impl Operation {
         })
     }
 
-    /// The sum of weights, which are finite and not negative.
-    pub(crate) fn sum<const D: usize>(self, weights: &Tensor<D>) -> Result<f64, OperandError> {
+    /// Weights, which are finite and not negative. Waits for them to be computed.
+    pub(crate) fn read<const D: usize>(self, weights: &Tensor<D>) -> Result<Vec<f32>, OperandError> {
         let values = weights.clone().try_into_vec_as::<f32>().unwrap_or_default();
         if values.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
             return Err(self.bad_weights());
         }
-        Ok(values.iter().map(|weight| f64::from(*weight)).sum())
+        Ok(values)
     }
 
     /// A factor as the kernels take it.
@@ -142,12 +175,15 @@ impl Operation {
     }
 }
 
-/// Reduces the losses of rows; weights have a mean of one. The mean of no rows is 0, with a gradient of no rows: a batch that
-/// says nothing moves nothing.
+/// Reduces the losses of rows; weights have a mean of one, and a row of weight 0 counts nothing, whatever its loss. The mean of
+/// no rows is 0, with a gradient of no rows: a batch that says nothing moves nothing.
 pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Tensor<1>>) -> Tensor<1> {
     let losses = match weights {
-        Some(weights) => losses * weights,
-        None => losses,
+        // Infinity times 0 would be no number.
+        Some(weights) if losses.dims()[0] > 0 => {
+            losses.mask_fill(weights.clone().equal_elem(0.0_f32), 0.0_f32) * weights
+        }
+        _ => losses,
     };
     match reduction {
         // Divided by their number they would be 0 / 0.

@@ -11,8 +11,11 @@ use burn::tensor::Tensor;
 ///
 /// Both tensors are `rows x classes`, the logits in float32, the target in float32 or float16. Of no rows it is 0.
 ///
+/// A class of minus infinity in both is no distance; in one of them it is infinitely far, with the gradient of its side. NaN and
+/// infinity make the mean and the gradient of their place NaN.
+///
 /// # Errors
-/// [`OperandError`] where shapes or types do not fit.
+/// [`OperandError`] where shapes, types or devices do not fit.
 pub fn mae(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, OperandError> {
     distance(Operation("mean absolute error"), RowLoss::Absolute, logits, target)
 }
@@ -20,7 +23,7 @@ pub fn mae(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, OperandErr
 /// The mean over all elements of `(logits - target)^2`: matching logits (Ba and Caruana 2014, arXiv:1312.6184,
 /// equation 1).
 ///
-/// As [`mae`].
+/// As [`mae`], but that a class that is infinitely far has an infinite gradient.
 ///
 /// # Errors
 /// As [`mae`].

@@ -85,3 +85,23 @@ fn choice(row: &[f32]) -> usize {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agreement_is_the_share_of_parties_and_rows_that_choose_as_the_consensus_does() {
+        let consensus = [0.1, 0.7, 0.2, 0.5, 0.5, 0.0];
+        let alike = [0.0, 9.0, 1.0, 2.0, 1.0, 0.0];
+        let half = [0.0, 9.0, 1.0, 1.0, 2.0, 0.0];
+        // Of equal values the first counts: class 0, which the consensus chooses in its second row alone.
+        let flat = [0.0; 6];
+        assert_eq!(agreement(&[&alike], &consensus, 3), 1.0);
+        assert_eq!(agreement(&[&half], &consensus, 3), 0.5);
+        assert_eq!(agreement(&[&flat], &consensus, 3), 0.5);
+        assert_eq!(agreement(&[&alike, &half, &half, &alike], &consensus, 3), 0.75);
+        assert_eq!(agreement(&[], &consensus, 3), 0.0);
+        assert_eq!(agreement(&[&[]], &[], 3), 0.0);
+    }
+}

@@ -25,6 +25,7 @@ pub enum Teacher {
     /// Logarithms of probabilities that are softened already.
     LogProbabilities,
     /// Probabilities that are softened already.
+    /// Zero, of either sign, is no probability; a negative one is no number.
     Probabilities,
 }
 
@@ -68,7 +69,8 @@ pub(crate) struct SoftmaxLoss {
     pub(crate) not_true: bool,
 }
 
-/// The rows' losses. Shapes and types were checked.
+/// The rows' losses. Shapes and types were checked. The loss and the gradient of a row are NaN where its label is no class, or where
+/// one of the values that count in it is no number, +infinity included.
 pub(crate) fn row_loss(
     student: Tensor<2>,
     teacher: Option<Tensor<2>>,
@@ -122,9 +124,10 @@ fn on_cpu(
 ) -> (FloatTensor<Flex>, Option<FloatTensor<Flex>>) {
     let dims = student.shape().to_vec();
     let (student, teacher) = (student.to_contiguous(), teacher.to_contiguous());
-    let labels = what.reads_labels().then(|| indices(&labels));
-    let fit = |labels: &Vec<usize>| labels.iter().all(|label| *label < dims[1]);
-    assert!(labels.as_ref().is_none_or(fit), "labels are below {}", dims[1]);
+    // Of negative ones numbers that no class has.
+    let labels: Option<Vec<usize>> = what
+        .reads_labels()
+        .then(|| integers(&labels).into_iter().map(|label| label as usize).collect());
     let mut losses = vec![0.0; dims[0]];
     let mut gradient = vec![0.0; if with_gradient { dims[0] * dims[1] } else { 0 }];
     let input = cpu::row_loss::Input {
@@ -148,10 +151,15 @@ pub(crate) fn values(tensor: &FloatTensor<Flex>) -> cpu::Values<'_> {
     }
 }
 
-/// Indices of any integer type.
-fn indices(tensor: &IntTensor<Flex>) -> Vec<usize> {
-    let data = tensor.to_contiguous().into_data();
-    data.iter::<i64>().map(|index| index as usize).collect()
+/// Values of any integer type.
+pub(crate) fn integers(tensor: &IntTensor<Flex>) -> Vec<i64> {
+    if let Some(values) = tensor.as_slice::<i64>() {
+        return values.to_vec();
+    }
+    if let Some(values) = tensor.as_slice::<i32>() {
+        return values.iter().map(|value| i64::from(*value)).collect();
+    }
+    tensor.to_contiguous().into_data().iter::<i64>().collect()
 }
 
 impl RowLossOps for Flex {
@@ -181,6 +189,11 @@ impl RowLossOps for Flex {
         let [mut rows, by] = [rows, by].map(|tensor| tensor.to_contiguous());
         let by = by.as_slice::<f32>().unwrap_or_default();
         for (row, by) in rows.storage_mut::<f32>().chunks_exact_mut(classes).zip(by) {
+            // What does not count may be anything.
+            if *by == 0.0 {
+                row.fill(0.0);
+                continue;
+            }
             for value in row {
                 *value *= by;
             }

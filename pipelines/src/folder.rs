@@ -132,8 +132,8 @@ fn through(folder: &Path, store: &Store, run: &str) -> Option<u32> {
         })
     };
     let planned = |round: u32, attempt: u32| folder.join("store").join(plan(round, attempt)).is_file();
-    let round = (0..).take_while(|round| planned(*round, 0)).last()?;
-    let attempt = (0..).take_while(|attempt| planned(round, *attempt)).last()?;
+    let round = (0..u32::MAX).take_while(|round| planned(*round, 0)).last()?;
+    let attempt = (0..u32::MAX).take_while(|attempt| planned(round, *attempt)).last()?;
     let (newest, _) = store.get_json::<Plan>(&plan(round, attempt)).ok()??;
     Some(newest.through)
 }

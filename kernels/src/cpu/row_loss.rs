@@ -13,7 +13,7 @@ use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher};
 pub(crate) struct Input<'a> {
     pub(crate) student: Values<'a>,
     pub(crate) teacher: Option<Values<'a>>,
-    /// A class a row, below `classes`.
+    /// A class a row. A row whose label is not below `classes` is NaN.
     pub(crate) labels: Option<&'a [usize]>,
     pub(crate) classes: usize,
     pub(crate) what: RowLoss,
@@ -114,8 +114,17 @@ impl Rows<'_> {
     #[inline(always)]
     fn distance(self, parts: &mut [f32], measure: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32) {
         let share = 1.0 / self.classes as f32;
-        // Where both mask a class they agree.
-        let difference = |student: f32, teacher: f32| if student == teacher { 0.0 } else { student - teacher };
+        // Where both mask a class they agree. Infinity is no logit.
+        let difference = |student: f32, teacher: f32| {
+            let larger = if student > teacher { student } else { teacher };
+            if larger == f32::INFINITY {
+                f32::NAN
+            } else if student == teacher {
+                0.0
+            } else {
+                student - teacher
+            }
+        };
         for ((gradient, student), teacher) in self.gradient.iter_mut().zip(self.student).zip(self.teacher) {
             *gradient = slope(difference(*student, *teacher), share);
         }
@@ -153,13 +162,20 @@ impl Rows<'_> {
         let labels = self.labels.unwrap_or_default();
         for (i, (loss, label)) in self.losses.iter_mut().zip(labels).enumerate() {
             let row = i * classes..(i + 1) * classes;
+            let Some(exponent) = exponents[row.clone()].get(*label) else {
+                *loss = f32::NAN;
+                if let Some(gradient) = self.gradient.get_mut(row) {
+                    gradient.fill(f32::NAN);
+                }
+                continue;
+            };
             let total = sum(&e[row.clone()]);
             // A row whose classes are all masked says nothing.
             let scale = if total == 0.0 { 0.0 } else { weight / total };
             *loss += if total == 0.0 {
                 0.0
             } else {
-                weight * (ln(total) - exponents[row.start + label])
+                weight * (ln(total) - exponent)
             };
             if let Some(gradient) = self.gradient.get_mut(row.clone()) {
                 for (gradient, e) in gradient.iter_mut().zip(&e[row]) {
@@ -180,21 +196,25 @@ impl Rows<'_> {
         } else {
             1.0
         };
+        let labels = if what.not_true { self.labels } else { None };
         // What each says, as it goes into an exponential.
         for i in 0..self.losses.len() {
             let row = i * classes..(i + 1) * classes;
             let [e, teachers_e, part] = [&mut *e, &mut *teachers_e, &mut *parts].map(|of| &mut of[row.clone()]);
-            let left_out = self.labels.filter(|_| what.not_true).map(|labels| labels[i]);
+            let left_out = labels.map(|labels| labels[i]);
             let prepared = |values: &[f32], scale: f32, logarithm: bool, part: &mut [f32], to: &mut [f32]| {
                 if !logarithm && left_out.is_none() {
                     below_maximum(values, scale, to);
                     return;
                 }
                 for (part, value) in part.iter_mut().zip(values) {
-                    *part = if logarithm { ln(value.abs()) } else { *value };
+                    // Of negative values there is none: NaN.
+                    *part = if logarithm { ln(*value) } else { *value };
                 }
-                if let Some(label) = left_out {
-                    part[label] = f32::NEG_INFINITY;
+                if let Some(label) = left_out
+                    && let Some(out) = part.get_mut(label)
+                {
+                    *out = f32::NEG_INFINITY;
                 }
                 below_maximum(part, scale, to);
             };
@@ -221,9 +241,16 @@ impl Rows<'_> {
         }
         for (i, loss) in self.losses.iter_mut().enumerate() {
             let row = i * classes..(i + 1) * classes;
+            if labels.is_some_and(|labels| labels[i] >= classes) {
+                *loss = f32::NAN;
+                if let Some(gradient) = self.gradient.get_mut(row) {
+                    gradient.fill(f32::NAN);
+                }
+                continue;
+            }
             let (total, teachers_total) = (sum(&e[row.clone()]), sum(&teachers_e[row.clone()]));
-            // A row in which either gives no class any probability says nothing.
-            if total == 0.0 || teachers_total == 0.0 {
+            // A row in which either gives no class any probability says nothing, unless the other is no number.
+            if (total == 0.0 && !teachers_total.is_nan()) || (teachers_total == 0.0 && !total.is_nan()) {
                 if let Some(gradient) = self.gradient.get_mut(row)
                     && what.cross_entropy == 0.0
                 {

@@ -1,7 +1,7 @@
 //! The mean distance of each row from a target, with its gradient.
 
 use super::group::{self, Shape};
-use super::special::is_masked;
+use super::special::{INFINITE, defect, is_masked, unless_infinite, with_defect, with_signed_defect};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn_cubecl::tensor::CubeTensor;
@@ -52,19 +52,30 @@ fn mean_distance<T: Float>(
     let step = comptime![shape.group as usize];
     let share = 1.0f32 / f32::cast_from(classes);
     let mut total = 0.0f32;
+    let mut fault = 0.0f32;
     let mut class = lane;
     while class < count {
         let value = student[row * student.stride(0) + class * student.stride(1)];
         let target = f32::cast_from(teacher[row * teacher.stride(0) + class * teacher.stride(1)]);
-        // Where both mask a class they agree.
+        let mut here = max(defect(value), defect(target));
+        // Where both mask a class they agree. Where one alone does they are infinitely far, and a number stands for the side.
         let mut difference = 0.0f32;
-        if !(is_masked(value) && is_masked(target)) {
+        if is_masked(value) {
+            if !is_masked(target) {
+                difference = f32::new(-1.0);
+                here = max(here, f32::new(INFINITE));
+            }
+        } else if is_masked(target) {
+            difference = 1.0f32;
+            here = max(here, f32::new(INFINITE));
+        } else {
             difference = value - target;
         }
+        fault = max(fault, here);
         let mut slope = 0.0f32;
         if comptime![squared] {
             total += difference * difference;
-            slope = 2.0f32 * share * difference;
+            slope = with_signed_defect(2.0f32 * share * difference, here);
         } else {
             total += difference.abs();
             if difference > 0.0f32 {
@@ -72,6 +83,7 @@ fn mean_distance<T: Float>(
             } else if difference < 0.0f32 {
                 slope = -share;
             }
+            slope = with_defect(slope, unless_infinite(here));
         }
         if comptime![with_gradient] {
             gradient[row * classes as usize + class] = slope;
@@ -79,7 +91,8 @@ fn mean_distance<T: Float>(
         class += step;
     }
     total = group::sum(total, shape);
+    fault = group::largest(fault, shape);
     if lane == 0 && count > 0 {
-        losses[row] = total * share;
+        losses[row] = with_defect(total * share, fault);
     }
 }

@@ -9,10 +9,6 @@
 //! A class of minus infinity is found by its bits: a shading language may assume that there is no such number.
 
 #![expect(
-    clippy::collapsible_if,
-    reason = "what is decided when a kernel is compiled is kept apart from what it decides"
-)]
-#![expect(
     clippy::used_underscore_binding,
     reason = "what defines a kernel's types is read by what the macro makes of it alone"
 )]
@@ -24,16 +20,15 @@ mod group;
 pub(crate) mod max_pool;
 mod online;
 pub(crate) mod row_loss;
+mod scale;
 pub(crate) mod softmax;
 mod softmax_loss;
 mod special;
 
 pub(crate) use adam::run as adam;
+pub(crate) use scale::run as scale_rows;
 
-use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::CubeBackend;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
@@ -45,13 +40,4 @@ fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 /// What stands for an operand that a kernel does not look at.
 fn unused(like: &CubeTensor) -> CubeTensor {
     empty(like, [1])
-}
-
-/// Rows, each multiplied by a value.
-pub(crate) fn scale_rows(rows: CubeTensor, by: CubeTensor) -> CubeTensor {
-    let count = by.shape().num_elements();
-    if count == 0 {
-        return rows;
-    }
-    CubeBackend::float_mul(rows, CubeBackend::float_reshape(by, Shape::new([count, 1])))
 }

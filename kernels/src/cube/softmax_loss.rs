@@ -3,7 +3,7 @@
 
 use super::group::{self, Shape};
 use super::online;
-use super::special::{INFINITE, NOT_A_NUMBER, defect, is_masked, with_defect};
+use super::special::{INFINITE, NOT_A_NUMBER, defect, defect_of_probability, is_masked, unless_infinite, with_defect};
 use crate::row_loss::{SoftmaxLoss, Teacher};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
@@ -58,12 +58,22 @@ pub(super) fn run(
             shape,
             kl: what.kl != 0.0,
             cross_entropy: what.cross_entropy != 0.0,
-            not_true: what.not_true,
+            not_true: what.not_true && what.kl != 0.0,
             probabilities: what.teacher == Teacher::Probabilities,
             gradient: with_gradient,
         },
         kinds,
     );
+}
+
+/// What is wrong with a teacher's value: told before its logarithm is taken, which may hide it.
+#[cube]
+fn teacher_defect(value: f32, #[comptime] probabilities: bool) -> f32 {
+    let mut found = defect(value);
+    if comptime![probabilities] {
+        found = defect_of_probability(value);
+    }
+    found
 }
 
 /// What the teacher says of a class, before its temperature; minus infinity for a class without probability.
@@ -101,13 +111,20 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
     let mut student_at = 0usize;
     let mut teacher_at = 0usize;
     let mut label = classes as usize;
+    let mut fault = 0.0f32;
     if count > 0 {
         student_at = row * student.stride(0);
         if comptime![config.kl] {
             teacher_at = row * teacher.stride(0);
         }
         if comptime![config.cross_entropy || config.not_true] {
-            label = u32::cast_from(labels[row * labels.stride(0)]) as usize;
+            // A label that is no class is told here: reading it back to say so would keep the device waiting.
+            let given = labels[row * labels.stride(0)];
+            let narrow = u32::cast_from(given);
+            label = narrow as usize;
+            if L::cast_from(narrow) != given || label >= count {
+                fault = f32::new(NOT_A_NUMBER);
+            }
         }
     }
     let student_step = student.stride(1);
@@ -118,8 +135,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
 
     // Student: largest value and sum of exponentials below it; the same of the teacher; the teacher's mean difference from the
     // student, both below their largest values, times the teacher's sum. For the cross entropy the student's again, at
-    // temperature 1 and with all classes. A sum of 0 has seen nothing yet. Last, what is infinite or no number: the teacher may
-    // give probability to a class that the student masks.
+    // temperature 1 and with all classes. A sum of 0 has seen nothing yet. Beside them, what is infinite or no number: the teacher
+    // may give probability to a class that the student masks. What a class that is left out holds is not looked at.
     let mut maximum = 0.0f32;
     let mut total = 0.0f32;
     let mut teacher_maximum = 0.0f32;
@@ -127,13 +144,12 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
     let mut difference = 0.0f32;
     let mut plain_maximum = 0.0f32;
     let mut plain_total = 0.0f32;
-    let mut fault = 0.0f32;
     let mut class = lane;
     while class < count {
         let value = student[student_at + class * student_step];
         let masked = is_masked(value);
-        fault = max(fault, defect(value));
         if comptime![config.cross_entropy] {
+            fault = max(fault, defect(value));
             if !masked {
                 let (larger, sum) = online::with_logit(value, plain_maximum, plain_total);
                 plain_maximum = larger;
@@ -146,11 +162,10 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                 counts = class != label;
             }
             if counts {
-                let said = teacher_logit(
-                    f32::cast_from(teacher[teacher_at + class * teacher_step]),
-                    config.probabilities,
-                );
-                fault = max(fault, defect(said));
+                let given = f32::cast_from(teacher[teacher_at + class * teacher_step]);
+                let said = teacher_logit(given, config.probabilities);
+                fault = max(fault, defect(value));
+                fault = max(fault, teacher_defect(given, config.probabilities));
                 // Divided by the temperature once the largest is taken off: large logits lose nothing then.
                 let mut exponent = (value - maximum) * inverse_temperature;
                 if !masked {
@@ -247,6 +262,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
         losses[row] = with_defect(loss, fault);
     }
     if comptime![config.gradient] {
+        // No maximum and no sum of a row tells that one of its values is no number.
+        let fault = unless_infinite(fault);
         let mut class = lane;
         while class < count {
             let value = student[student_at + class * student_step];
@@ -278,7 +295,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                     }
                 }
             }
-            gradient[row * classes as usize + class] = slope;
+            gradient[row * classes as usize + class] = with_defect(slope, fault);
             class += step;
         }
     }

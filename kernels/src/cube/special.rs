@@ -30,6 +30,26 @@ pub(super) fn defect(value: f32) -> f32 {
     defect
 }
 
+/// The same of what a class says of its probability, which a negative value cannot; minus zero can.
+#[cube]
+pub(super) fn defect_of_probability(value: f32) -> f32 {
+    let mut found = defect(value);
+    if u32::reinterpret(value) > 0x8000_0000u32 {
+        found = f32::new(NOT_A_NUMBER);
+    }
+    found
+}
+
+/// What a loss's defect is to a gradient that is finite where the loss is infinite.
+#[cube]
+pub(super) fn unless_infinite(defect: f32) -> f32 {
+    let mut left = 0.0f32;
+    if defect >= f32::new(NOT_A_NUMBER) {
+        left = defect;
+    }
+    left
+}
+
 /// The result of what has a defect: by its bits, which no compiler sees through.
 #[cube]
 pub(super) fn with_defect(value: f32, defect: f32) -> f32 {
@@ -40,4 +60,11 @@ pub(super) fn with_defect(value: f32, defect: f32) -> f32 {
         result = f32::reinterpret(0x7f7f_ffffu32 + u32::cast_from(defect));
     }
     result
+}
+
+/// The same with the value's own sign, where infinity may be of either.
+#[cube]
+pub(super) fn with_signed_defect(value: f32, defect: f32) -> f32 {
+    let sign = u32::reinterpret(value) & 0x8000_0000u32;
+    f32::reinterpret(u32::reinterpret(with_defect(value, defect)) | sign)
 }

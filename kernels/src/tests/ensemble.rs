@@ -2,11 +2,115 @@
 
 use super::cases::{Case, near, try_all, values};
 use super::reference::{self, wide};
-use super::vector;
-use crate::{Averaged, Ensemble, Sharpening, Weights};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use half::f16;
+use super::{devices, half_matrix, matrix, vector};
+use crate::{Averaged, Ensemble, Sharpening, Weights, ensemble};
+use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
+
+/// Predictions, in float16 where the case says so; turned, they lie in memory by classes, and parties next to each other.
+fn parties_of(case: &Case, values: &[f32], [parties, rows, classes]: [usize; 3], device: &Device) -> Tensor<3> {
+    if values.is_empty() {
+        return Tensor::zeros([parties, rows, classes], device);
+    }
+    let make = if case.half { half_matrix } else { matrix };
+    if !case.turned {
+        return make(values, [parties * rows, classes], device).reshape([parties, rows, classes]);
+    }
+    let place = |i: usize| (i % parties * rows + i / parties % rows) * classes + i / (parties * rows);
+    let turned: Vec<f32> = (0..values.len()).map(|i| values[place(i)]).collect();
+    let turned: Tensor<3> = make(&turned, [classes, rows * parties], device).reshape([classes, rows, parties]);
+    turned.swap_dims(0, 2)
+}
+
+fn sharpened_ensembles_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
+    let parties = 1 + case.seed as usize % 12;
+    let (rows, classes) = (case.rows.min(5), case.classes);
+    // Probabilities of masked logits are 0; means of logits are of finite ones, small enough for what sharpening makes of rounding.
+    let (averaged, magnitude) = if case.not_true {
+        (Averaged::Probabilities, case.magnitude.min(1000.0))
+    } else {
+        (Averaged::Values, case.magnitude.min(10.0))
+    };
+    let masked = case.masked && averaged == Averaged::Probabilities;
+    let predictions = values(case.seed, parties * rows * classes, magnitude, masked);
+    let each: Vec<f32> = values(case.seed, parties, 1.0, false)
+        .iter()
+        .map(|w| w.abs() + 0.5)
+        .collect();
+    let weights = Weights::Party(Tensor::from_data(TensorData::new(each.clone(), [parties]), device));
+    let tensor = parties_of(case, &predictions, [parties, rows, classes], device);
+    let era = vector(ensemble(tensor.clone(), &weights, averaged, Sharpening::Era(0.5)).unwrap());
+    let power = vector(ensemble(tensor, &weights, averaged, Sharpening::Power(1.5)).unwrap());
+    let total: f64 = wide(&each).iter().sum();
+    for row in 0..rows {
+        let mut mean = vec![0.0; classes];
+        for (party, weight) in wide(&each).into_iter().enumerate() {
+            let said = wide(&predictions[(party * rows + row) * classes..][..classes]);
+            let said = match averaged {
+                Averaged::Probabilities => reference::softmax(&said),
+                Averaged::Values => said,
+            };
+            for (mean, said) in mean.iter_mut().zip(said) {
+                *mean += weight * said / total;
+            }
+        }
+        let by_era: Vec<f64> = mean.iter().map(|mean| mean / 0.5).collect();
+        let logits = mean.iter().map(|mean| match averaged {
+            Averaged::Probabilities => mean.ln(),
+            Averaged::Values => *mean,
+        });
+        let by_power: Vec<f64> = logits.map(|logit| 1.5 * logit).collect();
+        let (by_era, by_power) = (reference::softmax(&by_era), reference::softmax(&by_power));
+        for class in 0..classes {
+            near(era[row * classes + class], by_era[class], 1.0, "a softened average")?;
+            near(
+                power[row * classes + class],
+                by_power[class],
+                1.0,
+                "a power of an average",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn sharpened_averages_of_masked_and_turned_predictions_are_those_of_float64() {
+    try_all(128, sharpened_ensembles_agree_with_float64);
+}
+
+#[test]
+fn a_power_of_no_probability_is_none() {
+    const NONE: f32 = f32::NEG_INFINITY;
+    for (name, device) in devices() {
+        // Of the first row one class has none, of the second every one.
+        let parties = matrix(&[0.0, NONE, 0.0, NONE, NONE, NONE], [2, 3], &device).reshape([1, 2, 3]);
+        let sharpening = Sharpening::Power(2.0);
+        let found = vector(ensemble(parties, &Weights::Equal, Averaged::Probabilities, sharpening).unwrap());
+        assert!((found[0] - 0.5).abs() < 1e-6, "{name}: {found:?}");
+        assert!((found[2] - 0.5).abs() < 1e-6, "{name}: {found:?}");
+        assert_eq!([found[1], found[3], found[4], found[5]], [0.0; 4], "{name}");
+    }
+}
+
+#[test]
+fn weights_of_one_and_equal_ones_are_the_same_in_any_order() {
+    for (name, device) in devices() {
+        let logits = values(3, 4 * 10, 3.0, false);
+        let one: Tensor<3> = matrix(&logits[..20], [2, 10], &device).reshape([1, 2, 10]);
+        let other: Tensor<3> = matrix(&logits[20..], [2, 10], &device).reshape([1, 2, 10]);
+        let ones = Weights::Party(Tensor::ones([1], &device));
+        let run = |weights: [&Weights; 2]| {
+            let mut sum = Ensemble::new(2, 10, Averaged::Values, &device).unwrap();
+            sum.add(one.clone(), weights[0]).unwrap();
+            sum.add(other.clone(), weights[1]).unwrap();
+            vector(sum.finish(Sharpening::None).unwrap())
+        };
+        let equal = run([&Weights::Equal, &Weights::Equal]);
+        assert_eq!(run([&ones, &Weights::Equal]), equal, "{name}");
+        assert_eq!(run([&Weights::Equal, &ones]), equal, "{name}");
+    }
+}
 
 fn ensembles_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
     let parties = 1 + case.seed as usize % 5;
@@ -31,12 +135,7 @@ fn ensembles_agree_with_float64(case: &Case, device: &Device) -> Result<(), Test
     for range in [0..parties / 2, parties / 2..parties] {
         let part = &predictions[range.start * rows * classes..range.end * rows * classes];
         let dims = [range.len(), rows, classes];
-        let tensor: Tensor<3> = if case.half {
-            let part: Vec<f16> = part.iter().map(|value| f16::from_f32(*value)).collect();
-            Tensor::from_data(TensorData::new(part, dims), (device, DType::F16))
-        } else {
-            Tensor::from_data(TensorData::new(part.to_vec(), dims), device)
-        };
+        let tensor = parties_of(case, part, dims, device);
         let own = each[range.start * counts..range.end * counts].to_vec();
         let flat = || Tensor::<1>::from_data(TensorData::new(own.clone(), [own.len()]), device);
         let weights = match form {

@@ -189,10 +189,11 @@ fn cross_entropy_and_not_true_kl_agree_with_the_reference() {
                 times_t2: true,
                 ..Kl::default()
             };
-            let teacher = || case.matrix("teacher", &device);
-            case.loss(&device, "ntd", "ntd_grad", |student| {
-                softmax_kl(student, teacher(), kl, None, Some(case.labels(&device))).unwrap()
-            });
+            for teacher in [case.matrix("teacher", &device), case.half("teacher", &device)] {
+                case.loss(&device, "ntd", "ntd_grad", |student| {
+                    softmax_kl(student, teacher.clone(), kl, None, Some(case.labels(&device))).unwrap()
+                });
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use super::cases::values;
 use super::reference::{self, wide};
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
-use crate::{Kl, Reduction, Teacher, softmax_kl};
+use crate::{Averaged, Kl, Reduction, Sharpening, Teacher, Weights, ensemble, entropy, softmax, softmax_kl};
+use burn::tensor::Tensor;
 
 #[test]
 fn every_launch_gives_the_same_bits() {
@@ -16,6 +17,29 @@ fn every_launch_gives_the_same_bits() {
                     let teacher = half_matrix(&teacher, [7, classes], &device);
                     softmax_kl(student, teacher, Kl::default(), None, None).unwrap()
                 })
+            };
+            let first = run();
+            assert!((0..5).all(|_| run() == first), "{classes} classes on the {name}");
+        }
+    }
+}
+
+#[test]
+fn every_launch_gives_the_same_probabilities_and_averages() {
+    for (name, device) in devices() {
+        for classes in [10, 1000, 5000] {
+            let logits = values(5, 6 * classes, 20.0, true);
+            let run = || {
+                let probabilities = softmax(half_matrix(&logits, [6, classes], &device), 2.0);
+                let entropies = entropy(matrix(&logits, [6, classes], &device), 2.0);
+                let parties: Tensor<3> = matrix(&logits, [6, classes], &device).reshape([3, 2, classes]);
+                let weights = Weights::Party(Tensor::from_data([0.3, 0.5, 0.2], &device));
+                let average = ensemble(parties, &weights, Averaged::Probabilities, Sharpening::Power(1.5));
+                [
+                    vector(probabilities.unwrap()),
+                    vector(entropies.unwrap()),
+                    vector(average.unwrap()),
+                ]
             };
             let first = run();
             assert!((0..5).all(|_| run() == first), "{classes} classes on the {name}");

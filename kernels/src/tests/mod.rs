@@ -11,8 +11,9 @@ mod regress;
 mod softmax;
 mod softmax_loss;
 mod special;
+mod strides;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use half::f16;
 
 /// The devices to test on, by name: the CPU, and with the feature `gpu` the best one that wgpu finds, which may be a driver in
@@ -29,7 +30,6 @@ pub(crate) fn devices() -> Vec<(&'static str, Device)> {
 }
 
 /// Names tests as skipped, in the file that `FEDSTILL_SKIPPED` names.
-#[cfg(feature = "gpu")]
 fn skip(what: &str) {
     use std::io::Write;
 
@@ -52,10 +52,25 @@ fn matrix(values: &[f32], dims: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values.to_vec(), dims), device)
 }
 
-/// The same in float16, rounded.
+/// The same in float16, rounded; on a device without float16 the rounded values in float32, and that is said.
 fn half_matrix(values: &[f32], dims: [usize; 2], device: &Device) -> Tensor<2> {
     let values: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
-    Tensor::from_data(TensorData::new(values, dims), (device, burn::tensor::DType::F16))
+    if has_halves(device) {
+        return Tensor::from_data(TensorData::new(values, dims), (device, DType::F16));
+    }
+    let values: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+    matrix(&values, dims, device)
+}
+
+/// Whether a device computes in float16; where it does not, that is said once.
+fn has_halves(device: &Device) -> bool {
+    static SAID: std::sync::Once = std::sync::Once::new();
+
+    let has = device.supports_dtype(DType::F16);
+    if !has {
+        SAID.call_once(|| skip("kernels in float16: the GPU has none"));
+    }
+    has
 }
 
 fn labels(values: &[usize], device: &Device) -> Tensor<1, Int> {

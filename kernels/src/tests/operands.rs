@@ -1,11 +1,11 @@
 //! Operands that do not fit are refused on the host, each with an error that names it.
 
-use super::devices;
+use super::{devices, vector};
 use crate::{
     Averaged, Ensemble, Kl, OperandError, Sharpening, Weights, cross_entropy, cross_entropy_kl, ensemble, mae, mse,
     softmax, softmax_kl,
 };
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 #[test]
 fn operands_that_do_not_fit_are_refused() {
@@ -67,10 +67,80 @@ fn operands_that_do_not_fit_are_refused() {
 }
 
 #[test]
-#[should_panic(expected = "labels are below 3")]
-fn a_label_beyond_the_classes_ends_the_process_on_the_cpu() {
-    let device = burn::tensor::Device::flex();
-    let _ = cross_entropy(Tensor::zeros([2, 3], &device), Tensor::from_data([0, 3], &device));
+fn a_label_that_is_no_class_is_refused_on_the_cpu_and_no_number_on_a_gpu() {
+    for (name, device) in devices() {
+        for label in [3, -1] {
+            let zeros = || Tensor::<2>::zeros([2, 3], &device);
+            let labels = || Tensor::<1, Int>::from_data([0, label], &device);
+            let losses = [
+                cross_entropy(zeros(), labels()),
+                cross_entropy_kl(zeros(), labels(), zeros(), Kl::default(), [0.5, 0.5], false),
+                softmax_kl(zeros(), zeros(), Kl::default(), None, Some(labels())),
+            ];
+            for loss in losses {
+                if name == "cpu" {
+                    let error = loss.unwrap_err();
+                    let is_named = matches!(error, OperandError::Label { row: 1, classes: 3, .. });
+                    assert!(is_named && error.to_string().contains(&label.to_string()), "{error}");
+                } else {
+                    assert!(vector(loss.unwrap())[0].is_nan(), "{label} on the {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_on_another_device_are_refused() {
+    let devices = devices();
+    let [(_, here), (_, there)] = &devices[..] else {
+        return;
+    };
+    for (here, there) in [(here, there), (there, here)] {
+        let zeros = |device: &Device| Tensor::<2>::zeros([2, 3], device);
+        let labels = |device: &Device| Tensor::<1, Int>::zeros([2], device);
+        let kl = Kl::default();
+        let ones = Some(Tensor::ones([2], there));
+        let losses = [
+            (softmax_kl(zeros(here), zeros(there), kl, None, None), "the teacher"),
+            (mae(zeros(here), zeros(there)), "the teacher"),
+            (softmax_kl(zeros(here), zeros(here), kl, ones, None), "weights"),
+            (
+                softmax_kl(zeros(here), zeros(here), kl, None, Some(labels(there))),
+                "labels",
+            ),
+            (cross_entropy(zeros(here), labels(there)), "labels"),
+            (
+                cross_entropy_kl(zeros(here), labels(there), zeros(here), kl, [1.0, 1.0], false),
+                "labels",
+            ),
+        ];
+        for (loss, named) in losses {
+            let error = loss.unwrap_err();
+            assert!(
+                matches!(error, OperandError::Device { operand, .. } if operand == named),
+                "{error}"
+            );
+        }
+        let mut sum = Ensemble::new(2, 3, Averaged::Values, here).unwrap();
+        let parties = |device: &Device| Tensor::<3>::ones([2, 2, 3], device);
+        let error = sum.add(parties(there), &Weights::Equal).unwrap_err();
+        assert!(matches!(error, OperandError::Device { .. }), "{error}");
+        for weights in [
+            Weights::Party(Tensor::ones([2], there)),
+            Weights::PartyClass(Tensor::ones([2, 3], there)),
+            Weights::PartyRow(Tensor::ones([2, 2], there)),
+        ] {
+            let error = sum.add(parties(here), &weights).unwrap_err();
+            assert!(matches!(error, OperandError::Device { .. }), "{error}");
+        }
+        // Nothing of what was refused is in it.
+        sum.add(parties(here), &Weights::Equal).unwrap();
+        assert_eq!(vector(sum.finish(Sharpening::None).unwrap()), [1.0; 6]);
+        // Recorded for a backward pass or not, it is the same device.
+        let student = zeros(here).autodiff();
+        assert!(softmax_kl(student, zeros(here), kl, None, Some(labels(here))).is_ok());
+    }
 }
 
 #[test]
@@ -124,5 +194,19 @@ fn ensembles_of_nobody_and_weights_of_nothing_are_refused() {
         assert!(two.finish(Sharpening::None).is_ok());
         let constant = ensemble(parties.clone(), &Weights::Equal, Averaged::Values, Sharpening::Era(0.0));
         assert!(matches!(constant, Err(OperandError::Temperature { .. })));
+        for power in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let sharpening = Sharpening::Power(power);
+            let constant = ensemble(parties.clone(), &Weights::Equal, Averaged::Values, sharpening);
+            assert!(matches!(constant, Err(OperandError::Power { .. })), "{power}");
+        }
+        // A class whose weights are all zero has no average, whatever the others have.
+        let empty = Weights::PartyClass(Tensor::from_data([[1.0, 0.0, 1.0], [1.0, 0.0, 1.0]], &device));
+        assert!(matches!(sum(&empty), Err(OperandError::Weights { .. })));
+        // Unless those who come later have some.
+        let mut later = Ensemble::new(2, 3, Averaged::Values, &device).unwrap();
+        later.add(parties.clone(), &empty).unwrap();
+        let ones = Weights::PartyClass(Tensor::ones([2, 3], &device));
+        later.add(parties, &ones).unwrap();
+        assert!(later.finish(Sharpening::None).is_ok());
     }
 }
