@@ -23,10 +23,11 @@ pub(super) struct Scored<'a> {
 }
 
 impl Scored<'_> {
-    /// Of how many models of whom the worst is, as `10 parties`: a party's own, or an architecture's.
+    /// Of how many models of whom the worst is, as `10 parties`: a party's own, or an architecture's; on `local`, which has a
+    /// test set of each party, always a party's, whoever has the model.
     pub(super) fn worst_of(&self) -> String {
         let slots = self.track.last().map_or(0, |last| self.track.slots(last).len());
-        match self.track.owner {
+        match self.track.owner() {
             Some(Owner::Parties) => counted(slots, "party"),
             Some(Owner::Architectures) => counted(slots, "architecture"),
             Some(Owner::Ensemble) => String::new(),
@@ -36,7 +37,7 @@ impl Scored<'_> {
 
     /// What the worst is called in the table, over the last evaluations and of a round.
     pub(super) fn worst_measures(&self) -> [&'static str; 2] {
-        match self.track.owner {
+        match self.track.owner() {
             Some(Owner::Parties) => ["worst_party", "round_worst_party"],
             Some(Owner::Architectures) => ["worst_architecture", "round_worst_architecture"],
             Some(Owner::Ensemble) | None => ["worst_model", "round_worst_model"],
@@ -80,7 +81,7 @@ impl Comparison {
                     accuracy: Spread::over(&accuracy),
                     difference: pairs.as_ref().and_then(Spread::over),
                     unpaired: pairs.map_or(0, |pairs| accuracy.len() - pairs.len()),
-                    worst: match track.owner {
+                    worst: match track.owner() {
                         Some(Owner::Ensemble) => None,
                         _ => Spread::over(&track.late_worst(self.evaluations)),
                     },

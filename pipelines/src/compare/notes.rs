@@ -4,17 +4,18 @@ use super::Comparison;
 use super::baseline::Baselines;
 use super::measures::Scored;
 use crate::estimate::counted;
-use crate::reached::Method;
+use crate::reached::{Method, Owner};
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::task::Subject;
+use fedstill_stages::tensors::LOCAL_TEST;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most names of parties in a note.
 const MOST_NAMES: usize = 10;
 
 impl Comparison {
-    /// A line a note: means of fewer evaluations than asked for, seeds and run names without a pair, pairs of other data,
-    /// and who was late or refused.
+    /// A line a note: means of fewer evaluations than asked for, seeds and run names without a pair, seeds of an earlier
+    /// release, pairs of other data, and who was late or refused.
     pub(super) fn remarks(&self, scored: &[Scored<'_>]) -> Vec<String> {
         let mut remarks: Vec<String> = self
             .names()
@@ -28,6 +29,11 @@ impl Comparison {
                 row.method.label
             );
             // A method's other steps have the same seeds.
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
+        for remark in scored.iter().filter_map(|row| self.earlier(row)) {
             if !remarks.contains(&remark) {
                 remarks.push(remark);
             }
@@ -63,6 +69,34 @@ impl Comparison {
         });
         let yet = if goes_on { "; there are no more yet" } else { "" };
         Some(format!("{name}: {means} of {of}{yet}"))
+    }
+
+    /// Which seeds have one score a model of the server on the parties' own test sets, where others have one a party: a
+    /// release wrote them that scored such a model on the mean of its parties' proportions.
+    fn earlier(&self, row: &Scored<'_>) -> Option<String> {
+        if self.test_set != LOCAL_TEST {
+            return None;
+        }
+        let seeds = |of_parties: bool| {
+            let curves = row.track.counted().filter(move |curve| {
+                let owner = curve.owner;
+                owner.is_some_and(|owner| (owner == Owner::Parties) == of_parties)
+            });
+            curves.map(|curve| curve.seed.to_string()).collect::<Vec<_>>()
+        };
+        let earlier = seeds(false);
+        if earlier.is_empty() || seeds(true).is_empty() {
+            return None;
+        }
+        let (noun, is, its) = match earlier.len() {
+            1 => ("seed", "is", "its"),
+            _ => ("seeds", "are", "their"),
+        };
+        Some(format!(
+            "{}: {noun} {} {is} of an earlier release: on '{LOCAL_TEST}' {its} models are scored otherwise",
+            row.method.label,
+            earlier.join(", ")
+        ))
     }
 
     /// Which run names have no baseline, and how to compare them all the same.

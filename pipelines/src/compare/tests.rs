@@ -176,10 +176,12 @@ fn scores_on_other_test_sets_stay_out_and_on_each_partys_own_the_worst_is_a_part
         metrics.extend(scored("evaluate", "local", "party", &[0.8, 0.9]).0);
         results.write(tables::METRICS, &run, round, &metrics);
         results.write(tables::STEPS, &run, round, &steps);
+        results.write(tables::ROUNDS, &run, round, &[Vec::new()]);
         let (mut metrics, steps) = scored("evaluate", "global", "architecture", &[0.5, 0.6]);
         metrics.extend(scored("evaluate", "local", "party", &[0.5, 0.6, 0.7]).0);
         results.write(tables::METRICS, &prototypes, round, &metrics);
         results.write(tables::STEPS, &prototypes, round, &steps);
+        results.write(tables::ROUNDS, &prototypes, round, &[Vec::new()]);
     }
     let of = |test_set: Option<&str>| {
         let asked = Asked {

@@ -8,8 +8,8 @@ use std::fmt::Write;
 /// The most rounds in a note.
 const MOST_ROUNDS: usize = 8;
 
-/// Which runs have fewer rounds than they are to have, or than others of their method, and which lack tables of rounds
-/// before their last.
+/// Which runs have fewer rounds than they are to have, or than others of their method, and which lack tables of rounds up to
+/// their last.
 pub(crate) fn unfinished(methods: &[Method]) -> String {
     let seeds = methods.iter().flat_map(|method| &method.runs).map(|run| run.seed);
     let several = seeds.collect::<BTreeSet<_>>().len() > 1;
@@ -43,7 +43,7 @@ pub(crate) fn unfinished(methods: &[Method]) -> String {
     notes
 }
 
-/// Which tables a run lacks of rounds before its last one, and what that does to the numbers.
+/// Which tables a run lacks of rounds up to its last one, and what that does to the numbers.
 fn gaps(method: &Method, run: &Run, curve: &Curve) -> Vec<String> {
     // Round 0 may be without scores, and is then in all runs of the method.
     let firsts = method.main.curves.iter().filter_map(|curve| curve.rounds.keys().next());
@@ -52,7 +52,9 @@ fn gaps(method: &Method, run: &Run, curve: &Curve) -> Vec<String> {
     };
     let lost = |has: &dyn Fn(&u32) -> bool| -> Vec<u32> { (*first..=last).filter(|round| !has(round)).collect() };
     let scores = lost(&|round| curve.rounds.contains_key(round));
-    let costs = lost(&|round| run.costs.contains_key(round));
+    // While a run goes on, `steps` of its newest round may be about to be written: it comes after `metrics`.
+    let goes_on = run.wanted.is_some_and(|wanted| wanted > last);
+    let costs = lost(&|round| run.costs.contains_key(round) || (goes_on && *round == last));
     let mut notes = Vec::new();
     if !scores.is_empty() {
         let rounds = listed(&scores);

@@ -158,9 +158,9 @@ impl Group {
                 self.tracks.len() - 1
             });
             let track = &mut self.tracks[at];
-            track.owner = track.owner.or(scores.owner);
             track.curves.push(Curve {
                 seed: read.run.seed,
+                owner: scores.owner,
                 rounds: scores.rounds,
             });
         }

@@ -50,15 +50,18 @@ pub(super) fn run(folder: &Path, shown: &Shown, test_set: &mut Option<String>) -
             }
             Ok::<_, ReadError>(table)
         };
+        let rounds = table(results::ROUNDS)?;
+        // A release without that column gave each of the server's models one row on `local`, and not one a party.
+        let by_party = rounds.as_ref().is_some_and(|rounds| rounds.has("parties"));
         if let Some(metrics) = table(results::METRICS)? {
-            read.metrics(&metrics, round, test_set)?;
+            read.metrics(&metrics, round, by_party, test_set)?;
             read.carry_on(round);
         }
         if let Some(steps) = table(results::STEPS)? {
             read.steps(&steps, round)?;
         }
         read.run.selected.insert(round, None);
-        if let Some(rounds) = table(results::ROUNDS)? {
+        if let Some(rounds) = rounds {
             read.rounds(&rounds, round)?;
         }
     }
@@ -136,7 +139,14 @@ impl Read {
         }
     }
 
-    fn metrics(&mut self, table: &Table<'_>, round: u32, test_set: &mut Option<String>) -> Result<(), ReadError> {
+    /// `by_party` says that a row on [`LOCAL_TEST`] is of a party, whoever has the model; otherwise `steps` say of whom.
+    fn metrics(
+        &mut self,
+        table: &Table<'_>,
+        round: u32,
+        by_party: bool,
+        test_set: &mut Option<String>,
+    ) -> Result<(), ReadError> {
         self.numerics.extend(table.numerics.clone());
         for row in table.rows() {
             let set = row.text("test_set")?;
@@ -151,10 +161,9 @@ impl Read {
                 accuracy: row.share("accuracy")?,
             };
             let slot = row.whole("slot")?;
-            let local = set == LOCAL_TEST;
+            let of_party = by_party && set == LOCAL_TEST;
             let scores = self.of_step(row.text("step")?);
-            if local {
-                // A test set of each party: so is the row, whoever has the model.
+            if of_party {
                 scores.owner = Some(Owner::Parties);
             }
             scores.rounds.entry(round).or_default().insert(slot, score);

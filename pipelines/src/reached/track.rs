@@ -24,8 +24,6 @@ pub(crate) struct Method {
 #[derive(Debug, Default)]
 pub(crate) struct Track {
     pub(crate) step: String,
-    /// Whose models, where a task says so.
-    pub(crate) owner: Option<Owner>,
     /// One a seed.
     pub(crate) curves: Vec<Curve>,
 }
@@ -34,6 +32,8 @@ pub(crate) struct Track {
 #[derive(Debug)]
 pub(crate) struct Curve {
     pub(crate) seed: u64,
+    /// Whose models, or on whose test sets, where its results say so.
+    pub(crate) owner: Option<Owner>,
     /// The scores of each round by slot.
     pub(crate) rounds: BTreeMap<u32, Slots>,
 }
@@ -95,6 +95,13 @@ impl Track {
         self.curves
             .iter()
             .filter(move |curve| last.is_some() && curve.last() == last)
+    }
+
+    /// Whose models it scores, by the curves that count and say so; `None` where these differ, as those of two releases may.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        let mut owners = self.counted().filter_map(|curve| curve.owner);
+        let first = owners.next()?;
+        owners.all(|owner| owner == first).then_some(first)
     }
 
     /// The counted curve of a seed.
@@ -221,6 +228,7 @@ mod tests {
         let slots = |low: f64| Slots::from([(0, score(low)), (1, score(low + 0.1))]);
         Curve {
             seed,
+            owner: None,
             rounds: (0..).zip(accuracies.iter().map(|low| slots(*low))).collect(),
         }
     }

@@ -87,7 +87,7 @@ impl Summary {
     /// What the lowest slot is, of the pipelines that have scores.
     pub(super) fn worst(&self) -> &'static str {
         let scored = self.methods.iter().filter(|method| method.main.last().is_some());
-        worst_of(scored.map(|method| method.main.owner))
+        worst_of(scored.map(|method| method.main.owner()))
     }
 
     /// A line chart of mean accuracy by round: a line a pipeline, the lowest slot dashed in the same colour, and with

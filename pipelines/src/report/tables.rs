@@ -29,11 +29,11 @@ pub(super) fn by_slot(summary: &Summary) -> String {
         .map(|method| {
             let track = &method.main;
             let slots = track.last().map(|last| track.slots(last));
-            (track.owner, slots.unwrap_or_default())
+            (track.owner(), slots.unwrap_or_default())
         })
         .collect();
 
-    let owner = first.owner.unwrap_or(Owner::Parties);
+    let owner = first.owner().unwrap_or(Owner::Parties);
     let mut slots = first.slots(0);
     slots.extend(first.slots(first.last().unwrap_or(0)));
     let rows: Vec<(u32, &str, Values)> = slots

@@ -2,6 +2,7 @@
 
 use super::summary::Summary;
 use super::{chart, tables};
+use crate::estimate::counted;
 use crate::figures::{costs_by_step, unfinished};
 use crate::reached::{Method, Run};
 use std::collections::BTreeSet;
@@ -99,7 +100,8 @@ impl Summary {
         notes.truncate(MOST_UNSELECTED);
         if more > 0 {
             notes.push(format!(
-                "  and {more} more runs, by the column `selected` of `rounds`\n"
+                "  and {}, by the column `selected` of `rounds`\n",
+                counted(more, "more run")
             ));
         }
         format!("never selected:\n{}", notes.concat())
@@ -126,4 +128,33 @@ fn listed(seeds: &BTreeSet<u64>) -> String {
 /// What others wrote, with nothing in it that a terminal obeys.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::reached::Shown;
+    use crate::reached::samples::{Results, Value, shown};
+    use crate::report::load;
+    use fedstill_schemas::results;
+
+    #[test]
+    fn runs_beyond_those_that_are_named_are_counted() {
+        let results = Results::new();
+        let runs: Vec<Shown> = (0..22).map(|seed| shown("fedavg", seed)).collect();
+        let row = vec![
+            ("parties", Value::Number(3.0)),
+            ("selected", Value::Text("party-0; party-1".to_owned())),
+        ];
+        for run in &runs {
+            results.run(run, 1, 0.01);
+            results.write(results::ROUNDS, run, 1, std::slice::from_ref(&row));
+        }
+        for (count, more) in [(21, "1 more run"), (22, "2 more runs")] {
+            let text = load(results.0.path(), &runs[..count])
+                .expect("results")
+                .text(80, false);
+            let expected = format!("\n  fedavg, seed 19: party-2\n  and {more}, by the column `selected` of `rounds`\n");
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
 }

@@ -54,6 +54,87 @@ fedmd: no table `steps` of rounds 3, 4; times and costs are of the other rounds
 }
 
 #[test]
+fn the_newest_round_of_a_run_that_goes_on_lacks_no_costs_yet() {
+    let results = Results::new();
+    let run = shown("fedmd", 0);
+    finish(&results, &run, 3, 0.02, 500);
+    for round in [1, 3] {
+        std::fs::remove_file(results.file(tables::STEPS, &run.run, round)).expect("a file");
+    }
+    let text = |wanted: Option<u32>| {
+        let run = Shown {
+            rounds: wanted,
+            ..run.clone()
+        };
+        compared(&results, &[run], &ASKED).expect("a comparison").text()
+    };
+    let missing = |rounds: &str| format!("\nfedmd: no table `steps` of {rounds}; times and costs are of the other rounds\n");
+    let goes_on = text(Some(5));
+    assert!(goes_on.contains(&missing("round 1")), "{goes_on}");
+    for ended in [Some(3), None] {
+        let ended = text(ended);
+        assert!(ended.contains(&missing("rounds 1, 3")), "{ended}");
+    }
+}
+
+/// Prototypes and an ensemble of three parties on the parties' own test sets: of an earlier release with a row a model, else
+/// with one a party.
+fn finish_local(results: &Results, shown: &Shown, earlier: bool) {
+    let (prototypes, ensemble, without): (&[f64], &[f64], &[&str]) = if earlier {
+        (&[0.5, 0.6], &[0.7], &["parties", "selected"])
+    } else {
+        (&[0.5, 0.6, 0.7], &[0.7, 0.8, 0.9], &[])
+    };
+    for round in 0..=5 {
+        let (mut metrics, _) = scored("evaluate", "local", "architecture", prototypes);
+        metrics.extend(scored("evaluate_ensemble", "local", "server", ensemble).0);
+        // The tasks are the same ones.
+        let (_, mut steps) = scored("evaluate", "local", "architecture", &[0.0, 0.0]);
+        steps.extend(scored("evaluate_ensemble", "local", "server", &[0.0]).1);
+        results.write(tables::METRICS, shown, round, &metrics);
+        results.write(tables::STEPS, shown, round, &steps);
+        results.write_without(without, tables::ROUNDS, shown, round, &[Vec::new()]);
+    }
+}
+
+#[test]
+fn models_of_the_server_that_an_earlier_release_scored_on_local_test_sets_are_not_called_parties() {
+    let results = Results::new();
+    let runs = [shown("feddf", 0), shown("feddf", 1), shown("feddf", 2)];
+    for (run, earlier) in runs.iter().zip([true, false, true]) {
+        finish_local(&results, run, earlier);
+    }
+    let asked = Asked {
+        test_set: Some("local".to_owned()),
+        ..ASKED
+    };
+    let text = |runs: &[Shown]| compared(&results, runs, &asked).expect("a comparison").text();
+    let earlier = text(&runs[..1]);
+    assert_eq!(line(&earlier, "feddf 1"), "feddf 1 5 .550 – .500 2 architectures");
+    assert_eq!(
+        line(&earlier, "feddf (evaluate_ensemble)"),
+        "feddf (evaluate_ensemble) 1 5 .700 +.150 1 –"
+    );
+    let own = text(&runs[1..2]);
+    assert_eq!(line(&own, "feddf 1"), "feddf 1 5 .600 – .500 3 parties");
+    assert_eq!(
+        line(&own, "feddf (evaluate_ensemble)"),
+        "feddf (evaluate_ensemble) 1 5 .800 +.200 1 .700 3 parties"
+    );
+    for text in [earlier, own] {
+        assert!(!text.contains("earlier release"), "{text}");
+    }
+    // Of seeds of both nobody can say whose the worst is.
+    let both = text(&runs[..2]);
+    let note = "\nfeddf: seed 0 is of an earlier release: on 'local' its models are scored otherwise\n";
+    assert_eq!(both.matches(note).count(), 1, "{both}");
+    assert!(line(&both, "feddf 2").ends_with(" 3 models"), "{both}");
+    let all = text(&runs);
+    let note = "\nfeddf: seeds 0, 2 are of an earlier release: on 'local' their models are scored otherwise\n";
+    assert!(all.contains(note), "{all}");
+}
+
+#[test]
 fn who_was_late_or_refused_is_named_in_brief() {
     let results = Results::new();
     let run = shown("fedmd", 0);
