@@ -1,15 +1,13 @@
 //! The comparison that result tables give.
 
 mod notes;
+mod pictures;
+mod table;
 
 use super::{Asked, Comparison, NoComparison, load};
-use crate::figures::Rasteriser;
 use crate::reached::Shown;
 use crate::reached::samples::{Results, Row, Value, crossed, named, scored, shown, worked};
-use arrow_array::{Array, Float64Array, RecordBatch, StringArray, UInt32Array};
-use bytes::Bytes;
 use fedstill_schemas::results as tables;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 
 const ASKED: Asked = Asked {
@@ -325,142 +323,4 @@ fn without_results_there_is_no_comparison() {
         refused.contains("'standalone' is not among the methods that have results"),
         "{refused}"
     );
-}
-
-#[test]
-fn the_pictures_have_a_labelled_line_a_method_in_both_formats() {
-    let results = Results::new();
-    let comparison = compared(&results, &three_seeds(&results), &ASKED).expect("a comparison");
-    let rasteriser = Rasteriser::new();
-    for (picture, name) in [
-        (comparison.accuracy_picture(), "round"),
-        (comparison.cost_picture(), "price of all rounds so far"),
-    ] {
-        let document = roxmltree::Document::parse(&picture).expect("well-formed XML");
-        let root = document.root_element();
-        let lines = document.descendants().filter(|node| {
-            let points = node.attribute("points").unwrap_or_default();
-            node.attribute("stroke-width") == Some("3") && points.split_whitespace().count() == 6
-        });
-        let strokes: Vec<Option<&str>> = lines.map(|line| line.attribute("stroke")).collect();
-        assert_eq!(strokes, [Some("#D55E00"), Some("#0072B2")], "{name}");
-        let texts: Vec<&str> = document
-            .descendants()
-            .filter_map(|node| node.text())
-            .map(str::trim)
-            .collect();
-        let up = "accuracy on the test set 'global'";
-        for text in ["quick-start", "fedmd", "standalone", "range of seeds", name, up] {
-            assert!(texts.contains(&text), "{text} is not in {texts:?}");
-        }
-        let size = |side: &str| root.attribute(side).and_then(|side| side.parse::<u32>().ok());
-        let png = rasteriser.png(&picture).expect("pixels");
-        assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
-        let pixels = resvg::tiny_skia::Pixmap::decode_png(&png).expect("a PNG");
-        assert_eq!(Some(pixels.width()), size("width").map(|width| 3 * width));
-        assert_eq!(Some(pixels.height()), size("height").map(|height| 3 * height));
-        // The first method's line is in it.
-        let blue = pixels.pixels().iter();
-        assert!(
-            blue.filter(|at| (at.red(), at.green(), at.blue()) == (0, 114, 178))
-                .count()
-                > 1000
-        );
-    }
-    assert_eq!(comparison.cost_picture(), comparison.cost_picture());
-}
-
-#[test]
-fn the_picture_of_costs_names_whose_prices_they_are() {
-    let results = Results::new();
-    let runs = three_seeds(&results);
-    let mut comparison = compared(&results, &runs, &ASKED).expect("a comparison");
-    comparison.providers = ["aws-lambda", "openfaas"].map(ToOwned::to_owned).into();
-    let picture = comparison.cost_picture();
-    assert!(
-        picture.contains("\nprice of all rounds so far in USD (aws-lambda and openfaas)\n"),
-        "{picture}"
-    );
-    assert!(!comparison.accuracy_picture().contains("aws-lambda"));
-    assert!(comparison.text().contains("  price USD\n"), "{}", comparison.text());
-    // Whose table is not known has no known currency.
-    comparison.providers = ["ours".to_owned()].into();
-    let picture = comparison.cost_picture();
-    assert!(picture.contains("\nprice of all rounds so far (ours)\n"), "{picture}");
-}
-
-/// A column of the Parquet table.
-fn column<'a, T: 'static>(table: &'a RecordBatch, name: &str) -> &'a T {
-    let column = table.column_by_name(name).expect("a column");
-    column.as_any().downcast_ref().expect("its type")
-}
-
-#[test]
-fn the_table_has_a_row_a_method_step_round_and_measure() {
-    let results = Results::new();
-    let asked = Asked {
-        target: Some(0.601),
-        ..ASKED
-    };
-    let comparison = compared(&results, &three_seeds(&results), &asked).expect("a comparison");
-    let file = Bytes::from(comparison.parquet());
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
-    let metadata = reader
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .expect("metadata");
-    let value = |key: &str| {
-        metadata
-            .iter()
-            .find(|entry| entry.key == key)
-            .and_then(|entry| entry.value.clone())
-    };
-    assert_eq!(value("fedstill.evaluations").as_deref(), Some("5"));
-    assert_eq!(value("fedstill.baseline").as_deref(), Some("standalone"));
-    assert_eq!(value("fedstill.target").as_deref(), Some("0.601"));
-    let batches: Vec<RecordBatch> = reader
-        .build()
-        .expect("a reader")
-        .map(|batch| batch.expect("rows"))
-        .collect();
-    let [table] = &batches[..] else {
-        panic!("{} batches", batches.len());
-    };
-    assert_eq!(table.schema().fields(), tables::comparison().fields());
-    let texts = |name| column::<StringArray>(table, name);
-    let (pipelines, steps, measures) = (texts("pipeline"), texts("step"), texts("measure"));
-    let rounds = column::<UInt32Array>(table, "round");
-    let row = |pipeline: &str, step: &str, round: Option<u32>, measure: &str| {
-        let found: Vec<usize> = (0..table.num_rows())
-            .filter(|at| pipelines.value(*at) == pipeline && steps.value(*at) == step)
-            .filter(|at| measures.value(*at) == measure)
-            .filter(|at| rounds.is_valid(*at).then(|| rounds.value(*at)) == round)
-            .collect();
-        let [at] = found[..] else {
-            panic!("{} rows of {pipeline}, {step}, {round:?}, {measure}", found.len());
-        };
-        let deviations = column::<Float64Array>(table, "deviation");
-        let thousandths = |value: f64| (value * 1000.0).round() as i64;
-        let value = thousandths(column::<Float64Array>(table, "value").value(at));
-        let deviation = deviations.is_valid(at).then(|| thousandths(deviations.value(at)));
-        (value, deviation, column::<UInt32Array>(table, "seeds").value(at))
-    };
-    assert_eq!(row("fedmd", "evaluate", None, "accuracy"), (576, Some(16), 3));
-    assert_eq!(row("fedmd", "evaluate", None, "worst_party"), (556, Some(16), 3));
-    assert_eq!(row("fedmd", "evaluate", None, "difference"), (36, Some(6), 3));
-    assert_eq!(row("fedmd", "evaluate", Some(0), "round_accuracy"), (510, Some(10), 3));
-    assert_eq!(
-        row("fedmd", "evaluate", Some(0), "round_worst_party"),
-        (490, Some(10), 3)
-    );
-    assert_eq!(row("fedmd", "evaluate", None, "rounds_to_target"), (4500, Some(707), 2));
-    assert_eq!(row("standalone", "", Some(1), "round_bytes"), (2_000_000, Some(0), 3));
-    assert_eq!(row("standalone", "train", None, "tasks"), (12_000, Some(0), 3));
-    assert_eq!(row("standalone", "train", None, "bytes_in"), (1_200_000, Some(0), 3));
-    assert_eq!(row("standalone", "", None, "busy_seconds"), (4200, Some(0), 3));
-    assert_eq!(row("standalone", "", None, "bytes"), (6_000_000, Some(0), 3));
-    let of_target = (0..table.num_rows()).filter(|at| measures.value(*at).ends_with("_to_target"));
-    assert_eq!(of_target.count(), 4, "standalone never has it");
-    assert_eq!(comparison.parquet(), comparison.parquet());
 }

@@ -150,10 +150,9 @@ mod tests {
             results.write(results::ROUNDS, run, 1, std::slice::from_ref(&row));
         }
         for (count, more) in [(21, "1 more run"), (22, "2 more runs")] {
-            let text = load(results.0.path(), &runs[..count])
-                .expect("results")
-                .text(80, false);
-            let expected = format!("\n  fedavg, seed 19: party-2\n  and {more}, by the column `selected` of `rounds`\n");
+            let text = load(results.0.path(), &runs[..count]).expect("results").text(80, false);
+            let expected =
+                format!("\n  fedavg, seed 19: party-2\n  and {more}, by the column `selected` of `rounds`\n");
             assert!(text.contains(&expected), "{text}");
         }
     }

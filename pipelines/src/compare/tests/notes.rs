@@ -68,7 +68,8 @@ fn the_newest_round_of_a_run_that_goes_on_lacks_no_costs_yet() {
         };
         compared(&results, &[run], &ASKED).expect("a comparison").text()
     };
-    let missing = |rounds: &str| format!("\nfedmd: no table `steps` of {rounds}; times and costs are of the other rounds\n");
+    let missing =
+        |rounds: &str| format!("\nfedmd: no table `steps` of {rounds}; times and costs are of the other rounds\n");
     let goes_on = text(Some(5));
     assert!(goes_on.contains(&missing("round 1")), "{goes_on}");
     for ended in [Some(3), None] {
