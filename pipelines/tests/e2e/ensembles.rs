@@ -1,8 +1,8 @@
-//! What the server makes of all that parties trained, averages and ensembles: what it reads for it, and by which rule the
-//! ensemble is scored.
+//! What the server makes of all that parties trained, averages and ensembles: what it reads for it, by which rule the ensemble
+//! is scored, and on whose test sets.
 
 use crate::federation::{finish, pipeline, write_for};
-use crate::stored::{Made, Stored, reals, texts, whole64s};
+use crate::stored::{Made, Stored, reals, texts, whole64s, wholes};
 use fedstill_learner::{Dataset, Model, Registry, predict};
 use fedstill_schemas::data::Columns;
 use fedstill_schemas::results;
@@ -50,6 +50,44 @@ fn averages_and_ensembles_say_how_many_bytes_of_weights_they_read() {
         assert_eq!(read("average", &format!("architecture-{index}")), own);
     }
     assert_eq!(read("evaluate_ensemble", "server"), weights(&|_| true));
+}
+
+#[test]
+fn every_model_has_one_score_on_the_whole_test_set_and_one_on_that_of_each_party_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let file = write_for(&pipeline("feddf"), folder.path(), &[("rounds = 2", "rounds = 1")]);
+    finish(&file, &out, &[]);
+    let stored = Stored::new(&out, "tiny-feddf-0");
+    let rows = stored.table(results::METRICS, 1);
+    let scored: Vec<((String, String), u32)> = texts(&rows, "step")
+        .into_iter()
+        .zip(texts(&rows, "test_set"))
+        .zip(wholes(&rows, "slot"))
+        .collect();
+    let slots = |step: &str, set: &str| -> Vec<u32> {
+        let rows = scored.iter().filter(|((of, on), _)| of == step && on == set);
+        let mut slots: Vec<u32> = rows.map(|(_, slot)| *slot).collect();
+        slots.sort_unstable();
+        slots
+    };
+    for (step, models) in [
+        ("evaluate", &[0, 1][..]),
+        ("evaluate_ensemble", &[0][..]),
+        ("evaluate_personal", &[0, 1, 2, 3][..]),
+    ] {
+        assert_eq!(slots(step, "global"), models, "{step}");
+        // An architecture's model is scored for each of its parties, the ensemble for all.
+        assert_eq!(slots(step, "local"), [0, 1, 2, 3], "{step}");
+    }
+    assert_eq!(scored.len(), 2 + 1 + 4 + 3 * 4, "nothing else is scored: {scored:?}");
+    // Whose row it is, its architecture says too.
+    let architectures = texts(&rows, "architecture");
+    for (((_, set), slot), architecture) in scored.iter().zip(&architectures) {
+        if set == "local" {
+            assert_eq!(architecture, ["cnn[4]", "mlp[32]"][*slot as usize % 2], "{slot}");
+        }
+    }
 }
 
 /// The logits (rows x classes) of each party's model on the test set, and the labels.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::simulation::resolved;
 use fedstill_schemas::data::Labels;
-use fedstill_schemas::pipeline::By;
+use fedstill_schemas::pipeline::{By, Rule};
 use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
 
 /// Three windows of four characters.
