@@ -321,8 +321,8 @@ fn check_warns_of_classes_that_may_not_be_what_they_are_taken_for_and_of_other_t
     ]);
     for part in [
         "warning: labels = \"shared\" takes class 0",
-        "the public set has 10 classes, the private one 26",
-        "warning: the test set has 10 classes, the private rows 26",
+        "the public set has 10 classes, and the private one has 26",
+        "warning: the test set has 10 classes, and the private rows have 26",
         "unlike in fedmd (revisit: 1 epoch in batches of 16, Adam 0.001) and fedavg (train: 5 epochs",
     ] {
         assert!(text.contains(part), "'{part}' is not in: {text}");
