@@ -167,9 +167,11 @@ fn a_run_file_that_cannot_be_read_is_named() {
     assert!(said(&output).contains("no-such-file.toml"));
 }
 
-/// A sweep file, and a pipeline's.
+/// A sweep file, a pipeline's, a party's and a deployment's.
 const SWEEP: &str = "run = \"run.toml\"\nseeds = [0, 1]\n[grid]\nrounds = [1, 2]\n";
 const PIPELINE: &str = include_str!("../../examples/fedmd_kl.toml");
+const PARTY: &str = include_str!("../../src/cluster/party.toml");
+const DEPLOYMENT: &str = include_str!("../../../deploy/cluster.toml");
 
 #[test]
 fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_for() {
@@ -180,6 +182,15 @@ fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_f
     for (text, commands, expected) in [
         (SWEEP, runs, ["this is a sweep file", "`fedstill sweep bad.toml"]),
         (PIPELINE, runs, ["this is a pipeline's file", "pipeline = \"bad.toml\""]),
+        (PARTY, runs, ["this is a party's file", "`fedstill party run bad.toml`"]),
+        (
+            DEPLOYMENT,
+            runs,
+            [
+                "this is a deployment's file",
+                "`fedstill submit --config bad.toml run.toml`",
+            ],
+        ),
         (run.as_str(), sweep, ["this is a run file", "`fedstill run bad.toml`"]),
         (
             PIPELINE,
