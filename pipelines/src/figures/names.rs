@@ -173,7 +173,7 @@ mod tests {
             "a_pipeline_of_ones_own_one_of_a_kind_and_long",
             "a_pipeline_of_ones_own_two_of_a_kind_and_long",
         ];
-        for names in [&["quick"][..], &["quick", "slow"]] {
+        for names in [&["quick"][..], &["quick", "slow"][..]] {
             let lines: Vec<(&str, &str)> = names
                 .iter()
                 .flat_map(|name| long.map(|pipeline| (*name, pipeline)))
