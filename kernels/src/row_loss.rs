@@ -25,6 +25,7 @@ pub enum Teacher {
     /// Logarithms of probabilities that are softened already.
     LogProbabilities,
     /// Probabilities that are softened already.
+    ///
     /// Zero, of either sign, is no probability; a negative one is no number.
     Probabilities,
 }

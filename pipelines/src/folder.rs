@@ -58,7 +58,8 @@ pub(crate) fn finished(out: &Path, job: &Job, rounds: u32) -> Result<u32, StageE
     let Some((there, _)) = store.get_json::<ResolvedRun>(&names::run_object(&job.id))? else {
         return Ok(0);
     };
-    checked(out, &job.id, &there, &job.resolved)?;
+    let fix = "choose another name in the run file or another --out, or delete the folder";
+    checked(out, &job.id, &there, &job.resolved, fix)?;
     for round in 0..=rounds {
         let manifest = store.get_json::<Manifest>(&names::manifest_object(&job.id, round))?;
         let mut files = tables::TABLES
@@ -84,16 +85,22 @@ fn going_on(folder: &Path, round: u32) -> Result<u32, StageError> {
     )))
 }
 
-/// Whether the run that is there is the one that is asked for.
+/// Whether the run that is there is the one that is asked for; `fix` says what to do where it is not.
 ///
 /// # Errors
 /// It has other settings: which.
-pub(crate) fn checked(out: &Path, run: &str, there: &ResolvedRun, asked: &ResolvedRun) -> Result<(), StageError> {
+pub(crate) fn checked(
+    out: &Path,
+    run: &str,
+    there: &ResolvedRun,
+    asked: &ResolvedRun,
+    fix: &str,
+) -> Result<(), StageError> {
     if there == asked {
         return Ok(());
     }
     Err(StageError::Stop(format!(
-        "{} holds a run with other settings ({}): choose another name in the run file or another --out, or delete the folder",
+        "{} holds a run with other settings ({}): {fix}",
         out.join(run).display(),
         differences(there, asked)
     )))

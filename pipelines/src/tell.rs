@@ -9,7 +9,7 @@ pub(crate) fn line(text: &str) {
     write(&format!("{text}\n"));
 }
 
-/// Says lines that end as they should.
+/// Says text that brings its own ends of lines.
 pub(crate) fn write(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

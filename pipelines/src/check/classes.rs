@@ -20,15 +20,15 @@ pub(super) fn warnings(run: &ResolvedRun, pipelines: &[&Pipeline]) -> Vec<String
     let public = public.map(|classes| {
         format!(
             "warning: labels = \"shared\" takes class 0 of the public rows for class 0 of the private ones, and so on, and the \
-             public set has {classes} classes, the private one {private}; where they are other things, as digits and letters, \
-             write labels = \"union\""
+             public set has {classes} classes, and the private one has {private}; where they are other things, \
+             as digits and letters, write labels = \"union\""
         )
     });
     let test = run.test.classes;
     let test = (test < private).then(|| {
         format!(
-            "warning: the test set has {test} classes, the private rows {private}: nobody is scored on the others, and where its \
-             labels are other things than the private ones, as digits and letters, scores mean nothing"
+            "warning: the test set has {test} classes, and the private rows have {private}: nobody is scored on the others, \
+             and where its labels are other things than the private ones, as digits and letters, scores mean nothing"
         )
     });
     public.into_iter().chain(test).collect()
@@ -58,7 +58,7 @@ mod tests {
         for public in [10, 40] {
             let lines = said([26, public, 26], Labels::Shared, "fedmd");
             assert_eq!(lines.len(), 1, "{lines:?}");
-            let counts = format!("the public set has {public} classes, the private one 26");
+            let counts = format!("the public set has {public} classes, and the private one has 26");
             assert!(
                 lines[0].starts_with("warning: labels = \"shared\"") && lines[0].contains(&counts),
                 "{lines:?}"
@@ -75,7 +75,7 @@ mod tests {
         let lines = said([26, 26, 10], Labels::Shared, "fedavg");
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
-            lines[0].starts_with("warning: the test set has 10 classes, the private rows 26"),
+            lines[0].starts_with("warning: the test set has 10 classes, and the private rows have 26"),
             "{lines:?}"
         );
     }

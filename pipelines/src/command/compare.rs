@@ -1,7 +1,7 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::{FAILED, UNUSABLE, complain, failed, print, shell_quoted, unresolved};
+use super::{FAILED, UNUSABLE, complain, failed, out_option, print, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
 use crate::reached::Shown;
@@ -9,7 +9,7 @@ use crate::{folder, resolve, tell};
 use fedstill_learner::Registry;
 use fedstill_schemas::names;
 use fedstill_schemas::resolved::ResolvedRun;
-use fedstill_schemas::run_file::RunFile;
+use fedstill_schemas::run_file::{RunFile, shell_word};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,7 +35,14 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
             if let Some(there) = folder::kept(&comparing.out, &shown.run) {
                 let wanted = parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
                 let same = wanted.map_or(Ok(()), |wanted| {
-                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted)
+                    // Nobody who reads results is told to delete them.
+                    let fix = format!(
+                        "choose another name in the run file or another --out, or compare what is there by its name: \
+                         `fedstill compare {}{}`",
+                        shown.run,
+                        out_option(&comparing.out)
+                    );
+                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted, &fix)
                 });
                 if let Err(error) = same {
                     return failed(&error);
@@ -123,7 +130,7 @@ fn write(comparison: &Comparison, to: &Path) -> ExitCode {
     );
     print(&format!(
         "\npictures {to}/{{accuracy,cost}}.{{svg,png}}\ntable    {to}/compare.parquet\nquery    duckdb -c {}\n",
-        shell_quoted(&query)
+        shell_word(&query)
     ));
     ExitCode::SUCCESS
 }

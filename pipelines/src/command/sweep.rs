@@ -1,7 +1,8 @@
 //! `fedstill sweep`: what is said before, and in the end.
 
+use super::report::tables;
 use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
-use super::{asked_to_stop, complain, failed, print, shell_quoted, tables, unusable};
+use super::{asked_to_stop, complain, failed, out_option, print, unusable};
 use crate::run::{Runner, failures};
 use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
 use crate::{folder, run_file_report, tell};
@@ -74,10 +75,7 @@ fn comparison(points: &[Point], out: &Path) -> String {
         command.push(' ');
         command.push_str(&point.resolved.file.name);
     }
-    if out != Path::new("runs") {
-        command.push_str(" --out ");
-        command.push_str(&shell_quoted(&out.display().to_string()));
-    }
+    command.push_str(&out_option(out));
     command
 }
 

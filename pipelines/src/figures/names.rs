@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// The letters of a label and of a title; what is longer is cut.
-const LONGEST: usize = 32;
+/// The letters of a label and of a title; what is longer is cut. Labels have more where they would be alike.
+pub(super) const LONGEST: usize = 32;
 const LONGEST_TITLE: usize = 74;
 /// The letters of a label that its run name may have, however long its pipeline is.
 const LEAST: usize = 10;
@@ -12,39 +12,62 @@ const LEFT_OUT: &str = "..";
 
 /// A label a line, each of a run name and a pipeline, in the same order: the pipeline, and with several run names
 /// `name/pipeline`. Where one of them is longer than [`LONGEST`], all leave out the words that the run names begin and end
-/// with alike; a run name that is still too long loses its middle, so that the pipeline stays.
+/// with alike; a run name that is still too long loses its middle, so that the pipeline stays. Different lines have different
+/// labels: where they would not, all labels have as many letters more as that takes.
 pub(super) fn labels(lines: &[(&str, &str)]) -> Vec<String> {
+    let different = lines.iter().collect::<BTreeSet<_>>().len();
+    let are_apart = |labels: &[String]| labels.iter().collect::<BTreeSet<_>>().len() == different;
+    let whole = lines.iter().map(letters).max().unwrap_or(0);
+    let mut labels = labels_by(lines, LONGEST);
+    for room in LONGEST + 1..=whole {
+        if are_apart(&labels) {
+            break;
+        }
+        labels = labels_by(lines, room);
+    }
+    labels
+}
+
+/// The same by so many letters a label, whether they differ or not. By as many as the longest line has, all are whole.
+fn labels_by(lines: &[(&str, &str)], room: usize) -> Vec<String> {
     let names: BTreeSet<&str> = lines.iter().map(|(name, _)| *name).collect();
     if names.len() < 2 {
-        return lines.iter().map(|(_, pipeline)| cut(pipeline, LONGEST)).collect();
+        return lines.iter().map(|(_, pipeline)| cut(pipeline, room)).collect();
     }
-    let letters = |(name, pipeline): &(&str, &str)| name.chars().count() + 1 + pipeline.chars().count();
-    let is_long = lines.iter().any(|line| letters(line) > LONGEST);
+    let is_long = lines.iter().any(|line| letters(line) > room);
     let (start, end) = if is_long { alike(&names) } else { (0, 0) };
     let before = if start > 0 { LEFT_OUT } else { "" };
     let after = if end > 0 { LEFT_OUT } else { "" };
     let label = |(name, pipeline): &(&str, &str)| {
         let own = format!("{before}{}{after}", &name[start..name.len() - end]);
-        let pipeline = cut(pipeline, LONGEST - 1 - own.chars().count().min(LEAST));
-        let room = LONGEST - 1 - pipeline.chars().count();
-        format!("{}/{pipeline}", cut(&own, room))
+        let pipeline = cut(pipeline, room - 1 - own.chars().count().min(LEAST));
+        let left = room - 1 - pipeline.chars().count();
+        format!("{}/{pipeline}", cut(&own, left))
     };
     lines.iter().map(label).collect()
 }
 
-/// The run names, as many as there is room for, and how many more there are.
+/// The letters of `name/pipeline`.
+fn letters((name, pipeline): &(&str, &str)) -> usize {
+    name.chars().count() + 1 + pipeline.chars().count()
+}
+
+/// The run names, as many as there is room for, and how many more there are. The first one is cut where not even that has
+/// room.
 pub(super) fn title(names: &[&str]) -> String {
-    let of = |shown: usize| {
-        let text = names[..shown].join(", ");
-        match names.len() - shown {
-            0 => text,
-            more => format!("{text} and {more} more"),
-        }
+    let others = |shown: usize| match names.len() - shown {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
+    let of = |shown: usize| format!("{}{}", names[..shown].join(", "), others(shown));
     let mut titles = (1..=names.len()).rev().map(of);
-    titles
-        .find(|title| title.chars().count() <= LONGEST_TITLE)
-        .unwrap_or_else(|| names.first().map_or_else(String::new, |name| cut(name, LONGEST_TITLE)))
+    let fits = titles.find(|title| title.chars().count() <= LONGEST_TITLE);
+    fits.unwrap_or_else(|| {
+        names.first().map_or_else(String::new, |name| {
+            let others = others(1);
+            format!("{}{others}", cut(name, LONGEST_TITLE - others.chars().count()))
+        })
+    })
 }
 
 /// How many bytes all names begin and end with alike, by whole words; 0 of what is hardly longer than what stands for it.
@@ -119,6 +142,53 @@ mod tests {
     }
 
     #[test]
+    fn labels_that_would_be_alike_are_longer_until_they_differ() {
+        let mut lines = Vec::new();
+        for alpha in ["0p1", "1"] {
+            for active in ["0p5", "1"] {
+                for epochs in [5, 20] {
+                    for pipeline in ["fedmd", "fedmd_standalone"] {
+                        let name = format!("mnist-alpha{alpha}-active{active}-epochs{epochs}");
+                        lines.push((name, pipeline));
+                    }
+                }
+            }
+        }
+        let lines: Vec<(&str, &str)> = lines.iter().map(|(name, pipeline)| (&name[..], *pipeline)).collect();
+        let apart = |labels: Vec<String>| labels.into_iter().collect::<BTreeSet<_>>().len();
+        assert!(apart(labels_by(&lines, LONGEST)) < lines.len());
+        let labels = labels(&lines);
+        for (label, (_, pipeline)) in labels.iter().zip(&lines) {
+            assert!(label.ends_with(&format!("/{pipeline}")), "{label}");
+        }
+        let longest = labels.iter().map(|label| label.chars().count()).max().unwrap();
+        assert!(
+            apart(labels_by(&lines, longest - 1)) < lines.len(),
+            "no longer than they must be: {labels:?}"
+        );
+        assert_eq!(apart(labels), lines.len());
+
+        // Pipelines of one's own, of one run name and of several.
+        let long = [
+            "a_pipeline_of_ones_own_one_of_a_kind_and_long",
+            "a_pipeline_of_ones_own_two_of_a_kind_and_long",
+        ];
+        for names in [&["quick"][..], &["quick", "slow"][..]] {
+            let lines: Vec<(&str, &str)> = names
+                .iter()
+                .flat_map(|name| long.map(|pipeline| (*name, pipeline)))
+                .collect();
+            assert!(apart(labels_by(&lines, LONGEST)) < lines.len(), "{names:?}");
+            assert_eq!(apart(super::labels(&lines)), lines.len(), "{names:?}");
+        }
+        // Who asks for a line twice has its label twice.
+        assert_eq!(
+            super::labels(&[("quick", "fedmd"), ("quick", "fedmd")]),
+            ["fedmd", "fedmd"]
+        );
+    }
+
+    #[test]
     fn what_names_share_is_left_out_once_and_only_where_it_is_worth_it() {
         let alike = |names: &[&str]| super::alike(&names.iter().copied().collect());
         assert_eq!(alike(&["word-a1-other", "word-a2-other"]), (5, 6));
@@ -156,6 +226,9 @@ mod tests {
             format!("{longest} and 1 more")
         );
         assert_eq!(title(&["x".repeat(200).as_str()]).chars().count(), LONGEST_TITLE);
+        let cut = title(&["x".repeat(200).as_str(), "y"]);
+        assert_eq!(cut.chars().count(), LONGEST_TITLE);
+        assert!(cut.starts_with("xxx") && cut.ends_with("xxx and 1 more"), "{cut}");
         assert_eq!(title(&[]), "");
     }
 }

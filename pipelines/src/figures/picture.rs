@@ -15,6 +15,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+/// A picture whose labels have more letters than [`names::LONGEST`] is wider by them, so that the plot is not narrower.
 const WIDTH: i32 = 800;
 /// A picture of so many lines that their labels need more is higher.
 const HEIGHT: i32 = 480;
@@ -134,25 +135,25 @@ impl Line {
 impl Picture {
     pub(crate) fn svg(&self) -> String {
         let mut picture = String::new();
+        let keys = self.keys();
         let labels = LEGEND + LEGEND_LINE + LABEL_LINE * self.lines.len() as i32 + BELOW + EDGE;
-        let size = (WIDTH as u32, HEIGHT.max(labels) as u32);
+        let width = WIDTH + LETTER * (longest(&keys) - names::LONGEST as i32).max(0);
+        let size = (width as u32, HEIGHT.max(labels) as u32);
         let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
-        self.draw(&area).expect("a string takes what is written");
+        self.draw(&area, width, &keys).expect("a string takes what is written");
         drop(area);
         picture
     }
 
-    fn draw(&self, area: &Area<'_>) -> Drawn {
+    fn draw(&self, area: &Area<'_>, width: i32, keys: &[Key]) -> Drawn {
         area.fill(&WHITE)?;
         let middle = Pos::new(HPos::Center, VPos::Center);
         let title = font(22).pos(middle);
-        area.draw_text(&self.title(), &title, (WIDTH / 2, TITLE))?;
+        area.draw_text(&self.title(), &title, (width / 2, TITLE))?;
         let below = self.legend(area)?;
-        let keys = self.keys();
-        let letters = keys.iter().map(|key| key.label.chars().count());
-        let names = LETTER * letters.max().unwrap_or(0) as i32;
-        let plot = area.margin(below, EDGE, EDGE, BEND + sample(&keys) + names + EDGE);
-        self.plot(area, &plot, &keys)?;
+        let names = LETTER * longest(keys);
+        let plot = area.margin(below, EDGE, EDGE, BEND + sample(keys) + names + EDGE);
+        self.plot(area, &plot, keys)?;
         area.present()
     }
 
@@ -299,6 +300,12 @@ fn fine(value: f64) -> i32 {
 
 pub(super) fn font(size: u32) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&INK)
+}
+
+/// The letters of the longest label.
+fn longest(keys: &[Key]) -> i32 {
+    let letters = keys.iter().map(|key| key.label.chars().count());
+    letters.max().unwrap_or(0) as i32
 }
 
 /// How long the samples before the labels are: a dashed one must show its dashes.

@@ -167,9 +167,11 @@ fn a_run_file_that_cannot_be_read_is_named() {
     assert!(said(&output).contains("no-such-file.toml"));
 }
 
-/// A sweep file, and a pipeline's.
+/// A sweep file, a pipeline's, a party's and a deployment's.
 const SWEEP: &str = "run = \"run.toml\"\nseeds = [0, 1]\n[grid]\nrounds = [1, 2]\n";
 const PIPELINE: &str = include_str!("../../examples/fedmd_kl.toml");
+const PARTY: &str = include_str!("../../src/cluster/party.toml");
+const DEPLOYMENT: &str = include_str!("../../../deploy/cluster.toml");
 
 #[test]
 fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_for() {
@@ -180,6 +182,15 @@ fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_f
     for (text, commands, expected) in [
         (SWEEP, runs, ["this is a sweep file", "`fedstill sweep bad.toml"]),
         (PIPELINE, runs, ["this is a pipeline's file", "pipeline = \"bad.toml\""]),
+        (PARTY, runs, ["this is a party's file", "`fedstill party run bad.toml`"]),
+        (
+            DEPLOYMENT,
+            runs,
+            [
+                "this is a deployment's file",
+                "`fedstill submit --config bad.toml run.toml`",
+            ],
+        ),
         (run.as_str(), sweep, ["this is a run file", "`fedstill run bad.toml`"]),
         (
             PIPELINE,
@@ -321,8 +332,8 @@ fn check_warns_of_classes_that_may_not_be_what_they_are_taken_for_and_of_other_t
     ]);
     for part in [
         "warning: labels = \"shared\" takes class 0",
-        "the public set has 10 classes, the private one 26",
-        "warning: the test set has 10 classes, the private rows 26",
+        "the public set has 10 classes, and the private one has 26",
+        "warning: the test set has 10 classes, and the private rows have 26",
         "unlike in fedmd (revisit: 1 epoch in batches of 16, Adam 0.001) and fedavg (train: 5 epochs",
     ] {
         assert!(text.contains(part), "'{part}' is not in: {text}");

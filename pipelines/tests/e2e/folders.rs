@@ -84,6 +84,29 @@ fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
 }
 
 #[test]
+fn a_comparison_with_a_run_file_of_other_settings_leads_to_what_is_there_and_not_to_its_deletion() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("my runs");
+    let short = ("rounds = 2", "rounds = 0");
+    finish(&write(folder.path(), &[short]), &out, &[]);
+    let other = write(folder.path(), &[short, ("epochs = 2", "epochs = 3")]);
+    let compare = |run: &Path| {
+        let mut command = fedstill();
+        let output = command.arg("compare").arg(run).arg("--out").arg(&out).output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    let (code, text) = compare(&other);
+    assert_eq!(code, Some(1), "{text}");
+    let named = format!(
+        "compare what is there by its name: `fedstill compare tiny-fedmd-0 --out \"{}\"`",
+        out.display()
+    );
+    assert!(text.contains(&named) && !text.contains("delete"), "{text}");
+    let (code, text) = compare("tiny-fedmd-0".as_ref());
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn a_file_where_a_folder_should_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &[]);

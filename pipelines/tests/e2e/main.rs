@@ -8,6 +8,7 @@ mod chaos;
 mod cluster;
 mod compare;
 mod crash;
+mod deadlines;
 mod deployment;
 mod devices;
 mod ensembles;

@@ -39,7 +39,7 @@ pub use party_file::PartyFile;
 pub use places::Places;
 pub use price_table::NoSuchProvider;
 pub use problem::Problem;
-pub use spelling::{nearest, quoted, suggestion};
+pub use spelling::{nearest, quoted, shell_word, suggestion};
 pub use sweep_file::{Origin, Point, SweepFile};
 pub use wrong_kind::FileKind;
 

@@ -1,4 +1,4 @@
-//! Which valid name was meant by one that is not, and how names are shown.
+//! Which valid name was meant by one that is not, and how names and paths are shown.
 
 /// The valid name nearest to what was written, if one is near enough to be a slip of the pen.
 pub fn nearest<'a>(written: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -41,6 +41,23 @@ pub(super) fn shortened(text: &str) -> String {
     short
 }
 
+/// One word of a POSIX shell: the text itself, in quotes where a shell would read it otherwise.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('"');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +74,22 @@ mod tests {
         assert_eq!(nearest("", valid), None);
         assert_eq!(nearest("vit", ["lenet", "cnn", "mlp"]), None);
         assert_eq!(nearest(&"x".repeat(1_000_000), valid), None);
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_in_quotes_where_it_must_be() {
+        for plain in ["runs/a-1.toml", "../täglich/a_b.toml", "0.5"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        for (text, word) in [
+            ("my runs/a.toml", "\"my runs/a.toml\""),
+            ("it's", "\"it's\""),
+            ("a\"b$c`d\\e", "\"a\\\"b\\$c\\`d\\\\e\""),
+            ("*.toml", "\"*.toml\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
     }
 
     #[test]

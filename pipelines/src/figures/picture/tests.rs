@@ -136,6 +136,23 @@ fn a_picture_of_many_lines_is_higher_so_that_no_label_covers_another() {
 }
 
 #[test]
+fn a_picture_of_longer_labels_is_wider_and_its_plot_is_not_narrower() {
+    let svg_of = |pipelines: &[&str]| drawn(grid(&["quick"], pipelines));
+    let longer = [
+        "a_pipeline_of_ones_own_one_of_a_kind_and_long",
+        "a_pipeline_of_ones_own_two_of_a_kind_and_long",
+    ];
+    let [cut, whole] = [&longer[..1], &longer[..]].map(svg_of);
+    let [cut, whole] = [&cut, &whole].map(|svg| Document::parse(svg).expect("well-formed XML"));
+    let width = |document: &Document<'_>| number_of(&document.root_element(), "width");
+    assert_eq!(width(&cut), WIDTH);
+    assert!(width(&whole) > WIDTH, "{}", width(&whole));
+    assert_eq!(edge(&whole), edge(&cut));
+    let labels: BTreeSet<String> = labels(&whole).into_iter().map(|(label, _)| label).collect();
+    assert_eq!(labels.len(), 2, "{labels:?}");
+}
+
+#[test]
 fn the_axis_names_the_test_set() {
     let svg = drawn(vec![line("quick", "fedmd", 1.0, 0.5)]);
     let document = Document::parse(&svg).expect("well-formed XML");

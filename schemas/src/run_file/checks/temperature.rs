@@ -27,8 +27,9 @@ pub(super) fn changes_nothing(file: &RunFile, pipelines: &[Pipeline]) -> Option<
     Some(file.complain(
         &format!("steps.{name}.temperature"),
         format!(
-            "'steps.{name}.temperature' would change nothing: step '{name}' of {} has no term with loss = {{ kind = \"kl\" }}",
-            of.join(", ")
+            "'steps.{name}.temperature' would change nothing: step '{name}' of {} {} no term with loss = {{ kind = \"kl\" }}",
+            of.join(" and "),
+            if of.len() == 1 { "has" } else { "have" }
         ),
         help,
     ))

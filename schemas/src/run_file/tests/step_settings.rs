@@ -169,10 +169,10 @@ fn mistakes_about_temperatures() {
         ("temperature = 3", "temperature = \"3\"", 35, 15, "is the text '3', but a temperature", "temperature = 3.0"),
         ("temperature = 3", "temprature = 3", 35, 1, "unknown key 'temprature' in steps.distill", "did you mean 'temperature'?"),
         ("[steps.aggregate]", "[steps.aggregate]\ntemperature = 3.0", 32, 1, "unknown key 'temperature' in steps.aggregate", "valid keys here: rule, drop_worst"),
-        ("proximal = 0.01", "temperature = 2", 26, 15, "'steps.train.temperature' would change nothing: step 'train' of feddf, standalone has no term with loss = { kind = \"kl\" }", "remove it; steps with such a term: distill"),
+        ("proximal = 0.01", "temperature = 2", 26, 15, "'steps.train.temperature' would change nothing: step 'train' of feddf and standalone have no term with loss = { kind = \"kl\" }", "remove it; steps with such a term: distill"),
     ]);
     each_is_one_problem(MOST, &[
-        ("batch     = 64", "temperature = 3.0", 24, 15, "'steps.digest.temperature' would change nothing: step 'digest' of fedmd, self_digest has no term", "remove it, or name a pipeline with such a term"),
+        ("batch     = 64", "temperature = 3.0", 24, 15, "'steps.digest.temperature' would change nothing: step 'digest' of fedmd and self_digest have no term", "remove it, or name a pipeline with such a term"),
     ]);
 }
 
