@@ -23,6 +23,8 @@ mod report;
 mod resolve;
 mod run;
 mod run_file_report;
+#[cfg(test)]
+mod samples;
 mod sweep;
 mod tell;
 

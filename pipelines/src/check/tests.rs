@@ -1,11 +1,11 @@
 //! What `check` says of a run, in its own words.
 
 use super::*;
-use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
+use crate::samples::{resolved, set};
+use fedstill_schemas::data::{LabelsPer, Shape};
 use fedstill_schemas::events::Close;
 use fedstill_schemas::pipeline::Term;
-use fedstill_schemas::resolved::{Fail, Offline, Precision, Simulate, Slow, VERSION};
+use fedstill_schemas::resolved::{Fail, Offline, Simulate, Slow};
 
 fn step(stage: Stage, who: Who) -> Step {
     Step::new(stage.name(), stage, who)
@@ -13,12 +13,6 @@ fn step(stage: Stage, who: Who) -> Step {
 
 /// Ten parties of which four are active, and everything goes wrong with some.
 pub(super) fn run() -> ResolvedRun {
-    let shape = Shape {
-        channels: 1,
-        height: 2,
-        width: 2,
-    };
-    let set = DataSet::whole(Digest::of(b"set"), 1000, 2, shape);
     let stop = EarlyStop {
         watch: Watch::Validation,
         every: Some(100),
@@ -44,7 +38,6 @@ pub(super) fn run() -> ResolvedRun {
         ..step(Stage::Train, Who::Selected)
     };
     ResolvedRun {
-        version: VERSION,
         pipeline: Pipeline {
             name: "b".to_owned(),
             discloses: vec![
@@ -56,16 +49,9 @@ pub(super) fn run() -> ResolvedRun {
             warmup: vec![step(Stage::Pretrain, Who::Architectures)],
             round: vec![train, average, distill, step(Stage::Evaluate, Who::Server)],
         },
-        seed: 0,
         parties: (0..10).map(|_| "mlp[8]".parse().unwrap()).collect(),
-        identities: Vec::new(),
-        private: set.clone(),
-        public: None,
-        test: set,
-        labels: Labels::Shared,
-        partition: Partition::Iid,
-        alignment: 0,
-        precision: Precision::Float16,
+        private: set(1000),
+        test: set(1000),
         selection: Selection::RoundRobin { active: 4 },
         validation: Some(Validation::Private { rows: 100 }),
         simulate: Simulate {
@@ -79,6 +65,7 @@ pub(super) fn run() -> ResolvedRun {
             }),
             offline: Some(Offline { parties: 1 }),
         },
+        ..resolved()
     }
 }
 

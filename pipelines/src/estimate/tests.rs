@@ -1,11 +1,12 @@
 //! What steps of selected parties, averages, ensembles and validation rows come to.
 
 use super::*;
+use crate::samples::{resolved, set};
 use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, LabelsPer, Partition, Shape};
+use fedstill_schemas::data::{DataSet, LabelsPer, Shape};
 use fedstill_schemas::fit::EarlyStop;
 use fedstill_schemas::pipeline::{By, Pipeline, Rule, Selection, Term};
-use fedstill_schemas::resolved::{Precision, Simulate, Slow, VERSION};
+use fedstill_schemas::resolved::{Simulate, Slow};
 
 fn step(stage: Stage, who: Who) -> Step {
     Step::new(&format!("{stage} by {who:?}"), stage, who)
@@ -27,12 +28,6 @@ fn training(who: Who, on: On, fit: Fit) -> Step {
 
 /// Ten parties of two architectures in turn, four of them in each round: they train, the server averages and evaluates.
 pub(super) fn job() -> Job {
-    let shape = Shape {
-        channels: 1,
-        height: 2,
-        width: 2,
-    };
-    let set = |rows| DataSet::whole(Digest::of(b"set"), rows, 2, shape);
     let fit = Fit::new(1, 32, Optimizer::adam(1e-3), None);
     let average = Step {
         rule: Some(Rule::Weights(By::Samples)),
@@ -48,26 +43,17 @@ pub(super) fn job() -> Job {
     Job {
         id: "a-b-0".to_owned(),
         resolved: ResolvedRun {
-            version: VERSION,
             pipeline: Pipeline {
                 name: "b".to_owned(),
                 discloses: vec![Disclosure::Weights, Disclosure::Prototypes],
                 warmup: vec![step(Stage::Pretrain, Who::Architectures)],
                 round,
             },
-            seed: 0,
             parties: (0..10).map(architecture).collect(),
-            identities: Vec::new(),
             private: set(1000),
-            public: None,
             test: set(30),
-            labels: Labels::Shared,
-            partition: Partition::Iid,
-            alignment: 0,
-            precision: Precision::Float16,
             selection: Selection::Random { active: 4 },
-            validation: None,
-            simulate: Simulate::default(),
+            ..resolved()
         },
     }
 }

@@ -4,10 +4,9 @@ use super::{ASKED, compared, finish, line};
 use crate::compare::{Asked, load};
 use crate::reached::Shown;
 use crate::reached::samples::{Results, Value, named, scored, shown};
-use fedstill_schemas::Digest;
-use fedstill_schemas::data::{DataSet, Labels, Partition, Shape};
-use fedstill_schemas::pipeline::{Pipeline, Selection};
-use fedstill_schemas::resolved::{Precision, ResolvedRun, Simulate, VERSION};
+use crate::samples::resolved;
+use fedstill_schemas::data::Partition;
+use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::results as tables;
 use std::collections::BTreeMap;
 
@@ -217,36 +216,4 @@ fn pairs_of_other_data_are_named_where_the_folders_say_so() {
     assert_eq!(with.matches("other data").count(), 1, "{with}");
     kept.remove("alpha-standalone-0");
     assert!(!text(&kept).contains("other data"), "{}", text(&kept));
-}
-
-/// A run on a set of a hundred rows.
-fn resolved() -> ResolvedRun {
-    let shape = Shape {
-        channels: 1,
-        height: 2,
-        width: 2,
-    };
-    let set = DataSet::whole(Digest::of(b"set"), 100, 2, shape);
-    ResolvedRun {
-        version: VERSION,
-        pipeline: Pipeline {
-            name: "fedmd".to_owned(),
-            discloses: Vec::new(),
-            warmup: Vec::new(),
-            round: Vec::new(),
-        },
-        seed: 0,
-        parties: Vec::new(),
-        identities: Vec::new(),
-        private: set.clone(),
-        public: None,
-        test: set,
-        labels: Labels::Shared,
-        partition: Partition::Iid,
-        alignment: 0,
-        precision: Precision::Float16,
-        selection: Selection::All,
-        validation: None,
-        simulate: Simulate::default(),
-    }
 }
