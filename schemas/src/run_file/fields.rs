@@ -7,7 +7,7 @@ use super::simulation::simulate;
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
 use super::{Catalog, Close, Parties, RunFile, beside, deployment, duration, made_of_another};
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, FORM};
 use crate::pipeline::{Pipeline, Selection};
 use crate::resolved::Precision;
 use crate::signature::{PartyIdentity, PublicKey};
@@ -259,10 +259,7 @@ pub(super) fn party_id(value: &Value<'_>) -> Option<String> {
 fn architecture(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Architecture> {
     let text = value.text("an architecture")?;
     let Ok(architecture) = text.parse::<Architecture>() else {
-        value.refuse(
-            format!("{} is not an architecture", quoted(text)),
-            "write a family, or a family with its sizes, as in lenet, cnn[16,32] or mlp[200]",
-        );
+        value.refuse(format!("{} is not an architecture", quoted(text)), FORM);
         return None;
     };
     let family = architecture.family();

@@ -168,6 +168,7 @@ fn values_out_of_range() {
         ("count         = 3", "count = 0", 18, 9, "'parties.count' is 0, but a whole number of at least 1", "count = 10"),
         ("[\"cnn[16, 32]\", \"lenet\"]", "[]", 19, 17, "'parties.architectures' is an empty list", "[\"lenet\"]"),
         ("\"lenet\"", "\"cnn[16\"", 19, 33, "'cnn[16' is not an architecture", "cnn[16,32]"),
+        ("\"lenet\"", "\"cnn[16;1.5]\"", 19, 33, "'cnn[16;1.5]' is not an architecture", "fedmd[128,256;0.2]: below 1, of three decimals at most"),
         ("active        = 1.0", "active = 4", 20, 10, "'parties.active' is 4, but a fraction above 0 and at most 1", "leave it out for all"),
         ("epochs    = 2", "epochs = 0", 23, 10, "'steps.digest.epochs' is 0", "epochs = 1"),
         ("batch     = 64", "batch = 0", 24, 9, "'steps.digest.batch' is 0", "batch = 32"),
