@@ -336,6 +336,8 @@ pub struct StepSettings {
     pub schedule: Option<Schedule>,
     /// The weight of the distance to the weights that it started from.
     pub proximal: Option<f64>,
+    /// The weight of the sum of squares of the head's weights.
+    pub head_l2: Option<f64>,
     /// The greatest length of a step's gradient.
     pub clip: Option<f64>,
     /// Early stopping.
@@ -391,6 +393,9 @@ impl StepSettings {
         }
         if let Some(proximal) = self.proximal {
             fit.proximal = proximal;
+        }
+        if let Some(head_l2) = self.head_l2 {
+            fit.head_l2 = head_l2;
         }
         if self.clip.is_some() {
             fit.clip = self.clip;

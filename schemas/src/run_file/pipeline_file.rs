@@ -231,7 +231,7 @@ mod tests {
                 "rule = \"mean_probability\"",
                 "rule = \"mean_probability\", drop_worst = true",
             )
-            .replace("proximal = 0.01", "clip = 5");
+            .replace("proximal = 0.01", "head_l2 = 0.001, clip = 5");
         let weighing = FEDMD.replace("rule = \"mean\"", "rule = { weights = [1, 0.5, 0] }");
         for text in [FEDMD, FEDDF, more.as_str(), weighing.as_str()] {
             let pipeline = Pipeline::parse(text).unwrap();

@@ -123,6 +123,7 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
             value.one_of("a schedule of the learning rate", &schedules)
         }),
         proximal: table.optional("proximal", "proximal = 0.01", Value::not_negative),
+        head_l2: table.optional("head_l2", "head_l2 = 0.001", Value::not_negative),
         clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
         temperature: table.optional("temperature", "temperature = 3.0", temperature),

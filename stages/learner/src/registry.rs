@@ -36,6 +36,10 @@ pub trait Network: Send + Sync {
         None
     }
 
+    /// The name of its head's weight, which the setting `head_l2` is about: that of the last linear layer, one of its trained
+    /// parameters, of shape `classes x inputs`.
+    fn head(&self) -> String;
+
     /// Multiply-adds of one row's forward pass, roughly.
     fn multiply_adds(&self) -> f64;
 }

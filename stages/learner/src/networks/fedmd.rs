@@ -9,8 +9,8 @@
 //! `fc = Linear(l * pixels, classes, bias=False)`. With three: `conv2 = Conv2d(k, l, 2, stride=2)`, after whose dropout
 //! comes `AvgPool2d(2)`, and `conv3 = Conv2d(l, m, 3, stride=2)`, `bn3`, ReLU, dropout.
 //!
-//! First values and the constants of batch norm are PyTorch's, not Keras'. The published L2 penalty on the head is left
-//! out: an optimizer's `weight_decay` is for all parameters.
+//! First values and the constants of batch norm are PyTorch's, not Keras'. The public code's L2 penalty on the head is
+//! `head_l2 = 0.001` of a step.
 
 use super::{large_enough, wrong_sizes};
 use crate::error::LearnError;
@@ -166,6 +166,10 @@ impl Network for Fedmd {
             };
         }
         self.head.forward(tensors, flatten(maps))
+    }
+
+    fn head(&self) -> String {
+        self.head.weight()
     }
 
     fn multiply_adds(&self) -> f64 {

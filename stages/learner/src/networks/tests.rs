@@ -11,6 +11,7 @@ use crate::tensors::{Tensors, values};
 use crate::testing::{SHAPE, architecture, patterns, windows};
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_schemas::data::{LabelsPer, Shape};
+use std::collections::BTreeSet;
 
 const DIGIT: Shape = Shape {
     channels: 1,
@@ -354,6 +355,49 @@ fn names_are_those_of_plain_pytorch_modules() {
             "fc.bias [7]",
         ]
     );
+}
+
+#[test]
+fn every_head_is_the_last_matrix_that_is_trained_with_a_row_a_class() {
+    const CLASSES: u32 = 7;
+    let names = [
+        "lenet",
+        "cnn[2,3]",
+        "mlp[5,4]",
+        "2nn",
+        "mcmahan",
+        "fedmd[4,5;0.2]",
+        "fedmd[4,5,6;0.2]",
+        "resnet[8]",
+        "resnet[18]",
+        "resnet[20]",
+        "resnetgn[8]",
+        "resnetgn[18]",
+        "resnetgn[20]",
+        "charlstm[1]",
+        "charlstm[2]",
+    ];
+    // A family that is added needs a name here.
+    let families = BTreeSet::from(names.map(|name| name.split('[').next().unwrap_or(name)));
+    let registry = Registry::default();
+    assert_eq!(families.into_iter().collect::<Vec<_>>(), registry.families());
+    for name in names {
+        let of_text = name.starts_with("charlstm");
+        let shape = if of_text { WINDOW } else { SHAPE };
+        for labels_per in LabelsPer::ALL {
+            if labels_per == LabelsPer::Position && !of_text {
+                continue;
+            }
+            let network = network(name, shape, CLASSES, labels_per);
+            let parameters = network.parameters();
+            let last = parameters.iter().rfind(|parameter| parameter.shape.len() > 1).unwrap();
+            assert_eq!(network.head(), last.name, "{name}");
+            assert!(last.trainable, "{name}");
+            assert_eq!((last.shape.len(), last.shape[0]), (2, CLASSES as usize), "{name}");
+            let named = parameters.iter().filter(|parameter| parameter.name == last.name);
+            assert_eq!(named.count(), 1, "{name}");
+        }
+    }
 }
 
 #[test]
