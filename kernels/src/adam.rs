@@ -3,6 +3,7 @@
 //! As a composition of tensor operations it reads and writes every value a dozen times, which in small dense networks
 //! takes as long as their gradients.
 
+use crate::operands::Operation;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
@@ -69,7 +70,7 @@ pub struct AdamState {
 /// are changed where they are.
 ///
 /// # Panics
-/// If lengths differ.
+/// If lengths differ, or a GPU cannot count so many elements.
 pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState {
     let [parameter, first, second] = [state.parameter, state.first, state.second];
     assert!(
@@ -78,6 +79,9 @@ pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState 
             .all(|tensor| tensor.dims() == gradient.dims()),
         "a parameter, its gradient and its moments have one length"
     );
+    if let Err(error) = Operation("Adam").countable("the parameter", &gradient.dims(), &gradient.device()) {
+        panic!("{error}");
+    }
     let (parameter, first, second) = <Dispatch as AdamOps>::adam(
         parameter.into_dispatch(),
         first.into_dispatch(),

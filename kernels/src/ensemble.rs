@@ -107,11 +107,12 @@ impl Ensemble {
     /// The average of nobody yet, on a device. Of no rows, no rows come out.
     ///
     /// # Errors
-    /// [`OperandError::NoClasses`].
+    /// [`OperandError`] where there are no classes, or a GPU cannot count so many elements.
     pub fn new(rows: usize, classes: usize, averaged: Averaged, device: &Device) -> Result<Self, OperandError> {
         OPERATION.has_classes([rows, classes])?;
         // Constants: nobody learns through an ensemble.
         let device = device.clone().inner();
+        OPERATION.countable("the average", &[rows, classes], &device)?;
         Ok(Self {
             averaged,
             sums: Tensor::zeros([rows, classes], (&device, DType::F32)),
@@ -123,7 +124,8 @@ impl Ensemble {
     /// every time. Weights other than equal ones are read, which waits for them to be computed.
     ///
     /// # Errors
-    /// [`OperandError`] where shapes, types or devices do not fit, or weights are negative or not finite; nothing is added then.
+    /// [`OperandError`] where shapes, types or devices do not fit, weights are negative or not finite, or a GPU cannot count the
+    /// elements of so many parties at once; nothing is added then.
     pub fn add(&mut self, predictions: Tensor<3>, weights: &Weights) -> Result<(), OperandError> {
         if let Some(weighed) = self.checked(predictions, weights)? {
             self.launch(weighed);
@@ -139,6 +141,7 @@ impl Ensemble {
         OPERATION.shape("a prediction", &[parties, rows, classes], &predictions.dims())?;
         OPERATION.device("a prediction", &device, &predictions.device())?;
         OPERATION.float("a prediction", &predictions)?;
+        OPERATION.countable("predictions of all parties", &predictions.dims(), &device)?;
         if parties == 0 {
             return Ok(None);
         }

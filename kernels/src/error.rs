@@ -27,6 +27,21 @@ pub enum OperandError {
         /// Values of the operand.
         found: usize,
     },
+    /// Kernels on a GPU count elements in 32 bits.
+    #[error(
+        "{operation}: {operand} in the shape {found:?} has more than the {most} elements that kernels on a GPU count; \
+         give fewer rows at once"
+    )]
+    TooManyElements {
+        /// The operation.
+        operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// How many elements there may be.
+        most: usize,
+    },
     /// A row without classes has no distribution.
     #[error("{operation}: there are no classes; give at least one")]
     NoClasses {

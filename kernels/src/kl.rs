@@ -67,7 +67,7 @@ impl Kl {
 /// of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, the temperature is not positive and finite, weights are negative
+/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not positive and finite, weights are negative
 /// or sum to zero (which waits for them to be computed), or, on the CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,

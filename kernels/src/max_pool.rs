@@ -5,6 +5,7 @@
 //! backward pass instead of keeping where it was.
 
 use crate::flex::{floats, tensor};
+use crate::operands::Operation;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -17,13 +18,16 @@ use burn::tensor::Tensor;
 /// PyTorch's `max_pool2d(2)`: the first of equal values gets the gradient, and NaN stays NaN.
 ///
 /// # Panics
-/// If height or width is below 2.
+/// If height or width is below 2, or a GPU cannot count so many elements.
 pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = input.dims();
     assert!(
         height > 1 && width > 1,
         "pooling needs two rows and two columns, not {height}x{width}"
     );
+    if let Err(error) = Operation("pooling").countable("the images", &input.dims(), &input.device()) {
+        panic!("{error}");
+    }
     Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool_2x2(input.into_dispatch()))
 }
 

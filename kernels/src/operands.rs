@@ -6,6 +6,10 @@ use crate::row_loss::integers;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Int, Tensor};
 
+/// Elements of an operand that kernels on a GPU count: their indices have 32 bits, and a launch has up to 65,534 cubes of 256
+/// units more than it needs, whose indices must not begin anew.
+pub(crate) const MOST_ON_A_GPU: usize = u32::MAX as usize - 65_535 * 256;
+
 /// An operation by its name for people; its methods check operands and say what is wrong with them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation(pub(crate) &'static str);
@@ -16,7 +20,22 @@ impl Operation {
         if logits.dtype() != DType::F32 {
             return Err(self.bad_type("the student", logits.dtype(), "float32"));
         }
+        self.countable("the student", &logits.dims(), &logits.device())?;
         self.has_classes(logits.dims())
+    }
+
+    /// An operand whose elements the kernels of its device can count. Every operation asks before it launches: what has no more
+    /// elements than such an operand, as labels or a gradient, need not ask.
+    pub(crate) fn countable(self, operand: &'static str, shape: &[usize], device: &Device) -> Result<(), OperandError> {
+        if is_countable(shape) || device.clone().inner() == Device::flex() {
+            return Ok(());
+        }
+        Err(OperandError::TooManyElements {
+            operation: self.0,
+            operand,
+            found: shape.to_vec(),
+            most: MOST_ON_A_GPU,
+        })
     }
 
     /// Rows and classes, of which there is one at least.
@@ -175,6 +194,15 @@ impl Operation {
     }
 }
 
+/// Whether kernels on a GPU can count the elements of a shape.
+fn is_countable(shape: &[usize]) -> bool {
+    let elements = shape
+        .iter()
+        .try_fold(1_usize, |elements, size| elements.checked_mul(*size));
+    // Of nothing there is nothing to count, whatever the other sizes multiply to.
+    shape.contains(&0) || elements.is_some_and(|elements| elements <= MOST_ON_A_GPU)
+}
+
 /// Reduces the losses of rows; weights have a mean of one, and a row of weight 0 counts nothing, whatever its loss. The mean of
 /// no rows is 0, with a gradient of no rows: a batch that says nothing moves nothing.
 pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Tensor<1>>) -> Tensor<1> {
@@ -190,5 +218,34 @@ pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Te
         Reduction::BatchMean | Reduction::ElementMean if losses.dims()[0] == 0 => losses.sum(),
         Reduction::BatchMean | Reduction::ElementMean => losses.mean(),
         Reduction::None => losses,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_of_more_elements_than_32_bits_count_is_not_countable() {
+        for shape in [
+            &[1_usize << 32][..],
+            &[u32::MAX as usize],
+            &[1 << 25, 128],
+            &[1 << 31, 2],
+            // Parties, rows and classes, none of them large alone.
+            &[1000, 65_536, 100],
+            &[usize::MAX, 2],
+            &[MOST_ON_A_GPU + 1],
+        ] {
+            assert!(!is_countable(shape), "{shape:?}");
+        }
+        for shape in [
+            &[MOST_ON_A_GPU][..],
+            &[10, 65_536, 100],
+            &[2_097_152, 1000],
+            &[usize::MAX, 0, usize::MAX],
+        ] {
+            assert!(is_countable(shape), "{shape:?}");
+        }
     }
 }

@@ -19,7 +19,8 @@ use burn::tensor::{Tensor, TensorData};
 /// infinity has no probability; nor has any in a row of nothing else. Of no rows, no rows come out.
 ///
 /// # Errors
-/// [`OperandError`] where there are no classes, the type is another one, or the temperature is not positive and finite.
+/// [`OperandError`] where there are no classes, the type is another one, the temperature is not positive and finite, or a GPU
+/// cannot count so many elements.
 pub fn softmax(logits: Tensor<2>, temperature: f64) -> Result<Tensor<2>, OperandError> {
     checked(Operation("softmax"), logits, temperature, Form::Probabilities).map(Tensor::from_dispatch)
 }
@@ -48,6 +49,7 @@ fn checked(
     form: Form,
 ) -> Result<FloatTensor<Dispatch>, OperandError> {
     operation.float("the logits", &logits)?;
+    operation.countable("the logits", &logits.dims(), &logits.device())?;
     operation.has_classes(logits.dims())?;
     let temperature = operation.temperature(temperature)?;
     Ok(<Dispatch as SoftmaxOps>::softmax_rows(

@@ -57,7 +57,15 @@ fn main() {
             rounds: if quick { 2 } else { 5 },
         };
         let values = if quick { 1 << 22 } else { 1 << 26 };
-        let (seconds, clock) = bench.time(&bench.copying(values));
+        #[cfg(feature = "gpu")]
+        let copy = if gpu {
+            bench.copying(values)
+        } else {
+            operations::copy(values)
+        };
+        #[cfg(not(feature = "gpu"))]
+        let copy = operations::copy(values);
+        let (seconds, clock) = bench.time(&copy);
         bench.copy = 8.0 * values as f64 / seconds;
         let fusion = match (gpu, cfg!(feature = "fusion")) {
             (false, _) => "",
@@ -112,14 +120,11 @@ fn is_in_software(device: &Device) -> bool {
 }
 
 impl Bench {
-    /// Moves eight bytes a value: reads and writes it.
+    /// A copy of so many values in a GPU's memory.
+    #[cfg(feature = "gpu")]
     fn copying(&self, values: usize) -> Run {
-        #[cfg(feature = "gpu")]
-        if self.gpu {
-            let from = operations::logits(&self.device, 1, values, burn::tensor::DType::F32);
-            return Box::new(move || Box::new(copying::copy(from.clone())));
-        }
-        operations::copy(values)
+        let from = operations::logits(&self.device, 1, values, burn::tensor::DType::F32);
+        Box::new(move || Box::new(copying::copy(from.clone())))
     }
 
     fn say(&self, operation: &Operation, [rows, classes]: [usize; 2]) {

@@ -1,9 +1,9 @@
 //! Weighted sums of parties' predictions, or of their probabilities: one party after the other, always in the same order.
 
-use super::empty;
 use super::group::{self, Shape, position};
 use super::online;
 use super::special::{defect, is_masked, with_defect};
+use super::{empty, within_reach};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
 use burn_cubecl::tensor::CubeTensor;
@@ -18,6 +18,7 @@ struct By {
 
 /// `sums` and the weighted predictions of each party.
 pub(crate) fn add(sums: CubeTensor, predictions: CubeTensor, weights: CubeTensor, probabilities: bool) -> CubeTensor {
+    let [sums, predictions, weights] = [sums, predictions, weights].map(within_reach);
     let [parties, rows, classes] = predictions.shape().dims::<3>();
     let [_, weight_rows, weight_classes] = weights.shape().dims::<3>();
     let by = By {

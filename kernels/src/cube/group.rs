@@ -152,6 +152,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_unit_of_the_largest_launch_has_an_index_of_32_bits() {
+        let most = crate::operands::MOST_ON_A_GPU;
+        for classes in [1, 100, 131_072] {
+            // Of one class a row, a unit a row: as kernels launch that take values one by one.
+            let shape = Shape::fitting(classes, 1024, 32);
+            let CubeCount::Static(wide, high, 1) = shape.cubes(most / classes) else {
+                panic!("the number of cubes is known");
+            };
+            let units = u64::from(wide) * u64::from(high) * u64::from(shape.units);
+            let rows = units / u64::from(shape.group);
+            assert!(rows <= 1 << 32, "{rows} rows of {classes}");
+        }
+    }
+
+    #[test]
     fn a_group_is_a_power_of_two_that_fits_the_row_the_cube_and_the_plane() {
         let shape = |units, group, exchanging| Shape {
             units,

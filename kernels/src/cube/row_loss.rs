@@ -1,6 +1,6 @@
 //! The loss of each row with its gradient.
 
-use super::{distance, empty, softmax_loss, unused};
+use super::{distance, empty, softmax_loss, unused, within_reach};
 use crate::row_loss::RowLoss;
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
@@ -13,6 +13,7 @@ pub(crate) fn run(
     what: RowLoss,
     with_gradient: bool,
 ) -> (CubeTensor, CubeTensor) {
+    let [student, teacher, labels] = [student, teacher, labels].map(within_reach);
     let [rows, classes] = student.shape().dims::<2>();
     let losses = empty(&student, [rows]);
     let gradient = if with_gradient {

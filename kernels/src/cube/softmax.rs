@@ -1,9 +1,9 @@
 //! Softmax of rows, its logarithm, its entropy, and the gradients of the first two.
 
-use super::empty;
 use super::group::{self, Shape};
 use super::online;
 use super::special::{defect, is_masked, with_defect};
+use super::{empty, within_reach};
 use crate::cpu::softmax::Form;
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_elem_type;
@@ -30,6 +30,7 @@ impl Config {
 
 /// What `form` says, of each row.
 pub(crate) fn run(logits: CubeTensor, temperature: f32, form: Form) -> CubeTensor {
+    let logits = within_reach(logits);
     let [rows, classes] = logits.shape().dims::<2>();
     let client = logits.client.clone();
     let shape = Shape::of(&logits, classes);
@@ -56,6 +57,7 @@ pub(crate) fn run(logits: CubeTensor, temperature: f32, form: Form) -> CubeTenso
 
 /// The gradient with respect to the logits, from what [`run`] gave and the gradient with respect to that.
 pub(crate) fn gradient(output: CubeTensor, output_gradient: CubeTensor, temperature: f32, form: Form) -> CubeTensor {
+    let [output, output_gradient] = [output, output_gradient].map(within_reach);
     let [rows, classes] = output.shape().dims::<2>();
     let client = output.client.clone();
     let shape = Shape::of(&output, classes);

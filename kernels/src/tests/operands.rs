@@ -164,6 +164,25 @@ fn a_type_that_the_kernels_do_not_take_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn an_average_of_more_elements_than_32_bits_count_is_refused_on_a_gpu_before_there_is_one() {
+    for (_, device) in devices().into_iter().filter(|(name, _)| *name == "gpu") {
+        let error = Ensemble::new(1 << 22, 1 << 10, Averaged::Values, &device).unwrap_err();
+        let is_named = matches!(
+            error,
+            OperandError::TooManyElements {
+                operand: "the average",
+                ..
+            }
+        );
+        let text = error.to_string();
+        assert!(
+            is_named && text.contains("[4194304, 1024]") && text.contains("fewer rows at once"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn ensembles_of_nobody_and_weights_of_nothing_are_refused() {
     for (_, device) in devices() {
         let classless = Ensemble::new(2, 0, Averaged::Values, &device);

@@ -1,7 +1,8 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::{FAILED, UNUSABLE, complain, failed, out_option, print, unresolved};
+use super::report::is_asked_for;
+use super::{FAILED, UNUSABLE, complain, failed, print, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
 use crate::reached::Shown;
@@ -35,14 +36,7 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
             if let Some(there) = folder::kept(&comparing.out, &shown.run) {
                 let wanted = parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
                 let same = wanted.map_or(Ok(()), |wanted| {
-                    // Nobody who reads results is told to delete them.
-                    let fix = format!(
-                        "choose another name in the run file or another --out, or compare what is there by its name: \
-                         `fedstill compare {}{}`",
-                        shown.run,
-                        out_option(&comparing.out)
-                    );
-                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted, &fix)
+                    is_asked_for(&comparing.out, &shown.run, &there.resolved, &wanted)
                 });
                 if let Err(error) = same {
                     return failed(&error);

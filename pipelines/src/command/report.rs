@@ -1,10 +1,12 @@
 //! `fedstill report`, and what `fedstill run` ends with: prints the tables, writes the pictures, says where all of it is.
 
-use super::{FAILED, complain, print};
+use super::{FAILED, complain, out_option, print};
 use crate::reached::Shown;
 use crate::resolve::Resolved;
 use crate::{folder, report, run_file_report};
+use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::run_file::shell_word;
+use fedstill_stages::StageError;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,7 +20,11 @@ pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         .collect();
     let results = folder::results(out);
     for job in &resolved.jobs {
-        if let Err(error) = folder::finished(out, job, resolved.file.rounds) {
+        let same = folder::kept(out, &job.id).map_or(Ok(()), |there| {
+            is_asked_for(out, &job.id, &there.resolved, &job.resolved)
+        });
+        let usable = same.and_then(|()| folder::finished(out, job, resolved.file.rounds));
+        if let Err(error) = usable {
             complain(&error.to_string());
             return ExitCode::from(FAILED);
         }
@@ -66,6 +72,19 @@ pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
         shell_word(&query(&results, &runs, summary.test_set(), &summary.steps()))
     ));
     ExitCode::SUCCESS
+}
+
+/// Whether the run that is there is the one that is asked for. Nobody who reads results is told to delete them.
+///
+/// # Errors
+/// It has other settings: which, and what to do.
+pub(super) fn is_asked_for(out: &Path, run: &str, there: &ResolvedRun, asked: &ResolvedRun) -> Result<(), StageError> {
+    let fix = format!(
+        "choose another name in the run file or another --out, or compare what is there by its name: \
+         `fedstill compare {run}{}`",
+        out_option(out)
+    );
+    folder::checked(out, run, there, asked, &fix)
 }
 
 /// Where the tables of all runs are.

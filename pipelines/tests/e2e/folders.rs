@@ -65,7 +65,7 @@ fn a_run_with_other_settings_under_the_same_name_is_refused() {
 }
 
 #[test]
-fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
+fn a_report_does_not_show_the_results_of_a_run_with_other_settings_and_leads_to_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("runs");
     finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
@@ -81,6 +81,8 @@ fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
     let (code, text) = report(&other);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("other settings (private data)"), "{text}");
+    let named = format!("`fedstill compare tiny-fedmd-0 --out {}`", out.display());
+    assert!(text.contains(&named) && !text.contains("delete"), "{text}");
 }
 
 #[test]

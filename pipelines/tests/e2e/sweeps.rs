@@ -213,6 +213,24 @@ fn a_dry_run_lists_the_points_and_writes_nothing() {
 }
 
 #[test]
+fn a_baseline_that_has_nothing_of_what_the_grid_changes_is_named_before_it_runs_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_baseline = "rounds = 1\nbaselines = [\"standalone\"]";
+    let out = folder.path().join("runs");
+    for (grid, told) in [
+        ("\"steps.digest.epochs\" = [1, 2]", true),
+        ("\"steps.revisit.epochs\" = [1, 2]", false),
+    ] {
+        let file = sweep_file(folder.path(), with_baseline, &format!("[grid]\n{grid}"));
+        let output = sweep(&file, &out, &["--dry-run"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("2 points, 4 runs; about "), "{text}");
+        let line = "1 run would compute what a run of another point does, as the grid changes nothing there but the name: standalone (1)";
+        assert_eq!(text.contains(line), told, "{text}");
+    }
+}
+
+#[test]
 fn a_bad_sweep_gets_one_message_with_its_place_and_fix_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&str, &[&str]); 5] = [

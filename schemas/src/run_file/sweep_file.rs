@@ -11,7 +11,7 @@
 //! first, and [`SweepFile::place`] says in which of the two a problem is, and where there.
 
 use super::fields::seeds;
-use super::pipeline_file::is_file;
+use super::pipeline_file::{files_under, is_file};
 use super::places::Places;
 use super::point_name::{full, joined, labels, mark, word, written};
 use super::problem::{self, Problem};
@@ -123,7 +123,12 @@ impl SweepFile {
         files
     }
 
-    /// What a [`Catalog`] calls such a file: a path in the run file may be written alike and lie elsewhere.
+    /// The files of pipelines that a run file names and some point reads: not those in whose place the grid puts others.
+    pub fn kept_pipeline_files(&self, run: &str) -> BTreeSet<String> {
+        files_under(run, |key| !self.axes.iter().any(|axis| axis.parts() == [key]))
+    }
+
+    /// What a [`Catalog`] calls a file that the grid names: a path in the run file may be written alike and lie elsewhere.
     pub fn catalogued(path: &str) -> String {
         format!("{path} of the sweep file")
     }

@@ -117,6 +117,12 @@ fn pipelines_of_a_grid_may_be_files_beside_the_sweep_file() {
         "a file of data is none of a pipeline"
     );
 
+    let both = LEAST.replace("\"fedmd\"", "\"mine.toml\"\nbaselines = [\"other.toml\"]");
+    assert!(
+        sweep.kept_pipeline_files(&both).is_empty(),
+        "the grid has others at every point"
+    );
+
     // The run file's own `mine.toml` is another one, in another folder.
     let run = LEAST.replace("\"fedmd\"", "\"mine.toml\"");
     let at = |point: usize, of_grid: Result<String, String>| {
