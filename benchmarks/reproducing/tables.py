@@ -22,14 +22,24 @@ SERVER = ("pretrain", "aggregate", "join", "average", "distill")
 WORKERS = (1, 2, 3, 4, 8)
 
 
-def share(value):
+def share(value, digits=3):
     """Accuracies: .976."""
-    text = f"{value:.3f}"
+    text = f"{value:.{digits}f}"
     return text[1:] if text.startswith("0.") else text
 
 
-def signed(value):
-    return ("+" if value >= 0 else "-") + share(abs(value))
+def signed(value, digits=3):
+    """Differences: +.024; of what rounds to nothing no sign says which side it is on."""
+    text = share(abs(value), digits)
+    return text if float(text) == 0 else ("+" if value > 0 else "-") + text
+
+
+def difference(figure):
+    """A mean difference and its spread over seeds, with a digit more where three would show no spread."""
+    digits = 3
+    if figure is not None and figure.deviation is not None and float(share(figure.deviation, digits)) == 0:
+        digits = 4
+    return spread(figure, lambda value: signed(value, digits), lambda value: share(value, digits))
 
 
 def amount(value):
@@ -84,8 +94,8 @@ def methods(points, figures):
                     about,
                     label,
                     spread(alone.get(*own, "accuracy"), share),
-                    spread((fedmd_alone if "fedmd" in pipeline else alone).get(*own, "difference"), signed, share),
-                    spread(fedmd.get(*own, "difference"), signed, share),
+                    difference((fedmd_alone if "fedmd" in pipeline else alone).get(*own, "difference")),
+                    difference(fedmd.get(*own, "difference")),
                     worst(alone, own),
                     spread(local.get(*own, "accuracy"), share),
                 ]
@@ -140,9 +150,9 @@ def windows(expected, figures):
         of = figures[window.stem]
         found = of.get(window.pipeline, window.step, window.measure)
         shown = {"difference": signed, "accuracy": share}.get(window.measure, amount)
-        deviation = share if shown is signed else shown
+        told = difference(found) if shown is signed else spread(found, shown)
         said = verdict(window, found, of.seeds(window.pipeline))
-        rows.append([window.about, ends(window, shown), spread(found, shown, deviation), said])
+        rows.append([window.about, ends(window, shown), told, said])
     return table(["figure", "expected", "found", ""], rows, 0)
 
 
@@ -212,7 +222,7 @@ def costs(about, target, figures, by_seed):
     for measure, what, shown in COSTS:
         fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
         savings = [[saving(figures, measure)], [saving(of, measure) for of in by_seed]]
-        saved = [over([100 * one for one in of if one is not None], "{:.1f}".format, " %") for of in savings]
+        saved = [over([100 * one for one in of if one is not None], "{:z.1f}".format, " %") for of in savings]
         rows.append([what, spread(fedmd, shown), spread(feddf, shown), *saved])
     reached = [figures.get(pipeline, "evaluate", "rounds_to_target") for pipeline in ("fedmd", "feddf")]
     seeds = " and ".join(str(figure.seeds) if figure else "0" for figure in reached)

@@ -167,6 +167,21 @@ def test_figures_are_set_beside_their_windows():
     ]
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_sign_and_a_spread_that_does_gets_a_digit_more():
+    def of(*found):
+        return tables.difference(Figures(figures(difference=found)).get("feddf", "evaluate", "difference"))
+
+    assert [tables.signed(value) for value in (-0.0004, 0.0004, -0.0, -0.0006)] == [".000", ".000", ".000", "-.001"]
+    assert of(-0.0004, 0.004) == ".000 ± .004"
+    assert of(0.0024, 0.0003) == "+.0024 ± .0003"
+    assert of(-0.0024, 0.0005001) == "-.002 ± .001"
+    assert of(-0.00004, 0.00003) == ".0000 ± .0000"
+    assert of(-0.0121, None) == "-.012"
+    window = plan.Window("gain", "stem", "feddf", "evaluate", "difference", low=0.2)
+    found = {"stem": Figures(figures(difference=(0.0024, 0.0003)))}
+    assert tables.windows([window], found)[2] == "| gain | +.200 or more | +.0024 ± .0003 | below |"
+
+
 def test_a_window_is_met_where_every_seed_reached_it_and_not_where_some_did():
     def said(reaching, rounds):
         scored, reached = figures(accuracy=(0.97, 0.001), rounds_to_target=(rounds, 3.0))
@@ -251,6 +266,9 @@ def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
         "| GB-seconds | 200 | 50 | 75.0 % | 70.0 ± 20.0 % |",
         "| price, USD | 4 | 1 | 75.0 % | 70.0 ± 20.0 % |",
     ]
+    # A saving that rounds to nothing is no loss.
+    equal = Figures(took("fedmd", 1) + took("feddf", 1.0001))
+    assert tables.costs("equal", 0.9, equal, [equal])[4] == "| GB-seconds | 200 | 200 | 0.0 % | 0.0 % |"
     # Above the target from the beginning: of no rounds nothing is saved.
     at_once = Figures(took("fedmd", 0) + took("feddf", 1))
     assert tables.costs("at once", 0.9, at_once, [at_once])[2] == "| rounds | 0 | 8 | – | – |"
