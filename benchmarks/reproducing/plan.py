@@ -56,16 +56,18 @@ ALPHA = {"skewed": "0.1", "alike": "100"}
 # What the baseline of a comparison adds to its stem.
 TO_FEDMD = "-to-fedmd"
 TO_FEDMD_ALONE = "-to-fedmd-standalone"
+TO_FEDAVG = "-to-fedavg"
 LOCAL = "-local"
 
 
 def methods(point):
-    """The comparisons of a run name: with local training, FedDF's and FedMD's, with FedMD, and on the parties' own
-    distributions."""
+    """The comparisons of a run name: with local training, FedDF's and FedMD's, with FedMD, with FedAvg, and on the
+    parties' own distributions."""
     return (
         Comparison(point, point, ("--baseline", "standalone", "--test-set", "global")),
         Comparison(point + TO_FEDMD_ALONE, point, ("--baseline", "fedmd_standalone", "--test-set", "global")),
         Comparison(point + TO_FEDMD, point, ("--baseline", "fedmd", "--test-set", "global")),
+        Comparison(point + TO_FEDAVG, point, ("--baseline", "fedavg", "--test-set", "global")),
         Comparison(point + LOCAL, point, ("--baseline", "standalone", "--test-set", "local")),
     )
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 
-from .plan import LOCAL, TO_FEDMD, TO_FEDMD_ALONE
+from .plan import LOCAL, TO_FEDAVG, TO_FEDMD, TO_FEDMD_ALONE
 
 # Scoring steps of each method, and what models they score.
 SCORED = (
@@ -81,27 +81,32 @@ def table(headers, rows, numbers):
 
 
 def methods(points, figures):
-    """Accuracies of all methods at each point, each beside its own local training; `figures` has those of each stem."""
-    rows = []
+    """A table of each point: accuracies of all methods, each beside its own local training, FedMD and FedAvg; `figures` has
+    those of each stem."""
+    lines = []
     for about, point in points:
-        alone, fedmd_alone, fedmd, local = (figures[point + of] for of in ("", TO_FEDMD_ALONE, TO_FEDMD, LOCAL))
+        alone, fedmd_alone = figures[point], figures[point + TO_FEDMD_ALONE]
+        fedmd, fedavg, local = (figures[point + of] for of in (TO_FEDMD, TO_FEDAVG, LOCAL))
+        rows = []
         for pipeline, step, label in SCORED:
             own = (pipeline, step)
             if alone.get(*own, "accuracy") is None:
                 continue
+            beside = (fedmd_alone if "fedmd" in pipeline else alone, fedmd, fedavg)
             rows.append(
                 [
-                    about,
                     label,
                     spread(alone.get(*own, "accuracy"), share),
-                    difference((fedmd_alone if "fedmd" in pipeline else alone).get(*own, "difference")),
-                    difference(fedmd.get(*own, "difference")),
+                    *(difference(of.get(*own, "difference")) for of in beside),
                     worst(alone, own),
                     spread(local.get(*own, "accuracy"), share),
+                    worst(local, own),
                 ]
             )
-    headers = ["", "models", "global test set", "minus its local training", "minus FedMD", "worst", "local test sets"]
-    return table(headers, rows, 5)
+        headers = [about, "global test set", "minus its local training", "minus FedMD", "minus FedAvg", "worst"]
+        headers += ["local test sets", "worst of these"]
+        lines += ["", *table(headers, rows, 7)]
+    return lines[1:]
 
 
 def worst(figures, own):

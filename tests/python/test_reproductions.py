@@ -235,6 +235,35 @@ def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
     assert of(accuracy=(0.9, None)) == "–"
 
 
+def test_accuracies_stand_beside_local_training_fedmd_and_fedavg_with_the_worst_on_both_test_sets():
+    def of(difference, accuracy=0.75, **worst):
+        return Figures(figures(accuracy=(accuracy, 0.08), difference=(difference, 0.02), **worst))
+
+    found = {
+        "a": of(0.37, worst_architecture=(0.73, 0.01)),
+        "a" + plan.TO_FEDMD_ALONE: of(0.1),
+        "a" + plan.TO_FEDMD: of(0.36),
+        "a" + plan.TO_FEDAVG: of(0.13),
+        "a" + plan.LOCAL: of(0.2, accuracy=0.88, worst_party=(0.61, 0.03)),
+    }
+    header, _, row = tables.methods([("alpha 0.1", "a")], found)
+    cells = dict(zip(header.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
+    assert cells == {
+        "alpha 0.1": "FedDF, prototypes",
+        "global test set": ".750 ± .080",
+        "minus its local training": "+.370 ± .020",
+        "minus FedMD": "+.360 ± .020",
+        "minus FedAvg": "+.130 ± .020",
+        "worst": ".730 ± .010 (architecture)",
+        "local test sets": ".880 ± .080",
+        "worst of these": ".610 ± .030 (party)",
+    }
+    # Every comparison that the table reads is made.
+    assert {comparison.stem for comparison in plan.methods("a")} == found.keys()
+    lines = tables.methods([("alpha 0.1", "a"), ("alpha 100", "a")], found)
+    assert lines == [header, lines[1], row, "", header.replace("0.1", "100"), lines[1], row]
+
+
 def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
     def of(fedmd, feddf, deviation=None):
         return Figures(figures("fedmd", accuracy=(fedmd, deviation)) + figures("feddf", accuracy=(feddf, None)))
@@ -352,7 +381,7 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
     assert parts["speedup"].count("| pretraining, ") == parts["speedup"].count("| distillation, ") == 1
 
     for run in ("quick-mnist-alpha0p1", "quick-mnist-alpha100"):
-        for stem in (run, run + plan.TO_FEDMD, run + plan.TO_FEDMD_ALONE, run + plan.LOCAL, f"{run}-cost"):
+        for stem in (*(comparison.stem for comparison in plan.methods(run)), f"{run}-cost"):
             rows = pq.read_table(out / "tables" / f"{stem}.parquet").to_pylist()
             assert {"feddf", "fedmd", "fedavg", "standalone", "fedmd_standalone"} == {row["pipeline"] for row in rows}
         assert (out / "pictures" / f"{run}-accuracy.svg").read_text().startswith(("<svg", "<?xml"))
