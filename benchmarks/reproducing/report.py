@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import figures, page, schedule, tables
+from . import costs, figures, page, schedule, tables
 from .commands import cores
 from .plan import ALPHA
 
@@ -139,14 +139,25 @@ def cost(reproduction, fedstill, places):
         options = ("--test-set", "global")
         target = tables.equal_accuracy(compare(fedstill, places, f"{run}-cost", [run], options))
         options = (*options, "--target", str(target))
-        found = compare(fedstill, places, f"{run}-cost", [run], options)
-        by_seed = [alone(fedstill, run, seed, options) for seed in sorted({step["seed"] for step in fedstill.steps(run)})]
-        lines += tables.costs(about, target, found, by_seed)
+        compare(fedstill, places, f"{run}-cost", [run], options)
+        steps = fedstill.steps(run)
+        seeds = sorted({step["seed"] for step in steps})
+        by_seed = {seed: alone(fedstill, run, [step for step in steps if step["seed"] == seed], options) for seed in seeds}
+        lines += tables.costs(about, target, by_seed)
     return lines
 
 
-def alone(fedstill, run, seed, options):
-    """The figures of one seed of FedMD and FedDF."""
-    folder = fedstill.out / "compared" / f"{run}-cost-{seed}"
-    fedstill.compare([f"{run}-{pipeline}-{seed}" for pipeline in ("fedmd", "feddf")], options, folder)
-    return figures.read(folder / "compare.parquet")
+def alone(fedstill, run, steps, options):
+    """What each pipeline of one seed spent up to the target, of the tasks `steps` of that seed; nothing where it does not
+    reach it."""
+    runs = {}
+    for step in steps:
+        runs.setdefault((step["pipeline"], step["run"]), []).append(step)
+    folder = fedstill.out / "compared" / f"{run}-cost-{steps[0]['seed']}"
+    fedstill.compare([run for _, run in runs], options, folder)
+    found = figures.read(folder / "compare.parquet")
+    spent = {}
+    for (pipeline, _), tasks in runs.items():
+        first = found.get(pipeline, "evaluate", "rounds_to_target")
+        spent[pipeline] = first and costs.spent(tasks, int(first.value))
+    return spent

@@ -3,6 +3,7 @@
 import math
 import statistics
 
+from .costs import savings
 from .plan import LOCAL, TO_FEDAVG, TO_FEDMD, TO_FEDMD_ALONE
 
 # Scoring steps of each method, and what models they score.
@@ -53,10 +54,13 @@ def mebibytes(value):
 
 # What is counted up to an accuracy: the measure, what it is called, how it is shown.
 COSTS = (
-    ("rounds_to_target", "rounds", amount),
-    ("bytes_to_target", "MiB that cross", mebibytes),
-    ("gb_seconds_to_target", "GB-seconds", amount),
-    ("price_to_target", "price, USD", amount),
+    ("rounds", "rounds", amount),
+    ("bytes", "MiB that cross", mebibytes),
+    ("gb_seconds", "GB-seconds", amount),
+    ("gb_seconds_without_evaluations", "GB-seconds without evaluations", amount),
+    ("cpu_seconds", "processor seconds", amount),
+    ("cpu_seconds_without_evaluations", "processor seconds without evaluations", amount),
+    ("price", "price, USD", amount),
 )
 
 
@@ -218,28 +222,31 @@ def speedups(rows):
     return table(headers, lines, len(headers) - 1)
 
 
-def costs(about, target, figures, by_seed):
+def costs(about, target, by_seed):
     """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed.
 
-    `by_seed` has the figures of each seed alone.
+    `by_seed` has by seed, and then by pipeline, what was spent up to there; nothing where a seed does not get there.
     """
-    rows = []
+    rows = [["seeds that reach it", reached(by_seed, "fedmd"), reached(by_seed, "feddf"), "–", "–"]]
     for measure, what, shown in COSTS:
-        fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
-        savings = [[saving(figures, measure)], [saving(of, measure) for of in by_seed]]
-        saved = [over([100 * one for one in of if one is not None], "{:z.1f}".format, " %") for of in savings]
-        rows.append([what, spread(fedmd, shown), spread(feddf, shown), *saved])
-    reached = [figures.get(pipeline, "evaluate", "rounds_to_target") for pipeline in ("fedmd", "feddf")]
-    seeds = " and ".join(str(figure.seeds) if figure else "0" for figure in reached)
-    until = f"{about}, up to {share(target)} ({seeds} seeds)"
-    return table([until, "FedMD", "FedDF", "FedDF saves", "saves, by seed"], rows, 4)
+        fedmd, feddf = (took(by_seed, pipeline, measure, shown) for pipeline in ("fedmd", "feddf"))
+        of_means, each = savings(by_seed, measure)
+        saved = [over([100 * one for one in of if one is not None], "{:z.1f}".format, " %") for of in ([of_means], each)]
+        rows.append([what, fedmd, feddf, *saved])
+    return table([f"{about}, up to {share(target)}", "FedMD", "FedDF", "FedDF saves", "saves, by seed"], rows, 4)
 
 
-def saving(figures, measure):
-    """The share of what FedMD took that FedDF saves; nothing where one of them did not get there, or FedMD took nothing, as
-    no rounds where it begins above the target."""
-    fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
-    return 1 - feddf.value / fedmd.value if fedmd and feddf and fedmd.value else None
+def reached(by_seed, pipeline):
+    """How many seeds of a pipeline reach the target."""
+    runs = [seed[pipeline] for seed in by_seed.values() if pipeline in seed]
+    return f"{len(runs) - runs.count(None)} of {len(runs)}" if runs else "–"
+
+
+def took(by_seed, pipeline, measure, shown):
+    """What a pipeline took to the target, over all seeds: a dash where one does not reach it, since a mean of the others is
+    of other seeds than what it stands beside."""
+    values = [(seed.get(pipeline) or {}).get(measure) for seed in by_seed.values()]
+    return "–" if None in values else over(values, shown)
 
 
 def over(values, number, unit=""):

@@ -12,7 +12,7 @@ from conftest import BUILT, ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from reproducing import data, page, plan, schedule, tables  # noqa: E402
+from reproducing import costs, data, page, plan, schedule, tables  # noqa: E402
 from reproducing.figures import Figures  # noqa: E402
 
 FILES = ROOT / "benchmarks/reproductions"
@@ -280,30 +280,76 @@ def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
         tables.equal_accuracy(Figures(figures(accuracy=(0.5, None))))
 
 
-def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
-    def took(pipeline, times):
-        measures = {"gb_seconds_to_target": 200.0, "price_to_target": 4.0, "rounds_to_target": 8.0}
-        return figures(pipeline, **{measure: (value * times, None) for measure, value in measures.items()})
+def worked(round, stage, seconds, **crossed):
+    """A row of `steps`: a task with 2 GB, half of whose time was spent waiting."""
+    usage = {"gb_seconds": 2.0 * seconds, "cpu_seconds": 0.5 * seconds, "price": 0.01 * seconds}
+    return {"round": round, "stage": stage, **usage, **crossed}
 
-    both = Figures(took("fedmd", 1) + took("feddf", 0.25))
-    seeds = [Figures(took("fedmd", 1) + took("feddf", times)) for times in (0.1, 0.3, 0.5)]
-    lines = tables.costs("both", 0.9, both, [*seeds, Figures(took("fedmd", 1))])
-    assert lines[0] == "| both, up to .900 (3 and 3 seeds) | FedMD | FedDF | FedDF saves | saves, by seed |"
-    assert lines[2:] == [
-        "| rounds | 8 | 2 | 75.0 % | 70.0 ± 20.0 % |",
-        "| MiB that cross | – | – | – | – |",
-        "| GB-seconds | 200 | 50 | 75.0 % | 70.0 ± 20.0 % |",
-        "| price, USD | 4 | 1 | 75.0 % | 70.0 ± 20.0 % |",
-    ]
-    # A saving that rounds to nothing is no loss.
-    equal = Figures(took("fedmd", 1) + took("feddf", 1.0001))
-    assert tables.costs("equal", 0.9, equal, [equal])[4] == "| GB-seconds | 200 | 200 | 0.0 % | 0.0 % |"
+
+def test_what_is_spent_up_to_a_round_is_told_with_evaluations_and_without_and_by_processor_time():
+    rounds = [(0, "pretrain", 4.0), (0, "evaluate", 1.0), (1, "train", 2.0), (1, "evaluate", 3.0), (2, "train", 8.0)]
+    tasks = [worked(*task, bytes_up=100, bytes_down=20) for task in rounds]
+    # By hand: 10 seconds up to round 1, 4 of them of evaluations.
+    expected = {
+        "rounds": 1,
+        "bytes": 480,
+        "gb_seconds": 20.0,
+        "gb_seconds_without_evaluations": 12.0,
+        "cpu_seconds": 5.0,
+        "cpu_seconds_without_evaluations": 3.0,
+        "price": 0.1,
+    }
+    assert costs.spent(tasks, 1) == pytest.approx(expected)
+    assert tuple(expected) == costs.MEASURES == tuple(measure for measure, _, _ in tables.COSTS)
+    assert costs.spent(tasks, 0)["gb_seconds"] == 10.0
+    # One round of an earlier release, up to the target or behind it.
+    assert costs.spent([*tasks, worked(1, "train", 1.0)], 1)["bytes"] is None
+    assert costs.spent([*tasks, worked(2, "train", 1.0)], 1)["bytes"] == 480
+    with pytest.raises(ValueError, match="some round up to 3"):
+        costs.spent(tasks, 3)
+
+
+def spent(times):
+    """What a run spent: FedMD's with 1."""
+    return {"rounds": 8 * times, "gb_seconds": 200.0 * times, "cpu_seconds": 100.0 * times, "price": 4.0 * times}
+
+
+def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
+    by_seed = {seed: {"fedmd": spent(1), "feddf": spent(times)} for seed, times in enumerate((0.1, 0.3, 0.5))}
+    lines = tables.costs("both", 0.9, by_seed)
+    assert lines[0].startswith("| both, up to .900 | FedMD | FedDF | FedDF saves | saves, by seed |")
+    shown = {line.split(" | ")[0]: line for line in lines[2:]}
+    for what, took in {
+        "| seeds that reach it": "3 of 3 | 3 of 3 | – | –",
+        "| rounds": "8 ± 0 | 2.4 ± 1.6 | 70.0 % | 70.0 ± 20.0 %",
+        "| MiB that cross": "– | – | – | –",
+        "| GB-seconds": "200 ± 0 | 60 ± 40 | 70.0 % | 70.0 ± 20.0 %",
+        "| processor seconds": "100 ± 0 | 30 ± 20 | 70.0 % | 70.0 ± 20.0 %",
+        "| price, USD": "4 ± 0 | 1.2 ± 0.8 | 70.0 % | 70.0 ± 20.0 %",
+    }.items():
+        assert shown[what].startswith(f"{what} | {took} |")
+    # Of the means and of each seed it differs where seeds differ in what FedMD took: 110 of 300, and 80 and 20 %.
+    unlike = {0: {"fedmd": spent(1), "feddf": spent(0.2)}, 1: {"fedmd": spent(0.5), "feddf": spent(0.4)}}
+    of_means, each = costs.savings(unlike, "gb_seconds")
+    assert (of_means, each) == (pytest.approx(0.6), pytest.approx([0.8, 0.2])) and (1 - 120 / 300) == of_means
+
+
+def test_a_saving_is_told_of_seeds_that_reach_the_target_with_both_methods():
+    def line(fedmd, feddf, what):
+        lines = tables.costs("one", 0.4, {0: {"fedmd": fedmd, "feddf": feddf}})
+        return next(line for line in lines if line.startswith(f"| {what} |"))
+
     # Above the target from the beginning: of no rounds nothing is saved.
-    at_once = Figures(took("fedmd", 0) + took("feddf", 1))
-    assert tables.costs("at once", 0.9, at_once, [at_once])[2] == "| rounds | 0 | 8 | – | – |"
-    lines = tables.costs("one", 0.4, Figures(took("fedmd", 1)), [])
-    assert lines[0].startswith("| one, up to .400 (3 and 0 seeds) |")
-    assert lines[4] == "| GB-seconds | 200 | – | – | – |"
+    assert line(spent(0), spent(1), "rounds").startswith("| rounds | 0 | 8 | – | – |")
+    # A saving that rounds to nothing is no loss.
+    assert line(spent(1), spent(1.0001), "price, USD").startswith("| price, USD | 4 | 4 | 0.0 % | 0.0 % |")
+    assert line(spent(1), None, "GB-seconds").startswith("| GB-seconds | 200 | – | – | – |")
+    assert line(spent(1), None, "seeds that reach it").startswith("| seeds that reach it | 1 of 1 | 0 of 1 |")
+    # A seed that one of them does not reach is in no mean, and the others' savings are still told.
+    some = {0: {"fedmd": spent(1), "feddf": spent(0.5)}, 1: {"fedmd": None, "feddf": spent(0.5)}}
+    assert costs.savings(some, "price") == (None, [0.5, None])
+    assert "| price, USD | – | 2 ± 0 | – | 50.0 % |" in tables.costs("some", 0.4, some)[-1]
+    assert costs.savings({}, "price") == (None, [])
 
 
 # --- Run files ----------------------------------------------------------------------------------------------------------
@@ -373,7 +419,8 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
             assert part.count(f"| {label} |") == 1
         assert "| pretraining tasks of FedMD | 2 | 2 ± 0 | as expected |" in part
         assert part.count("| FedMD | FedDF | FedDF saves | saves, by seed |") == 1
-        assert part.count("| MiB that cross |") == part.count("| price, USD |") == 1
+        for what in ("MiB that cross", "GB-seconds without evaluations", "processor seconds", "price, USD"):
+            assert part.count(f"| {what} |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
     # A machine is named below times, and nowhere else.
     assert "Tables written on" in parts["speedup"] and "Tables written on" in parts["mnist-skewed"]
