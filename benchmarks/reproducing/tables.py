@@ -64,6 +64,14 @@ COSTS = (
 )
 
 
+# What stands beside FedMD and FedDF in the table of costs, since it may get as far for less.
+BESIDE = (
+    ("fedavg", "FedAvg"),
+    ("standalone", "local training, FedDF's"),
+    ("fedmd_standalone", "local training, FedMD's"),
+)
+
+
 def percent(value, digits):
     return f"{100 * value:.{digits}f} %"
 
@@ -223,17 +231,23 @@ def speedups(rows):
 
 
 def costs(about, target, by_seed):
-    """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed.
+    """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed; then what FedAvg
+    and local training took to it, where they reach it.
 
     `by_seed` has by seed, and then by pipeline, what was spent up to there; nothing where a seed does not get there.
     """
-    rows = [["seeds that reach it", reached(by_seed, "fedmd"), reached(by_seed, "feddf"), "–", "–"]]
+    reaching = [reached(by_seed, pipeline) for pipeline in ("fedmd", "feddf")]
+    reaching += ["–", "–", *(reached(by_seed, pipeline) for pipeline, _ in BESIDE)]
+    rows = [["seeds that reach it", *reaching]]
     for measure, what, shown in COSTS:
         fedmd, feddf = (took(by_seed, pipeline, measure, shown) for pipeline in ("fedmd", "feddf"))
         of_means, each = savings(by_seed, measure)
         saved = [over([100 * one for one in of if one is not None], "{:z.1f}".format, " %") for of in ([of_means], each)]
-        rows.append([what, fedmd, feddf, *saved])
-    return table([f"{about}, up to {share(target)}", "FedMD", "FedDF", "FedDF saves", "saves, by seed"], rows, 4)
+        beside = [took(by_seed, pipeline, measure, shown) for pipeline, _ in BESIDE]
+        rows.append([what, fedmd, feddf, *saved, *beside])
+    headers = [f"{about}, up to {share(target)}", "FedMD", "FedDF", "FedDF saves", "saves, by seed"]
+    headers += [label for _, label in BESIDE]
+    return table(headers, rows, len(headers) - 1)
 
 
 def reached(by_seed, pipeline):

@@ -352,6 +352,21 @@ def test_a_saving_is_told_of_seeds_that_reach_the_target_with_both_methods():
     assert costs.savings({}, "price") == (None, [])
 
 
+def test_what_fedavg_and_local_training_took_stands_beside_where_every_seed_gets_there():
+    def seed(alone):
+        known = {"fedmd": spent(1), "feddf": spent(2), "fedavg": spent(0.25)}
+        return {**known, "standalone": alone, "fedmd_standalone": None}
+
+    header, _, *rows = tables.costs("a", 0.2, {0: seed(spent(0.1)), 1: seed(None), 2: seed(spent(0.1))})
+    beside = [row.strip("| ").split(" | ")[5:] for row in (header, *rows)]
+    assert beside[0] == ["FedAvg", "local training, FedDF's", "local training, FedMD's"]
+    shown = dict(zip((row.strip("| ").split(" | ")[0] for row in rows), beside[1:]))
+    assert shown["seeds that reach it"] == ["3 of 3", "2 of 3", "0 of 3"]
+    assert shown["price, USD"] == ["1 ± 0", "–", "–"]
+    [*_, price] = tables.costs("a", 0.2, {0: seed(spent(0.1)), 2: seed(spent(0.1))})
+    assert price.strip("| ").split(" | ")[5:] == ["1 ± 0", "0.4 ± 0", "–"]
+
+
 # --- Run files ----------------------------------------------------------------------------------------------------------
 
 
@@ -418,7 +433,9 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         for label in ("FedDF, prototypes", "FedDF, mean logits of all parties", "FedAvg, prototypes", "FedMD, parties"):
             assert part.count(f"| {label} |") == 1
         assert "| pretraining tasks of FedMD | 2 | 2 ± 0 | as expected |" in part
-        assert part.count("| FedMD | FedDF | FedDF saves | saves, by seed |") == 1
+        beside = "FedAvg | local training, FedDF's | local training, FedMD's"
+        assert part.count(f"| FedMD | FedDF | FedDF saves | saves, by seed | {beside} |") == 1
+        assert part.count("| seeds that reach it |") == 1
         for what in ("MiB that cross", "GB-seconds without evaluations", "processor seconds", "price, USD"):
             assert part.count(f"| {what} |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
