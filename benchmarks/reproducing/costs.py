@@ -15,6 +15,9 @@ MEASURES = (
     "price",
 )
 
+# Whose costs are kept.
+PIPELINES = ("fedmd", "feddf", "fedavg", "standalone", "fedmd_standalone")
+
 
 def spent(tasks, through):
     """The measures of one run's tasks up to the round `through`, that one and round 0 among them.
@@ -55,3 +58,14 @@ def savings(by_seed, measure):
     each = [saving(*pair) for pair in zip(fedmd, feddf)]
     whole = by_seed and None not in (*fedmd, *feddf)
     return saving(sum(fedmd), sum(feddf)) if whole else None, each
+
+
+def rows(by_seed, target):
+    """A row a seed and measure, of what each pipeline spent up to the target, and what FedDF saves of FedMD's."""
+    found = []
+    for measure in MEASURES:
+        _, saved = savings(by_seed, measure)
+        for (seed, spent_by), saves in zip(by_seed.items(), saved):
+            took = {pipeline: (spent_by.get(pipeline) or {}).get(measure) for pipeline in PIPELINES}
+            found.append({"seed": seed, "target": target, "measure": measure, **took, "feddf_saves": saves})
+    return found

@@ -143,8 +143,19 @@ def cost(reproduction, fedstill, places):
         steps = fedstill.steps(run)
         seeds = sorted({step["seed"] for step in steps})
         by_seed = {seed: alone(fedstill, run, [step for step in steps if step["seed"] == seed], options) for seed in seeds}
+        write_costs(costs.rows(by_seed, target), places.results / f"{run}-cost-by-seed.parquet")
         lines += tables.costs(about, target, by_seed)
     return lines
+
+
+def write_costs(rows, path):
+    """What each seed took up to the target; null of a pipeline that does not reach it, or whose results do not say."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    kinds = {"seed": pyarrow.uint64(), "target": pyarrow.float64(), "measure": pyarrow.string()}
+    kinds.update({column: pyarrow.float64() for column in (*costs.PIPELINES, "feddf_saves")})
+    parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(kinds.items())), path, compression="zstd")
 
 
 def alone(fedstill, run, steps, options):

@@ -352,6 +352,16 @@ def test_a_saving_is_told_of_seeds_that_reach_the_target_with_both_methods():
     assert costs.savings({}, "price") == (None, [])
 
 
+def test_a_row_a_seed_and_measure_is_kept_with_what_feddf_saves():
+    by_seed = {0: {"fedmd": spent(1), "feddf": spent(0.5), "fedavg": None}, 7: {"fedmd": spent(1), "feddf": None}}
+    kept = {(row["seed"], row["measure"]): row for row in costs.rows(by_seed, 0.9)}
+    assert len(kept) == 2 * len(costs.MEASURES)
+    none = {"fedavg": None, "standalone": None, "fedmd_standalone": None}
+    expected = {"seed": 0, "target": 0.9, "measure": "price", "fedmd": 4.0, "feddf": 2.0, **none, "feddf_saves": 0.5}
+    assert kept[0, "price"] == expected
+    assert kept[7, "price"] == {**expected, "seed": 7, "feddf": None, "feddf_saves": None}
+
+
 def test_what_fedavg_and_local_training_took_stands_beside_where_every_seed_gets_there():
     def seed(alone):
         known = {"fedmd": spent(1), "feddf": spent(2), "fedavg": spent(0.25)}
@@ -416,6 +426,23 @@ def reproduce(*arguments):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
+def costs_are_those_of_compare(tables, run):
+    """The kept costs of each seed have the means that `compare` has, of what it knows."""
+    kept = pq.read_table(tables / f"{run}-cost-by-seed.parquet").to_pylist()
+    assert {(row["seed"], row["measure"]) for row in kept} == set(itertools.product((0, 1), costs.MEASURES))
+    compared = pq.read_table(tables / f"{run}-cost.parquet").to_pylist()
+    compared = {(row["pipeline"], row["measure"]): row for row in compared if row["measure"].endswith("_to_target")}
+    for pipeline, measure in itertools.product(costs.PIPELINES, ("rounds", "bytes", "gb_seconds", "price")):
+        took = [row[pipeline] for row in kept if row["measure"] == measure and row[pipeline] is not None]
+        of = compared.get((pipeline, f"{measure}_to_target"))
+        assert len(took) == (of["seeds"] if of else 0)
+        assert not took or sum(took) / len(took) == pytest.approx(of["value"])
+    assert all(row["fedmd"] is not None and row["feddf"] is not None for row in kept)
+    for row in kept:
+        if row["fedmd"]:
+            assert row["feddf_saves"] == pytest.approx(1 - row["feddf"] / row["fedmd"])
+
+
 def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
     """The commands, the files of results and the page, in seconds."""
     before = (ROOT / "docs/reproductions.md").read_text()
@@ -448,6 +475,7 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         for stem in (*(comparison.stem for comparison in plan.methods(run)), f"{run}-cost"):
             rows = pq.read_table(out / "tables" / f"{stem}.parquet").to_pylist()
             assert {"feddf", "fedmd", "fedavg", "standalone", "fedmd_standalone"} == {row["pipeline"] for row in rows}
+        costs_are_those_of_compare(out / "tables", run)
         assert (out / "pictures" / f"{run}-accuracy.svg").read_text().startswith(("<svg", "<?xml"))
     steps = pq.read_table(out / "tables/speedup.parquet").to_pylist()
     assert {"pretrain", "transfer", "distill"} == {step["step"] for step in steps}
