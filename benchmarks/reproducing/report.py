@@ -5,18 +5,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import costs, figures, page, schedule, tables
+from . import costs, figures, page, runfiles, schedule, tables
 from .commands import cores
-from .plan import ALPHA
 
 # What the paper (arXiv:2402.07295) and McMahan et al. report.
 PAPER = {"pretraining": "3.5 x", "distillation": "1.76 x", "rounds": "87"}
-# Runs of other reproductions, whose task times are modelled where there are any.
-OTHERS = (
-    *((f"MNIST, alpha {alpha}", f"mnist-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
-    *((f"CIFAR, alpha {alpha}", f"cifar-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
-    ("Shakespeare", "shakespeare"),
-)
 
 
 @dataclass(frozen=True)
@@ -88,37 +81,40 @@ def compared(reproduction, fedstill, places):
 
 
 def speedup(reproduction, fedstill, places):
-    """Speed-ups of the runs that had all processors, and those modelled of any others that there are."""
-    [(_, alone)] = reproduction.points
+    """Speed-ups of the runs that had all processors, and those modelled of any others that are finished."""
+    [(of_all_processors, _)], [alone] = reproduction.points, reproduction.runs
     rows, kept = [], []
-    for about, run in (*reproduction.points, *OTHERS):
+    for about, runs in ((of_all_processors, alone), *reproduction.timed):
+        [run] = runs.names
+        asked = runfiles.asked(fedstill.files, runs)
         steps = fedstill.steps(run)
-        if not steps:
-            continue
-        kept += [{"name": run, **step} for step in steps if step["step"] in ("pretrain", "transfer", "distill")]
-        pretraining = [schedule.pretraining(tasks) for tasks in by_run(steps, "fedmd")]
-        distillation = [one for tasks in by_run(steps, "feddf") for one in schedule.distillation(tasks)]
-        for what, of in (("pretraining", pretraining), ("distillation", distillation)):
+        for pipeline, what in (("fedmd", "pretraining"), ("feddf", "distillation")):
+            finished = asked.finished(steps, pipeline)
             # Another reproduction may be on its way.
-            if of:
-                rows.append((f"{what}, {about}", PAPER[what], of, run == alone))
+            if finished:
+                rows.append(gained(f"{what}, {about}", what, finished.values(), runs == alone))
+                shown = [step for tasks in finished.values() for step in tasks]
+                kept += [{"name": run, **step} for step in shown if step["step"] in ("pretrain", "transfer", "distill")]
     write_steps(kept, places.results / "speedup.parquet")
     return tables.speedups(rows)
 
 
-def by_run(steps, pipeline):
-    """The tasks of each run of a pipeline."""
-    runs = {}
-    for step in steps:
-        if step["pipeline"] == pipeline:
-            runs.setdefault(step["run"], []).append(task(step))
-    return runs.values()
+def gained(about, what, runs, alone):
+    """The speed-ups of `runs`, each the rows of its tasks: one of pretraining a run, of distillation one a round."""
+    runs = [[task(step) for step in steps] for steps in runs]
+
+    def by(taken):
+        if what == "pretraining":
+            return [schedule.pretraining(tasks, taken) for tasks in runs]
+        return [one for tasks in runs for one in schedule.distillation(tasks, taken)]
+
+    return tables.Gain(about, PAPER[what], len(runs), by(schedule.TIME), by(schedule.PROCESSOR), alone)
 
 
 def task(step):
     """A row of the table `steps`."""
     queued, started, ended = (step[when] / 1000 for when in ("queued_ms", "started_ms", "ended_ms"))
-    return schedule.Task(step["step"], step["round"], step["architecture"], queued, started, ended)
+    return schedule.Task(step["step"], step["round"], step["architecture"], queued, started, ended, step["cpu_seconds"])
 
 
 def write_steps(steps, path):

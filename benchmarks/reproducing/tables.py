@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from dataclasses import dataclass
 
 from .costs import savings
 from .plan import LOCAL, TO_FEDAVG, TO_FEDMD, TO_FEDMD_ALONE
@@ -214,20 +215,39 @@ def verdict(window, found, seeds):
     return f"not met: {of}" if said == "as expected" else f"{said}, {of}"
 
 
-def speedups(rows):
-    """Each row: what about, the paper's figure, speed-ups of the same kind, and whether they had all processors.
+@dataclass(frozen=True)
+class Gain:
+    """Speed-ups of one kind: what about, the paper's, of how many runs, by the time that tasks took and by the processor's,
+    and whether the runs had all processors."""
+
+    about: str
+    paper: str
+    runs: int
+    by_time: list
+    by_processor: list
+    alone: bool
+
+
+def speedups(gains):
+    """What was measured, and below it what so many workers would make of it: by the time that tasks took, and by the
+    processor's, on which other work on the machine has little effect.
 
     Means, and standard deviations, over the seeds and rounds that were measured.
     """
-    lines = []
-    for about, paper, of, alone in rows:
-        measured = times([one.measured for one in of]) if alone else "–"
-        modelled = [times([one.with_workers(workers) for one in of]) for workers in WORKERS]
-        in_turn, ideal = over([one.in_turn for one in of], amount), times([one.ideal for one in of])
-        lines.append([about, paper, in_turn, measured, *modelled, ideal])
-    modelled = [f"{workers} worker{'s' if workers > 1 else ''}" for workers in WORKERS]
-    headers = ["", "paper", "seconds in turn", "measured", *modelled, "a worker a task"]
-    return table(headers, lines, len(headers) - 1)
+    measured, modelled = [], []
+    for gain in gains:
+        # Of pretraining there is one a run.
+        of = gain.runs if len(gain.by_time) == gain.runs else f"{gain.runs}, {len(gain.by_time)} rounds"
+        in_turn = [over([one.in_turn for one in by], amount) for by in (gain.by_time, gain.by_processor)]
+        found = times([one.measured for one in gain.by_time]) if gain.alone else "–"
+        measured.append([gain.about, str(of), gain.paper, *in_turn, found])
+        for what, by in (("time", gain.by_time), ("processor time", gain.by_processor)):
+            workers = [times([one.with_workers(workers) for one in by]) for workers in WORKERS]
+            modelled.append([gain.about, what, *workers, times([one.ideal for one in by])])
+    counts = [f"{workers} worker{'s' if workers > 1 else ''}" for workers in WORKERS]
+    first = ["", "runs", "paper", "seconds in turn", "processor seconds in turn", "measured"]
+    second = ["modelled", "by", *counts, "a worker a task"]
+    return [*table(first, measured, 5), "", *table(second, modelled, len(second) - 2)]
 
 
 def costs(about, target, by_seed):
