@@ -64,6 +64,7 @@ def compared(reproduction, fedstill, places):
         lines = tables.rounds(reproduction.points, found, target, PAPER["rounds"])
     else:
         lines = tables.methods(reproduction.points, found)
+        lines += parties(reproduction, fedstill)
         pictures.append("cost")
     if reproduction.windows:
         lines += ["", *tables.windows(reproduction.windows, found)]
@@ -77,6 +78,16 @@ def compared(reproduction, fedstill, places):
             drawn.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(fedstill.out / "compared" / run / f"{picture}.svg", drawn)
             lines += ["", f"![{about}: {picture}]({drawn.relative_to(places.page.parent)})"]
+    return lines
+
+
+def parties(reproduction, fedstill):
+    """A line of how many rows parties have, of each point."""
+    lines = []
+    for (_, run), runs in zip(reproduction.points, reproduction.runs):
+        seeds = runfiles.asked(fedstill.files, runs).seeds
+        line = tables.sizes([list(fedstill.rows_of_parties(f"{run}-feddf-{seed}").values()) for seed in seeds])
+        lines += ["", *line] if line else []
     return lines
 
 

@@ -122,6 +122,15 @@ def methods(points, figures):
     return lines[1:]
 
 
+def sizes(by_seed):
+    """The rows of parties, in a line; `by_seed` has those of each seed's parties. Nothing where a seed's are not known."""
+    if not by_seed or not all(by_seed):
+        return []
+    rows = [rows for seed in by_seed for rows in seed]
+    seeds = f"{len(by_seed)} seeds" if len(by_seed) > 1 else "one seed"
+    return [f"Rows of a party, over {seeds}: {min(rows):,} at fewest, {max(rows):,} at most, {mean(rows):,.0f} on average."]
+
+
 def worst(figures, own):
     """The lowest of the models that a step scores, and whose it is; a dash of an ensemble, which is one model."""
     for measure, whose in (("worst_party", "party"), ("worst_architecture", "architecture")):

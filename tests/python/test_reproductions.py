@@ -1,6 +1,7 @@
 """`benchmarks/reproduce`: its arithmetic, its run files, and all of it in small on the data in the repository."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -308,6 +309,15 @@ def test_rounds_to_a_target_say_how_many_seeds_reach_it():
     assert [line.split(" | ")[1] for line in lines[2:]] == ["2 of 3", "0 of 3"]
 
 
+def test_a_line_says_how_many_rows_parties_have_over_all_seeds():
+    said = "Rows of a party, over 2 seeds: 512 at fewest, 1,488 at most, 1,000 on average."
+    assert tables.sizes([[1488, 512], [1000, 1000]]) == [said]
+    said = "Rows of a party, over one seed: 1,000 at fewest, 1,002 at most, 1,001 on average."
+    assert tables.sizes([[1000, 1002]]) == [said]
+    # Of a seed whose run was pruned they are not known.
+    assert tables.sizes([[1488, 512], []]) == tables.sizes([]) == []
+
+
 def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
     def of(**values):
         return tables.worst(Figures(figures(**values)), ("feddf", "evaluate"))
@@ -545,6 +555,10 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         beside = "FedAvg | local training, FedDF's | local training, FedMD's"
         assert part.count(f"| FedMD | FedDF | FedDF saves | saves, by seed | {beside} |") == 1
         assert part.count("| seeds that reach it |") == 1
+        # 100 rows are divided among five parties; `balanced` leaves each half a share or more.
+        said = r"Rows of a party, over 2 seeds: (\d+) at fewest, (\d+) at most, 20 on average\."
+        [(fewest, most)] = re.findall(said, part)
+        assert 10 <= int(fewest) <= 20 <= int(most) <= 60
         for what in ("MiB that cross", "GB-seconds without evaluations", "processor seconds", "price, USD"):
             assert part.count(f"| {what} |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
