@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Compare(comparing) => compare::compare(comparing, &registry),
-        Command::Report { file, out } => with_file(&file, &registry, |resolved| show(&resolved, &out)),
+        Command::Report { asked, out } => report::report(&asked, &out, &registry),
         Command::Topics(Topics::Create { deployment }) => {
             with_config(&deployment, |config| said(cluster::create(config)))
         }
