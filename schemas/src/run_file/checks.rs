@@ -10,16 +10,19 @@ use super::{Catalog, RunFile, Source, Validation};
 use crate::data::{Labels, Partition};
 use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target, Who};
 
-/// All problems of a file whose fields are valid one by one, in the order of the text.
-pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
+/// All problems of a file whose fields are valid one by one, in the order of the text. A key that changes nothing of the
+/// file's own pipelines is none where it does of pipelines that run elsewhere alone.
+pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>, elsewhere: &[Pipeline]) -> Vec<Problem> {
     let pipelines = file.asked(catalog.pipelines);
+    let mut all = pipelines.clone();
+    all.extend(elsewhere.iter().map(|pipeline| file.settled(pipeline)));
     let mut problems: Vec<Problem> = [
         baseline_is_the_pipeline(file),
         baseline_is_of_what_is_not_compared(file, catalog),
         public_is_missing(file, &pipelines),
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
-        augmentation_changes_nothing(file, &pipelines),
+        augmentation_changes_nothing(file, &all),
         too_few_private_rows(file),
         owners_do_not_fit(file),
         positions::do_not_fit(file),
@@ -28,14 +31,14 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         optimizers_share_no_state(file, &pipelines),
         weights_are_of_other_parties(file, &pipelines),
         nobody_with_a_weight_may_be_selected(file, &pipelines),
-        temperature::changes_nothing(file, &pipelines),
+        temperature::changes_nothing(file, &all),
         validation::is_missing(file, &pipelines),
-        validation::changes_nothing(file, &pipelines),
-        validation::nobody_is_judged(file, &pipelines),
+        validation::changes_nothing(file, &all),
+        validation::nobody_is_judged(file, &all),
         validation::is_not_with_the_party(file, &pipelines),
         validation::is_of_rows_that_nobody_has(file),
         rounds::all_are_selected(file),
-        rounds::selection_changes_nothing(file, &pipelines, catalog),
+        rounds::selection_changes_nothing(file, &all, catalog),
         rounds::quorum_exceeds_active(file, &pipelines),
         rounds::architectures_exceed_active(file, &pipelines),
         rounds::simulated_parties_do_not_fit(file),

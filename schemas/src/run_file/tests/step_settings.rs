@@ -90,6 +90,12 @@ fn baselines_are_made_of_the_steps_of_the_file_s_pipeline_with_its_settings() {
         assert_eq!(baseline.step(1, "revisit"), None, "{}", baseline.name);
     }
     assert!(asked[3].step(1, "digest").is_some());
+    // Where a name is none, what is listed is the file's own, and not what the baselines have.
+    let problems = parse(&compared.replace("[steps.train]", "[steps.local]")).unwrap_err();
+    assert_eq!(
+        problems[0].help.as_deref(),
+        Some("steps of feddf that have settings: train, average, aggregate, distill")
+    );
     // Of another pipeline they are others, and have no such step.
     let problems = parse(&MOST.replace("[steps.revisit]", "[steps.train]")).unwrap_err();
     assert!(
