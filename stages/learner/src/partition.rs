@@ -157,15 +157,26 @@ pub fn partition(
             enough(min)?;
             sizes::log_normal(sigma, min, rows, parties, stream)
         }
-        Partition::Dirichlet { alpha, min, balanced } => {
+        Partition::Dirichlet {
+            alpha,
+            min,
+            balanced,
+            groups,
+        } => {
             let min = min.max(1);
             enough(min)?;
             labelled()?;
-            let classes = by_class(known, rows);
-            if balanced {
-                dirichlet::balanced(alpha, min, classes, parties, stream)
-            } else {
-                dirichlet::dirichlet(alpha, min, classes, parties, stream)
+            let divide = |rows: &[u32], parties: u32, stream: &mut Stream| {
+                let classes = by_class(known, rows);
+                if balanced {
+                    dirichlet::balanced(alpha, min, classes, parties, stream)
+                } else {
+                    dirichlet::dirichlet(alpha, min, classes, parties, stream)
+                }
+            };
+            match groups.filter(|most| *most < parties) {
+                Some(most) => dirichlet::in_groups(most.max(1), min, rows, parties, stream, divide),
+                None => divide(rows, parties, stream),
             }
         }
         Partition::Classes { per_party } => {

@@ -132,6 +132,7 @@ fn wrong_types() {
         ("{ url = \"../c.parquet\", rows = 10, image = \"img\", label = \"coarse_label\" }", "\"../c.parquet\"", 12, 13, "'data.test' is the text", "test = { url"),
         ("{ kind = \"dirichlet\", alpha = 1, min = 20 }", "\"iid\"", 14, 13, "but a table", "{ kind = \"iid\" }"),
         ("alpha = 1,", "alpha = \"1\",", 14, 43, "'data.partition.alpha' is the text '1'", "write alpha = 0.5"),
+        ("min = 20", "groups = 0", 14, 55, "'data.partition.groups' is 0, but a whole number of at least 1", "groups = 10"),
         ("min = 20", "balanced = 1", 14, 57, "'data.partition.balanced' is 1, but true or false", "balanced = true"),
         ("[\"cnn[16, 32]\", \"lenet\"]", "\"lenet\"", 19, 17, "but a list", "architectures = [\"lenet\"]"),
         ("stop      = false", "stop = true", 30, 8, "'steps.revisit.stop' is true, but false or a table", "stop = false"),
