@@ -370,9 +370,18 @@ fn axis(value: &Value<'_>, place: Range<usize>, path: Vec<String>, key: Vec<Part
         value.refuse_at(place, format!("{} is no key for a grid", quoted(&dotted)), help);
         return None;
     }
-    let items = value.unread("a list of values")?;
+    let items = value.unread();
     if items.is_empty() {
-        value.expect("a list of at least one value");
+        let expected = if value.is_list() {
+            "a list of at least one value"
+        } else {
+            "a list of values"
+        };
+        let quote = if names.len() > 1 { "\"" } else { "" };
+        value.expect_as(
+            expected,
+            &format!("{quote}{dotted}{quote} = [..], with the values to run"),
+        );
         return None;
     }
     let values: Vec<String> = items.iter().map(|item| written(item.get_ref())).collect();

@@ -165,8 +165,7 @@ fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
     }
     let of_weights = has == Has::WeightsRule || (has == Has::Any && value.is_table());
     if !of_weights {
-        let words = [("mean", Rule::Mean), ("mean_probability", Rule::MeanProbability)];
-        return value.one_of("a rule that combines predictions", &words);
+        return word(value);
     }
     let mut table = value.table()?;
     let by = table.required("weights", "weights = \"samples\"", |value| {
@@ -175,6 +174,22 @@ fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
     });
     table.finish();
     by.map(Rule::Weights)
+}
+
+/// A rule of predictions that is a word.
+fn word(value: &Value<'_>) -> Option<Rule> {
+    const WHAT: &str = "a rule that combines predictions";
+    match value.text(WHAT)? {
+        "mean" => Some(Rule::Mean),
+        "mean_probability" => Some(Rule::MeanProbability),
+        written => {
+            value.refuse(
+                format!("'{}' is {}, which is not {WHAT}", value.path(), quoted(written)),
+                suggestion(written, "valid", &["mean", "mean_probability", "{ weights = [..] }"]),
+            );
+            None
+        }
+    }
 }
 
 fn slots(value: &Value<'_>) -> Option<Rule> {

@@ -199,7 +199,7 @@ fn values_out_of_range() {
 fn fields_against_each_other() {
     each_is_one_problem(MOST, &[
         ("\"standalone\"]", "\"fedmd\"]", 6, 31, "'fedmd' is the file's pipeline", "remove it from baselines"),
-        ("count         = 3", "count = 1", 19, 33, "2 architectures for 1 parties: no party would have lenet", "count = 2"),
+        ("count         = 3", "count = 1", 19, 33, "2 architectures for 1 party: no party would have lenet", "count = 2"),
         ("1_000", "2", 10, 46, "2 private rows are too few for 3 parties", "write rows = 3 or more"),
         ("min = 20", "min = 334", 14, 52, "need 1002 private rows, but there are 1000", "write min = 333 or less"),
         ("kind = \"dirichlet\", alpha = 1, min = 20", "kind = \"natural\"", 14, 13, "does not name a column of owners", "owner = \"client\""),

@@ -282,9 +282,14 @@ fn a_mistake_in_a_sweep_file_is_one_problem_with_its_fix() {
         (
             "rounds = 5",
             "'grid.rounds' is 5, but a list of values is expected",
-            "[1, 4]",
+            "write rounds = [..], with the values to run",
         ),
-        ("rounds = []", "a list of at least one value", "[1, 4]"),
+        ("rounds = []", "a list of at least one value", "write rounds = [..]"),
+        (
+            "data.partition.alpha = 0.1",
+            "'grid.data.partition.alpha' is 0.1, but a list of values is expected",
+            "write \"data.partition.alpha\" = [..]",
+        ),
         ("rounds = [1, 2, 1]", "'rounds' has the value 1 twice", "remove one"),
         ("name = [\"a\"]", "'name' is no key for a grid", "name of its own"),
         ("seeds = [[0], [1]]", "'seeds' is no key for a grid", "above [grid]"),

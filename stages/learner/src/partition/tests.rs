@@ -355,6 +355,8 @@ fn what_cannot_be_done_is_said() {
     assert!(text(Partition::Shards { per_party: 0 }, 100, 4).contains("at least 1 shard"));
     assert!(text(Partition::Shards { per_party: 26 }, 100, 4).contains("100 rows cannot give 4 parties 26"));
     assert!(text(Partition::Natural { min: 1 }, 100, 9).contains("8 owners have at least 1 rows, for 9 parties"));
+    assert!(text(Partition::Natural { min: 14 }, 100, 1).contains("0 owners have at least 14 rows, for 1 party;"));
+    assert!(text(dirichlet(1.0, 101), 100, 1).contains("100 rows cannot give 1 party 101 each"));
     assert!(text(Partition::Natural { min: 13 }, 100, 8).contains("4 owners have at least 13 rows"));
     let nobody = partition(&Partition::Natural { min: 1 }, known(&[0, 1], 2, &[]), &[0, 1], 1, 0);
     assert!(nobody.unwrap_err().to_string().contains("owner = \"client\""));
