@@ -1,7 +1,7 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::report::{is_asked_for, is_sweep, is_toml};
+use super::report::{is_sweep, is_toml};
 use super::{FAILED, UNUSABLE, complain, failed, print, sweep, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
@@ -49,7 +49,7 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
             if let Some(there) = folder::kept(&comparing.out, &shown.run) {
                 let by_file = || parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
                 let same = wanted.or_else(by_file).map_or(Ok(()), |wanted| {
-                    is_asked_for(&comparing.out, &shown.run, &there.resolved, &wanted)
+                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted)
                 });
                 if let Err(error) = same {
                     return failed(&error);

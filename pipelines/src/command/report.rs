@@ -4,16 +4,14 @@
 //! nobody knows where the rows are: how they are divided is not drawn then, and a picture that is there stays.
 
 use super::compare::refused;
-use super::{FAILED, complain, out_option, print, sweep, unusable, with_file};
+use super::{FAILED, complain, print, sweep, unusable, with_file};
 use crate::compare::{NoComparison, named};
 use crate::reached::Shown;
 use crate::resolve::Resolved;
 use crate::sweep::{Point, points};
 use crate::{folder, report, run_file_report};
 use fedstill_learner::Registry;
-use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::run_file::{FileKind, shell_word};
-use fedstill_stages::StageError;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,11 +104,7 @@ fn of_file(resolved: &Resolved, out: &Path, heading: &str, maker: &str) -> Resul
     let rounds = resolved.file.rounds;
     let runs: Vec<Shown> = resolved.jobs.iter().map(|job| Shown::of(job, rounds)).collect();
     for job in &resolved.jobs {
-        let same = folder::kept(out, &job.id).map_or(Ok(()), |there| {
-            is_asked_for(out, &job.id, &there.resolved, &job.resolved)
-        });
-        let usable = same.and_then(|()| folder::finished(out, job, rounds));
-        usable.map_err(|error| error.to_string())?;
+        folder::finished(out, job, rounds).map_err(|error| error.to_string())?;
     }
     tables_and_pictures(&resolved.file.name, &runs, out, heading, Some(resolved), maker)
 }
@@ -166,19 +160,6 @@ fn picture(out: &Path, name: &str, svg: &str) -> Option<PathBuf> {
             None
         }
     }
-}
-
-/// Whether the run that is there is the one that is asked for. Nobody who reads results is told to delete them.
-///
-/// # Errors
-/// It has other settings: which, and what to do.
-pub(super) fn is_asked_for(out: &Path, run: &str, there: &ResolvedRun, asked: &ResolvedRun) -> Result<(), StageError> {
-    let fix = format!(
-        "choose another name in the run file or another --out, or compare what is there by its name: \
-         `fedstill compare {run}{}`",
-        out_option(out)
-    );
-    folder::checked(out, run, there, asked, &fix)
 }
 
 /// Where the tables of all runs are.

@@ -2,10 +2,11 @@
 
 use super::report::{division, tables};
 use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
-use super::{asked_to_stop, complain, failed, out_option, print, unusable};
+use super::{asked_to_stop, complain, failed, print, unusable};
+use crate::folder::{self, out_option};
 use crate::run::{Runner, failures};
 use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
-use crate::{folder, run_file_report, tell};
+use crate::{run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_schemas::run_file::shell_word;
