@@ -2,6 +2,7 @@
 
 mod classes;
 mod forecast;
+mod overlap;
 #[cfg(test)]
 mod tests;
 mod unlike;
@@ -49,6 +50,7 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     if let Some(job) = resolved.jobs.first() {
         warnings.extend(classes::warnings(&job.resolved, &pipelines));
     }
+    warnings.extend(overlap::warnings(resolved));
     for warning in warnings {
         let _ = writeln!(out, "{warning}");
     }

@@ -141,16 +141,22 @@ impl RunFile {
     /// The problems found, in the order of the text; at least one.
     pub fn parse(text: &str, catalog: &Catalog<'_>) -> Result<Self, Vec<Problem>> {
         let document = DeTable::parse(text).map_err(|error| vec![problem::of_syntax(text, &error)])?;
-        Self::of(document.get_ref(), text, catalog)
+        Self::of(document.get_ref(), text, catalog, &[])
     }
 
-    /// The same of tables whose places are in that text.
-    fn of(document: &DeTable<'_>, text: &str, catalog: &Catalog<'_>) -> Result<Self, Vec<Problem>> {
+    /// The same of tables whose places are in that text. What is said about pipelines may be about those that run `elsewhere`
+    /// alone, at other points of a sweep.
+    fn of(
+        document: &DeTable<'_>,
+        text: &str,
+        catalog: &Catalog<'_>,
+        elsewhere: &[Pipeline],
+    ) -> Result<Self, Vec<Problem>> {
         let notes = Notes::new(text);
-        let read = fields::run_file(document, &notes, catalog);
+        let read = fields::run_file(document, &notes, catalog, elsewhere);
         match (read, notes.into_problems()) {
             (Some(file), problems) if problems.is_empty() => {
-                let problems = checks::run(&file, catalog);
+                let problems = checks::run(&file, catalog, elsewhere);
                 if problems.is_empty() { Ok(file) } else { Err(problems) }
             }
             (_, problems) => Err(problems),

@@ -90,6 +90,12 @@ fn baselines_are_made_of_the_steps_of_the_file_s_pipeline_with_its_settings() {
         assert_eq!(baseline.step(1, "revisit"), None, "{}", baseline.name);
     }
     assert!(asked[3].step(1, "digest").is_some());
+    // Where a name is none, what is listed is the file's own, and not what the baselines have.
+    let problems = parse(&compared.replace("[steps.train]", "[steps.local]")).unwrap_err();
+    assert_eq!(
+        problems[0].help.as_deref(),
+        Some("steps of feddf that have settings: train, average, aggregate, distill")
+    );
     // Of another pipeline they are others, and have no such step.
     let problems = parse(&MOST.replace("[steps.revisit]", "[steps.train]")).unwrap_err();
     assert!(
@@ -257,6 +263,7 @@ fn mistakes_about_settings() {
         ("\"cosine\"", "\"cosin\"", 34, 12, "'cosin', which is not a schedule of the learning rate", "did you mean 'cosine'?"),
         ("every = 100", "every = 0", 35, 59, "'steps.distill.stop.every' is 0", "leave it out for every epoch"),
         ("\"mean_probability\"", "\"mean_probabilty\"", 31, 8, "'mean_probabilty', which is not a rule that combines predictions", "did you mean 'mean_probability'?"),
+        ("\"mean_probability\"", "\"trimmed\"", 31, 8, "'steps.aggregate.rule' is 'trimmed', which is not a rule that combines predictions", "valid: mean, mean_probability, { weights = [..] }"),
         ("\"mean_probability\"", "\"median\"", 31, 8, "'steps.aggregate.rule' is 'median'", "did you mean 'mean'?"),
         ("\"mean_probability\"", "{ weights = \"samples\" }", 31, 8, "'steps.aggregate.rule' is a table, but a rule that combines predictions", "rule = \"mean\""),
         ("{ weights = \"parties\" }", "\"mean\"", 28, 8, "'steps.average.rule' is the text 'mean', but a table", "rule = { weights = \"samples\" }"),
