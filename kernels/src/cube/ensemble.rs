@@ -1,4 +1,7 @@
 //! Weighted sums of parties' predictions, or of their probabilities: one party after the other, always in the same order.
+//!
+//! Sums of predictions stay in registers until all parties of a launch are added, and so do those of probabilities where a unit
+//! has few classes of its row. Of longer rows each party's prediction is read twice, and the sums are read and written.
 
 use super::group::{self, Shape, position};
 use super::online;
@@ -28,8 +31,26 @@ pub(crate) fn add(sums: CubeTensor, predictions: CubeTensor, weights: CubeTensor
     let client = sums.client.clone();
     let out = empty(&sums, [rows, classes]);
     let kind = dtype_to_elem_type(predictions.dtype);
-    if probabilities {
-        let shape = Shape::of(&sums, classes);
+    let shape = Shape::of(&sums, classes);
+    let held = classes.div_ceil(shape.group as usize);
+    if probabilities && held <= group::VALUES_A_UNIT {
+        add_held_probabilities::launch(
+            &client,
+            shape.cubes(rows),
+            shape.cube_dim(),
+            predictions.into_tensor_arg(),
+            weights.into_tensor_arg(),
+            sums.into_tensor_arg(),
+            out.clone().into_tensor_arg(),
+            parties as u32,
+            rows as u32,
+            classes as u32,
+            by,
+            shape,
+            held,
+            kind,
+        );
+    } else if probabilities {
         add_probabilities::launch(
             &client,
             shape.cubes(rows),
@@ -109,6 +130,85 @@ fn add_values<T: Float>(
     out[at] = sum;
 }
 
+/// Where a unit has so few classes of its row that registers hold them: each prediction is read once, each sum read and written
+/// once. The same sums in the same order as those of [`add_probabilities`].
+// Cube code has no iterators to go over an array by.
+#[allow(clippy::needless_range_loop)]
+#[cube(launch)]
+fn add_held_probabilities<T: Float>(
+    predictions: &Tensor<T>,
+    weights: &Tensor<f32>,
+    sums: &Tensor<f32>,
+    out: &mut Tensor<f32>,
+    parties: u32,
+    rows: u32,
+    classes: u32,
+    #[comptime] by: By,
+    #[comptime] shape: Shape,
+    #[comptime] held: usize,
+    #[define(T)] _kind: ElemType,
+) {
+    let (row, lane, count) = group::place(rows, classes, shape);
+    // Of the classes of this unit: the sums, and what the party at hand says.
+    let mut own = Array::<f32>::new(held);
+    let mut said = Array::<f32>::new(held);
+    #[unroll]
+    for i in 0..held {
+        let class = lane + comptime![i * shape.group as usize];
+        let mut before = 0.0f32;
+        if class < count {
+            before = sums[row * sums.stride(0) + class * sums.stride(1)];
+        }
+        own[i] = before;
+        said[i] = 0.0f32;
+    }
+    for party in 0..parties as usize {
+        let first = party * predictions.stride(0) + row * predictions.stride(1);
+        let mut maximum = 0.0f32;
+        let mut total = 0.0f32;
+        let mut fault = 0.0f32;
+        #[unroll]
+        for i in 0..held {
+            let class = lane + comptime![i * shape.group as usize];
+            if class < count {
+                let value = f32::cast_from(predictions[first + class * predictions.stride(2)]);
+                said[i] = value;
+                fault = max(fault, defect(value));
+                if !is_masked(value) {
+                    let (larger, sum) = online::with_logit(value, maximum, total);
+                    maximum = larger;
+                    total = sum;
+                }
+            }
+        }
+        // Nobody may still read what the party before left.
+        sync_cube();
+        let (largest, shift) = online::of_group(maximum, total, 1.0f32, shape);
+        total = group::sum(total * shift.exp(), shape);
+        fault = group::largest(fault, shape);
+        #[unroll]
+        for i in 0..held {
+            let class = lane + comptime![i * shape.group as usize];
+            if class < count {
+                let value = said[i];
+                let weight = weight_of(weights, party, row, class, by);
+                if weight > 0.0f32 && !is_masked(value) {
+                    let p = (value - largest).exp() / total;
+                    own[i] += with_defect(p, fault) * weight;
+                }
+            }
+        }
+    }
+    #[unroll]
+    for i in 0..held {
+        let class = lane + comptime![i * shape.group as usize];
+        if class < count {
+            out[row * classes as usize + class] = own[i];
+        }
+    }
+}
+
+/// Where a unit has more classes of its row than registers should hold.
 #[cube(launch)]
 fn add_probabilities<T: Float>(
     predictions: &Tensor<T>,

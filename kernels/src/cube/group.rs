@@ -7,8 +7,8 @@ use cubecl::prelude::*;
 
 /// Units of a cube.
 const UNITS: u32 = 256;
-/// Values of a row that a unit should have before another one helps it.
-const VALUES_A_UNIT: usize = 4;
+/// Values of a row that a unit should have before another one helps it: no unit has more unless the whole cube shares the row.
+pub(super) const VALUES_A_UNIT: usize = 4;
 /// Cubes in a row of cubes, which no device refuses.
 const CUBES: u32 = 65_535;
 

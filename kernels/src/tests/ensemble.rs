@@ -185,3 +185,40 @@ fn ensembles_agree_with_float64(case: &Case, device: &Device) -> Result<(), Test
 fn averages_of_parties_are_those_of_float64() {
     try_all(128, ensembles_agree_with_float64);
 }
+
+#[test]
+fn rows_that_registers_hold_and_longer_ones_are_averaged_alike() {
+    let parties = 5;
+    for (name, device) in devices() {
+        // A cube of 256 units holds 1,024 classes; of 1,023 and 1,025 one unit has one less or more than the others.
+        for classes in [1, 3, 5, 1023, 1024, 1025, 2049] {
+            for half in [false, true] {
+                let make = if half { half_matrix } else { matrix };
+                let logits = values(9, parties * 3 * classes, 5.0, classes > 5);
+                let tensor: Tensor<3> = make(&logits, [parties * 3, classes], &device).reshape([parties, 3, classes]);
+                let mut sum = Ensemble::new(3, classes, Averaged::Probabilities, &device).unwrap();
+                // The second launch goes on from the sums of the first.
+                for part in [tensor.clone().narrow(0, 0, 2), tensor.narrow(0, 2, 3)] {
+                    sum.add(part, &Weights::Equal).unwrap();
+                }
+                let found = vector(sum.finish(Sharpening::None).unwrap());
+                for row in 0..3 {
+                    let mut mean = vec![0.0; classes];
+                    for party in 0..parties {
+                        let said = reference::softmax(&wide(&logits[(party * 3 + row) * classes..][..classes]));
+                        for (mean, said) in mean.iter_mut().zip(said) {
+                            *mean += said / parties as f64;
+                        }
+                    }
+                    for (class, expected) in mean.into_iter().enumerate() {
+                        let found = f64::from(found[row * classes + class]);
+                        assert!(
+                            (found - expected).abs() < 1e-6,
+                            "{name}: {found} instead of {expected}, class {class} of {classes}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
