@@ -6,9 +6,10 @@ use crate::row_loss::integers;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Int, Tensor};
 
-/// Elements of an operand that kernels on a GPU count: their indices have 32 bits, and a launch has up to 65,534 cubes of 256
-/// units more than it needs, whose indices must not begin anew.
-pub(crate) const MOST_ON_A_GPU: usize = u32::MAX as usize - 65_535 * 256;
+/// Elements of an operand that kernels on a GPU count, 2^32 - 65,536: their indices have 32 bits, and those of a launch's last
+/// units, which a launch of whole rows of 65,535 cubes has beyond what it needs, must not begin anew. So many elements fill whole
+/// rows of cubes, whatever power of two a cube's units are, and no fewer elements take more cubes.
+pub(crate) const MOST_ON_A_GPU: usize = 65_535 << 16;
 
 /// An operation by its name for people; its methods check operands and say what is wrong with them.
 #[derive(Clone, Copy, Debug)]
@@ -236,11 +237,14 @@ mod tests {
             &[1000, 65_536, 100],
             &[usize::MAX, 2],
             &[MOST_ON_A_GPU + 1],
+            // Begins another row of cubes, not all of whose units have an index of their own.
+            &[(1 << 32) - 65_535],
         ] {
             assert!(!is_countable(shape), "{shape:?}");
         }
         for shape in [
             &[MOST_ON_A_GPU][..],
+            &[(1 << 32) - 65_536],
             &[10, 65_536, 100],
             &[2_097_152, 1000],
             &[usize::MAX, 0, usize::MAX],
