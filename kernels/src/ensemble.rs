@@ -109,7 +109,7 @@ impl Ensemble {
     /// # Errors
     /// [`OperandError`] where there are no classes, or a GPU cannot count so many elements.
     pub fn new(rows: usize, classes: usize, averaged: Averaged, device: &Device) -> Result<Self, OperandError> {
-        OPERATION.has_classes([rows, classes])?;
+        OPERATION.has_classes("the average", [rows, classes])?;
         // Constants: nobody learns through an ensemble.
         let device = device.clone().inner();
         OPERATION.countable("the average", &[rows, classes], &device)?;
@@ -167,7 +167,10 @@ impl Ensemble {
                 let weights = weights.inner().cast(DType::F32);
                 let [_, rows, classes] = weights.dims();
                 let mut values = vec![0.0; rows * classes];
-                for party in OPERATION.read(&weights)?.chunks_exact(rows * classes) {
+                for party in OPERATION
+                    .read("a party's weight", &weights)?
+                    .chunks_exact(rows * classes)
+                {
                     for (total, weight) in values.iter_mut().zip(party) {
                         *total += f64::from(*weight);
                     }

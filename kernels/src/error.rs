@@ -43,10 +43,12 @@ pub enum OperandError {
         most: usize,
     },
     /// A row without classes has no distribution.
-    #[error("{operation}: there are no classes; give at least one")]
+    #[error("{operation}: there are no classes in {operand}; give at least one")]
     NoClasses {
         /// The operation.
         operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
     },
     /// The kernels take some types, and a device may lack one of them.
     #[error("{operation}: {operand} in {found} cannot be used here; give {must}")]
@@ -101,6 +103,29 @@ pub enum OperandError {
         operation: &'static str,
         /// Which operand.
         operand: &'static str,
+    },
+    /// What a loss is multiplied by is taken in float32.
+    #[error(
+        "{operation}: {operand} would be multiplied by {factor}; its weight, and that times the temperature's square where it \
+         counts, must be numbers of float32"
+    )]
+    Factor {
+        /// The operation.
+        operation: &'static str,
+        /// Which part of the loss.
+        operand: &'static str,
+        /// The factor, as written.
+        factor: String,
+    },
+    /// A device did not hand back what is looked at on the host.
+    #[error("{operation}: {operand} cannot be read back from the device: {why}")]
+    Unreadable {
+        /// The operation.
+        operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
+        /// What the device said.
+        why: String,
     },
     /// An average needs something to divide by.
     #[error("{operation}: the weights must be finite, not negative, and not all zero")]

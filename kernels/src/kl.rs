@@ -67,8 +67,9 @@ impl Kl {
 /// of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not positive and finite, weights are negative
-/// or sum to zero (which waits for them to be computed), or, on the CPU, a label is no class.
+/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not positive
+/// and finite, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the CPU, a label
+/// is no class.
 pub fn softmax_kl(
     student: Tensor<2>,
     teacher: Tensor<2>,
@@ -86,7 +87,7 @@ pub fn softmax_kl(
         .transpose()?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 0.0,
-        kl: operation.factor(kl.scale(classes))?,
+        kl: operation.factor("the divergence", kl.scale(classes))?,
         temperature,
         teacher: kl.teacher,
         not_true: labels.is_some(),

@@ -5,6 +5,7 @@ use crate::kl::Reduction;
 use crate::row_loss::integers;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Int, Tensor};
+use std::fmt::Display;
 
 /// Elements of an operand that kernels on a GPU count, 2^32 - 65,536: their indices have 32 bits, and those of a launch's last
 /// units, which a launch of whole rows of 65,535 cubes has beyond what it needs, must not begin anew. So many elements fill whole
@@ -22,7 +23,7 @@ impl Operation {
             return Err(self.bad_type("the student", logits.dtype(), "float32"));
         }
         self.countable("the student", &logits.dims(), &logits.device())?;
-        self.has_classes(logits.dims())
+        self.has_classes("the student", logits.dims())
     }
 
     /// An operand whose elements the kernels of its device can count. Every operation asks before it launches: what has no more
@@ -40,9 +41,16 @@ impl Operation {
     }
 
     /// Rows and classes, of which there is one at least.
-    pub(crate) fn has_classes(self, [rows, classes]: [usize; 2]) -> Result<[usize; 2], OperandError> {
+    pub(crate) fn has_classes(
+        self,
+        operand: &'static str,
+        [rows, classes]: [usize; 2],
+    ) -> Result<[usize; 2], OperandError> {
         if classes == 0 {
-            return Err(OperandError::NoClasses { operation: self.0 });
+            return Err(OperandError::NoClasses {
+                operation: self.0,
+                operand,
+            });
         }
         Ok([rows, classes])
     }
@@ -137,7 +145,7 @@ impl Operation {
             return Ok(weights);
         }
         let mean = self
-            .read(&weights)?
+            .read("weights", &weights)?
             .iter()
             .map(|weight| f64::from(*weight))
             .sum::<f64>()
@@ -152,19 +160,36 @@ impl Operation {
     }
 
     /// Weights, which are finite and not negative. Waits for them to be computed.
-    pub(crate) fn read<const D: usize>(self, weights: &Tensor<D>) -> Result<Vec<f32>, OperandError> {
-        let values = weights.clone().try_into_vec_as::<f32>().unwrap_or_default();
+    pub(crate) fn read<const D: usize>(
+        self,
+        operand: &'static str,
+        weights: &Tensor<D>,
+    ) -> Result<Vec<f32>, OperandError> {
+        self.weighing(operand, weights.clone().try_into_vec_as::<f32>())
+    }
+
+    /// Weights as the device gave them, if it did.
+    fn weighing(self, operand: &'static str, given: Result<Vec<f32>, impl Display>) -> Result<Vec<f32>, OperandError> {
+        let values = given.map_err(|error| OperandError::Unreadable {
+            operation: self.0,
+            operand,
+            why: error.to_string(),
+        })?;
         if values.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
             return Err(self.bad_weights());
         }
         Ok(values)
     }
 
-    /// A factor as the kernels take it.
-    pub(crate) fn factor(self, factor: f64) -> Result<f32, OperandError> {
+    /// What a part of a loss is multiplied by, as the kernels take it.
+    pub(crate) fn factor(self, operand: &'static str, factor: f64) -> Result<f32, OperandError> {
         let narrow = factor as f32;
         if !narrow.is_finite() {
-            return Err(self.bad_weights());
+            return Err(OperandError::Factor {
+                operation: self.0,
+                operand,
+                factor: factor.to_string(),
+            });
         }
         Ok(narrow)
     }
@@ -251,5 +276,23 @@ mod tests {
         ] {
             assert!(is_countable(shape), "{shape:?}");
         }
+    }
+
+    #[test]
+    fn weights_that_a_device_does_not_hand_back_are_not_called_bad_ones() {
+        let operation = Operation("ensemble");
+        let error = operation
+            .weighing("a party's weight", Err("the device is lost"))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ensemble: a party's weight cannot be read back from the device: the device is lost"
+        );
+        for bad in [-1.0, f32::NAN, f32::INFINITY] {
+            let error = operation.weighing("a party's weight", Ok::<_, String>(vec![1.0, bad]));
+            assert!(matches!(error, Err(OperandError::Weights { .. })), "{bad}");
+        }
+        let kept = operation.weighing("a party's weight", Ok::<_, String>(vec![0.0, 2.0]));
+        assert_eq!(kept.unwrap(), [0.0, 2.0]);
     }
 }

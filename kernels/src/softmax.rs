@@ -50,7 +50,7 @@ fn checked(
 ) -> Result<FloatTensor<Dispatch>, OperandError> {
     operation.float("the logits", &logits)?;
     operation.countable("the logits", &logits.dims(), &logits.device())?;
-    operation.has_classes(logits.dims())?;
+    operation.has_classes("the logits", logits.dims())?;
     let temperature = operation.temperature(temperature)?;
     Ok(<Dispatch as SoftmaxOps>::softmax_rows(
         logits.into_dispatch(),
