@@ -95,6 +95,19 @@ impl Totals {
     }
 }
 
+/// Weights have the shape that follows from the predictions, lie on their device, and can be read there: all before the first of
+/// them is moved or cast.
+fn fits<const D: usize>(
+    operand: &'static str,
+    expected: &[usize],
+    weights: &Tensor<D>,
+    device: &Device,
+) -> Result<(), OperandError> {
+    OPERATION.shape(operand, expected, &weights.dims())?;
+    OPERATION.device(operand, device, &weights.device())?;
+    OPERATION.weight(operand, weights)
+}
+
 /// Predictions of some parties with their weights, both checked.
 struct Weighed {
     predictions: Tensor<3>,
@@ -148,22 +161,21 @@ impl Ensemble {
         let own: Option<Tensor<3>> = match weights {
             Weights::Equal => None,
             Weights::Party(weights) => {
-                OPERATION.shape("a party's weight", &[parties], &weights.dims())?;
+                fits("a party's weight", &[parties], weights, &device)?;
                 Some(weights.clone().reshape([parties, 1, 1]))
             }
             Weights::PartyClass(weights) => {
-                OPERATION.shape("a party's weight of each class", &[parties, classes], &weights.dims())?;
+                fits("a party's weight of each class", &[parties, classes], weights, &device)?;
                 Some(weights.clone().reshape([parties, 1, classes]))
             }
             Weights::PartyRow(weights) => {
-                OPERATION.shape("a party's weight of each row", &[parties, rows], &weights.dims())?;
+                fits("a party's weight of each row", &[parties, rows], weights, &device)?;
                 // Of no rows there is nothing to weigh.
                 (rows > 0).then(|| weights.clone().reshape([parties, rows, 1]))
             }
         };
         let (weights, totals) = match own {
             Some(weights) => {
-                OPERATION.device("a party's weight", &device, &weights.device())?;
                 let weights = weights.inner().cast(DType::F32);
                 let [_, rows, classes] = weights.dims();
                 let mut values = vec![0.0; rows * classes];

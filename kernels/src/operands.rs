@@ -12,6 +12,17 @@ use std::fmt::Display;
 /// rows of cubes, whatever power of two a cube's units are, and no fewer elements take more cubes.
 pub(crate) const MOST_ON_A_GPU: usize = 65_535 << 16;
 
+/// How an operand is read.
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// By kernels, in its own type of floats.
+    AsItIs,
+    /// Cast to float32 first, from any type of floats.
+    Cast,
+    /// As classes, by kernels, in its own type of integers.
+    Label,
+}
+
 /// An operation by its name for people; its methods check operands and say what is wrong with them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation(pub(crate) &'static str);
@@ -86,11 +97,39 @@ impl Operation {
         Ok(())
     }
 
-    /// A type that is read, by the kernels and by the device.
+    /// Predictions or a target, in a type that is read.
     pub(crate) fn float<const D: usize>(self, operand: &'static str, tensor: &Tensor<D>) -> Result<(), OperandError> {
-        let found = tensor.dtype();
-        if !matches!(found, DType::F32 | DType::F16) || !tensor.device().supports_dtype(found) {
-            return Err(self.bad_type(operand, found, "float32 or float16"));
+        let device = tensor.device();
+        self.readable(operand, tensor.dtype(), Read::AsItIs, |dtype| {
+            device.supports_dtype(dtype)
+        })
+    }
+
+    /// Weights, in a type that is read: in another one nothing may be launched for them, not even a cast.
+    pub(crate) fn weight<const D: usize>(self, operand: &'static str, tensor: &Tensor<D>) -> Result<(), OperandError> {
+        let device = tensor.device();
+        self.readable(operand, tensor.dtype(), Read::Cast, |dtype| {
+            device.supports_dtype(dtype)
+        })
+    }
+
+    /// A type that is read, by the kernels and by a device that has what `supports` says. Any type can be put on a device; a kernel
+    /// for one that its compiler lacks ends the process.
+    fn readable(
+        self,
+        operand: &'static str,
+        found: DType,
+        read: Read,
+        supports: impl FnOnce(DType) -> bool,
+    ) -> Result<(), OperandError> {
+        let (is_taken, must) = match read {
+            Read::AsItIs if found == DType::F16 => (true, "float32"),
+            Read::AsItIs => (found == DType::F32, "float32 or float16"),
+            Read::Cast => (found.is_float(), "float32"),
+            Read::Label => (found.is_int() || found.is_uint(), "int32"),
+        };
+        if !is_taken || !supports(found) {
+            return Err(self.bad_type(operand, found, must));
         }
         Ok(())
     }
@@ -113,6 +152,10 @@ impl Operation {
         let [rows, classes] = student.dims();
         self.one_a_row("labels", labels.dims()[0], rows)?;
         self.device("labels", &student.device(), &labels.device())?;
+        let device = labels.device();
+        self.readable("labels", labels.dtype(), Read::Label, |dtype| {
+            device.supports_dtype(dtype)
+        })?;
         let labels = labels.inner();
         if let Ok(on_host) = labels.clone().try_into_primitive::<Flex>() {
             let is_none = |label: &i64| !usize::try_from(*label).is_ok_and(|label| label < classes);
@@ -140,6 +183,7 @@ impl Operation {
         let [rows, _] = student.dims();
         self.one_a_row("weights", weights.dims()[0], rows)?;
         self.device("weights", &student.device(), &weights.device())?;
+        self.weight("weights", &weights)?;
         let weights = weights.cast(DType::F32);
         if rows == 0 {
             return Ok(weights);
@@ -276,6 +320,39 @@ mod tests {
         ] {
             assert!(is_countable(shape), "{shape:?}");
         }
+    }
+
+    #[test]
+    fn a_type_that_a_device_lacks_is_refused_and_one_that_it_has_named() {
+        let operation = Operation("KL divergence");
+        let all = |_: DType| true;
+        let no_halves = |dtype: DType| !matches!(dtype, DType::F16 | DType::BF16);
+        let as_32_bits = |dtype: DType| matches!(dtype, DType::F32 | DType::I32 | DType::U32);
+        let refused = |found: DType, read: Read, supports: &dyn Fn(DType) -> bool| {
+            let error = operation.readable("the operand", found, read, supports).unwrap_err();
+            error.to_string()
+        };
+        assert!(operation.readable("the operand", DType::F16, Read::AsItIs, all).is_ok());
+        assert_eq!(
+            refused(DType::F16, Read::AsItIs, &no_halves),
+            "KL divergence: the operand in f16 cannot be used here; give float32"
+        );
+        for found in [DType::BF16, DType::F64, DType::I32] {
+            assert!(refused(found, Read::AsItIs, &all).ends_with("give float32 or float16"));
+        }
+        for found in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            assert!(operation.readable("the operand", found, Read::Cast, all).is_ok());
+        }
+        for found in [DType::F16, DType::BF16, DType::F64] {
+            assert!(refused(found, Read::Cast, &as_32_bits).ends_with("give float32"));
+        }
+        for found in [DType::U8, DType::I64, DType::U32] {
+            assert!(operation.readable("the operand", found, Read::Label, all).is_ok());
+        }
+        for found in [DType::U8, DType::I16, DType::I64, DType::U64] {
+            assert!(refused(found, Read::Label, &as_32_bits).ends_with("give int32"));
+        }
+        assert!(refused(DType::F32, Read::Label, &all).ends_with("give int32"));
     }
 
     #[test]
