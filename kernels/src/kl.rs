@@ -63,7 +63,8 @@ impl Kl {
 ///
 /// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
-/// nothing. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and gradient of a row are NaN where one
+/// nothing. Finite values give finite divergences and gradients: what lies more than 1e25 below the largest of its row, divided by
+/// the temperature, counts as that far. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and gradient of a row are NaN where one
 /// of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors

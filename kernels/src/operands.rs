@@ -136,7 +136,8 @@ impl Operation {
 
     /// A temperature as the kernels take it.
     pub(crate) fn temperature(self, temperature: f64) -> Result<f32, OperandError> {
-        // So that differences of any logits, divided by it, stay in float32, and so does its square.
+        // So that neither it nor its inverse nor its square leaves float32. How far logits lie apart, divided by it, may: what takes
+        // exponentials of that clamps it.
         if !(1e-9..=1e9).contains(&temperature) {
             return Err(OperandError::Temperature {
                 operation: self.0,

@@ -25,7 +25,7 @@ pub fn softmax(logits: Tensor<2>, temperature: f64) -> Result<Tensor<2>, Operand
     checked(Operation("softmax"), logits, temperature, Form::Probabilities).map(Tensor::from_dispatch)
 }
 
-/// The natural logarithm of [`softmax`], exact where that rounds to 0.
+/// The natural logarithm of [`softmax`], exact where that rounds to 0, but of finite logits not below -1e25.
 ///
 /// # Errors
 /// As [`softmax`].

@@ -13,4 +13,6 @@ pub(crate) mod row_loss;
 mod rows;
 pub(crate) mod softmax;
 
+#[cfg(any(test, feature = "gpu"))]
+pub(crate) use lanes::FURTHEST;
 pub(crate) use rows::Values;

@@ -193,7 +193,8 @@ fn add_held_probabilities<T: Float>(
                 let value = said[i];
                 let weight = weight_of(weights, party, row, class, by);
                 if weight > 0.0f32 && !is_masked(value) {
-                    let p = (value - largest).exp() / total;
+                    let exponent = online::exponent(value, largest, 1.0f32);
+                    let p = exponent.exp() / total;
                     own[i] += with_defect(p, fault) * weight;
                 }
             }
@@ -256,7 +257,8 @@ fn add_probabilities<T: Float>(
             };
             let weight = weight_of(weights, party, row, class, by);
             if weight > 0.0f32 && !is_masked(value) {
-                let p = (value - largest).exp() / total;
+                let exponent = online::exponent(value, largest, 1.0f32);
+                let p = exponent.exp() / total;
                 sum += with_defect(p, fault) * weight;
             }
             out[row * classes as usize + class] = sum;

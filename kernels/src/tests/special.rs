@@ -3,7 +3,10 @@
 use super::cases::values;
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
-use crate::{Kl, Reduction, Teacher, cross_entropy, cross_entropy_kl, mae, mse, softmax, softmax_kl};
+use crate::{
+    Averaged, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, cross_entropy_kl, ensemble, entropy,
+    log_softmax, mae, mse, softmax, softmax_kl,
+};
 use burn::tensor::{DType, Device, Int, Tensor};
 
 const EACH: Kl = Kl {
@@ -86,6 +89,53 @@ fn what_is_no_number_is_not_hidden() {
                 probabilities[..10].iter().all(|p| p.is_finite()),
                 "{name}: {probabilities:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn finite_values_of_any_size_give_finite_losses_probabilities_and_entropies() {
+    for (name, device) in devices() {
+        let tensor = |values: [f32; 2]| matrix(&values, [1, 2], &device);
+        // Student, teacher, temperature, and what the divergence is: of the first two the student's second class is where the
+        // teacher has no probability, of the others where it has half of it.
+        for (student, teacher, temperature, far) in [
+            ([3e38, -3e38], [1000.0, 0.0], 1.0, 0.0),
+            ([1e37, -1e37], [1e37, -1e37], 0.05, 0.0),
+            ([3e38, -3e38], [0.0, 0.0], 1.0, 0.5e25),
+            ([-1e37, 1e37], [7.0, 7.0], 0.05, 0.5e25),
+            ([-3e38, 3e38], [0.0, 1e30], 1e-9, 0.0),
+            ([3e38, -3e38], [3e38, -3e38], 1e9, 0.0),
+        ] {
+            let kl = Kl { temperature, ..EACH };
+            let what = format!("{student:?} and {teacher:?} at {temperature} on the {name}");
+            let (losses, gradient) = both(tensor(student), |student| {
+                softmax_kl(student, tensor(teacher), kl, None, None).unwrap()
+            });
+            assert!((losses[0] - far).abs() <= 1e-5 * (1.0 + far), "{what}: {losses:?}");
+            assert!(gradient.iter().all(|slope| slope.is_finite()), "{what}: {gradient:?}");
+            let (losses, gradient) = both(tensor(student), |student| {
+                cross_entropy_kl(student, labels(&[1], &device), tensor(teacher), kl, [1.0, 1.0], false).unwrap()
+            });
+            assert!(losses[0].is_finite() && losses[0] >= 0.99 * far, "{what}: {losses:?}");
+            assert!(gradient.iter().all(|slope| slope.is_finite()), "{what}: {gradient:?}");
+        }
+        let large = || tensor([3e38, -3e38]);
+        assert_same(&vector(softmax(large(), 1.0).unwrap()), &[1.0, 0.0], name);
+        assert_same(&vector(entropy(large(), 0.05).unwrap()), &[0.0], name);
+        let logarithms = vector(log_softmax(large(), 1.0).unwrap());
+        assert!(
+            logarithms[0].abs() < 1e-6 && (-1.1e25..-0.9e25).contains(&logarithms[1]),
+            "{name}: {logarithms:?}"
+        );
+        for classes in [2, 2049] {
+            let mut said = vec![-3e38; classes];
+            said[1] = 3e38;
+            let parties = matrix(&said, [1, classes], &device).reshape([1, 1, classes]);
+            let mean = ensemble(parties, &Weights::Equal, Averaged::Probabilities, Sharpening::None);
+            let mean = vector(mean.unwrap());
+            assert!((mean[1] - 1.0).abs() < 1e-6, "{name}: {}", mean[1]);
+            assert!((mean.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
         }
     }
 }
