@@ -4,8 +4,8 @@ use super::cases::values;
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
 use crate::{
-    Averaged, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, cross_entropy_kl, ensemble, entropy,
-    log_softmax, mae, mse, softmax, softmax_kl,
+    Averaged, Ensemble, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, cross_entropy_kl, ensemble,
+    entropy, log_softmax, mae, mse, softmax, softmax_kl,
 };
 use burn::tensor::{DType, Device, Int, Tensor};
 
@@ -137,6 +137,44 @@ fn finite_values_of_any_size_give_finite_losses_probabilities_and_entropies() {
             assert!((mean[1] - 1.0).abs() < 1e-6, "{name}: {}", mean[1]);
             assert!((mean.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
         }
+    }
+}
+
+#[test]
+fn averages_of_masked_classes_and_of_what_is_no_number_are_as_documented() {
+    const NONE: f32 = f32::NEG_INFINITY;
+    const MANY: f32 = f32::INFINITY;
+    const NAN: f32 = f32::NAN;
+    // The third party counts nothing, whatever it holds.
+    let said = [
+        [NONE, MANY, MANY, NAN, 1.0, NONE, 2.0, NONE],
+        [2.0, 2.0, NONE, 1.0, 3.0, NONE, MANY, NAN],
+        [NAN, NONE, 1.0, MANY, NAN, MANY, NONE, 1.0],
+    ];
+    let expected = [NONE, MANY, NAN, NAN, 2.0, NONE, MANY, NAN];
+    for (name, device) in devices() {
+        for make in [matrix, half_matrix] {
+            let parties: Tensor<3> = make(&said.concat(), [3, 8], &device).reshape([3, 1, 8]);
+            let weights = Tensor::<1>::from_data([0.5, 0.5, 0.0], &device);
+            let all = ensemble(
+                parties.clone(),
+                &Weights::Party(weights.clone()),
+                Averaged::Values,
+                Sharpening::None,
+            );
+            assert_same(&vector(all.unwrap()), &expected, name);
+            let mut sum = Ensemble::new(1, 8, Averaged::Values, &device).unwrap();
+            for party in 0..3 {
+                let weight = Weights::Party(weights.clone().narrow(0, party, 1));
+                sum.add(parties.clone().narrow(0, party, 1), &weight).unwrap();
+            }
+            let streamed = vector(sum.finish(Sharpening::None).unwrap());
+            assert_same(&streamed, &expected, &format!("one by one on the {name}"));
+        }
+        // What all mask has no probability once it is sharpened.
+        let parties: Tensor<3> = matrix(&[NONE, 1.0, 1.0, NONE, 3.0, 3.0], [2, 3], &device).reshape([2, 1, 3]);
+        let sharpened = ensemble(parties, &Weights::Equal, Averaged::Values, Sharpening::Era(1.0));
+        assert_same(&vector(sharpened.unwrap()), &[0.0, 0.5, 0.5], name);
     }
 }
 
