@@ -2,6 +2,7 @@
 
 use crate::OperandError;
 use crate::kl::Reduction;
+use crate::mean::mean;
 use crate::row_loss::integers;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Int, Tensor};
@@ -287,7 +288,7 @@ pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Te
     match reduction {
         // Divided by their number they would be 0 / 0.
         Reduction::BatchMean | Reduction::ElementMean if losses.dims()[0] == 0 => losses.sum(),
-        Reduction::BatchMean | Reduction::ElementMean => losses.mean(),
+        Reduction::BatchMean | Reduction::ElementMean => mean(losses),
         Reduction::None => losses,
     }
 }

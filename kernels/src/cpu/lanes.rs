@@ -29,7 +29,7 @@ const BLOCK: usize = 1024;
 /// The sum of values, always in the same order: by lanes, across them, and of long rows by blocks, whose sums are added in
 /// float64, so that it does not drift.
 #[inline(always)]
-pub(super) fn sum(row: &[f32]) -> f32 {
+pub(crate) fn sum(row: &[f32]) -> f32 {
     if row.len() <= BLOCK {
         return sum_of_block(row);
     }

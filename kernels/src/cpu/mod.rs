@@ -15,4 +15,5 @@ pub(crate) mod softmax;
 
 #[cfg(any(test, feature = "gpu"))]
 pub(crate) use lanes::FURTHEST;
+pub(crate) use lanes::sum;
 pub(crate) use rows::Values;
