@@ -90,6 +90,28 @@ pub enum OperandError {
         /// Classes of the logits.
         classes: usize,
     },
+    /// A party is named by its place among all of them.
+    #[error("{operation}: there is no party {party}; give one of the {parties}, from 0 on")]
+    Party {
+        /// The operation.
+        operation: &'static str,
+        /// The one asked for.
+        party: usize,
+        /// How many there are.
+        parties: usize,
+    },
+    /// A constant of an operation is out of its range.
+    #[error("{operation}: {constant} must be {must}, not {found}")]
+    Constant {
+        /// The operation.
+        operation: &'static str,
+        /// Which constant.
+        constant: &'static str,
+        /// What it may be.
+        must: &'static str,
+        /// What it is, as written.
+        found: String,
+    },
     /// Nobody was added to an ensemble.
     #[error("{operation}: there are no parties; add one at least")]
     Nobody {

@@ -240,6 +240,38 @@ impl Operation {
         Ok(narrow)
     }
 
+    /// A constant of the operation for which this must hold.
+    pub(crate) fn constant(
+        self,
+        constant: &'static str,
+        must: &'static str,
+        found: impl Display,
+        holds: bool,
+    ) -> Result<(), OperandError> {
+        if !holds {
+            return Err(OperandError::Constant {
+                operation: self.0,
+                constant,
+                must,
+                found: found.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Values of parties on the host, one slice a party: all of one length, whole rows of so many classes.
+    pub(crate) fn slices(self, predictions: &[&[f32]], classes: usize) -> Result<(), OperandError> {
+        self.has_classes("the predictions", [predictions.len(), classes])?;
+        let Some(first) = predictions.first() else {
+            return Ok(());
+        };
+        let whole_rows = first.len().next_multiple_of(classes);
+        for values in predictions {
+            self.shape("what a party predicts", &[whole_rows], &[values.len()])?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn bad_weights(self) -> OperandError {
         OperandError::Weights { operation: self.0 }
     }
