@@ -213,6 +213,9 @@ def check(rows, classes):
 
 def main():
     quick = "--quick" in sys.argv[1:]
+    for argument in sys.argv[1:]:
+        if argument != "--quick":
+            sys.exit(f"triton_kl.py: unknown argument '{argument}' (--quick)")
     if not torch.cuda.is_available():
         sys.exit("triton_kl.py: PyTorch finds no CUDA device here")
     for shape in [(7, 10), (33, 100), (5, 40_000)]:
@@ -225,7 +228,7 @@ def main():
     del source, target
     print(f"\n{torch.cuda.get_device_name()}, Triton {triton.__version__}, PyTorch {torch.__version__}: ", end="")
     print(f"a copy moves {copy / 1e9:.1f} GB/s, a kernel {kernel / 1e9:.1f}; times by the device's clock")
-    print(f"{'':>24} {'rows':>9} x {'classes':<7} {'ms':>9} {'MB':>9} {'GB/s':>9} {'copy':>7} {'PyTorch':>7}")
+    print(f"{'':>28} {'rows':>9} x {'classes':<7} {'ms':>9} {'MB':>9} {'GB/s':>9} {'copy':>7} {'PyTorch':>7}")
 
     def say(what, rows, classes, bytes_a_value, run, torchs):
         launch = fastest(run, launches(rows, classes))
@@ -234,7 +237,7 @@ def main():
         rate = moved / time
         times = seconds(torchs, rounds=2 if quick else 5) / time
         figures = f"{time * 1e3:>9.3f} {moved / 1e6:>9.1f} {rate / 1e9:>9.1f} {rate / copy:>7.2f} {times:>7.1f}"
-        print(f"{what:>24} {rows:>9} x {classes:<7} {figures}", flush=True)
+        print(f"{what:>28} {rows:>9} x {classes:<7} {figures}", flush=True)
 
     for rows, classes in SHAPES:
         if quick and rows * classes > 1 << 20:

@@ -1,5 +1,6 @@
 """The commands that reproductions call: cargo, and fedstill with its folder of runs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -62,3 +63,12 @@ class Fedstill:
             own = [row for row in table if about["run"] == f"{run}-{row['pipeline']}-{row['seed']}"]
             rows += [{"run": about["run"], "round": int(about["round"]), **row} for row in own]
         return rows
+
+    def rows_of_parties(self, run):
+        """The rows that each party of a FedDF run trained on in its first round, by party: all pipelines of a seed divide
+        alike. Empty of a run that is not there or was pruned."""
+        found = {}
+        for answer in (self.out / run / "store" / run / "1" / "train").glob("party-*"):
+            # party-<slot>-<task>
+            found[answer.name.rsplit("-", 1)[0]] = json.loads(answer.read_text())["report"]["rows"]
+        return found

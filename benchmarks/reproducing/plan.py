@@ -50,22 +50,25 @@ class Reproduction:
     windows: tuple[Window, ...] = ()
     points: tuple[tuple[str, str], ...] = ()  # what is said of a run name, and the name
     costs: bool = False  # whether FedMD and FedDF are compared in cost
+    timed: tuple[tuple[str, Runs], ...] = ()  # other runs whose tasks' times are told: what is said of them, and which
 
 
 ALPHA = {"skewed": "0.1", "alike": "100"}
 # What the baseline of a comparison adds to its stem.
 TO_FEDMD = "-to-fedmd"
 TO_FEDMD_ALONE = "-to-fedmd-standalone"
+TO_FEDAVG = "-to-fedavg"
 LOCAL = "-local"
 
 
 def methods(point):
-    """The comparisons of a run name: with local training, FedDF's and FedMD's, with FedMD, and on the parties' own
-    distributions."""
+    """The comparisons of a run name: with local training, FedDF's and FedMD's, with FedMD, with FedAvg, and on the
+    parties' own distributions."""
     return (
         Comparison(point, point, ("--baseline", "standalone", "--test-set", "global")),
         Comparison(point + TO_FEDMD_ALONE, point, ("--baseline", "fedmd_standalone", "--test-set", "global")),
         Comparison(point + TO_FEDMD, point, ("--baseline", "fedmd", "--test-set", "global")),
+        Comparison(point + TO_FEDAVG, point, ("--baseline", "fedavg", "--test-set", "global")),
         Comparison(point + LOCAL, point, ("--baseline", "standalone", "--test-set", "local")),
     )
 
@@ -122,17 +125,22 @@ def rounds_to(name, run, data, target, windows):
     )
 
 
-def speedup(data, run):
-    """Times of tasks, one run at a time on all processors."""
+def speedup(data, run, timed=()):
+    """Times of tasks, one run at a time on all processors, and of the runs of other reproductions."""
     runs = Runs("sweep", "speedup.toml", (run,), ("--jobs", "1", "--threads", "{cores}"))
-    return Reproduction("speedup", data, (runs,), points=(("MNIST, on all processors", run),))
+    return Reproduction("speedup", data, (runs,), points=(("MNIST, on all processors", run),), timed=timed)
+
+
+def timed(title, reproductions):
+    """Runs of reproductions, each under a title and what is said of its point."""
+    return tuple((f"{title}, {one.points[0][0]}", one.runs[0]) for one in reproductions)
 
 
 def reproductions():
     """All of them, by name, in the order of the page."""
     letters = ("mnist", "emnist_byclass")
-    mnist = heterogeneity("mnist", "mnist", letters, {"skewed": mnist_skewed, "alike": mnist_alike})
-    cifar = heterogeneity("cifar", "cifar", ("cifar10", "cifar100"), dict.fromkeys(ALPHA, pretraining(3)))
+    mnist = tuple(heterogeneity("mnist", "mnist", letters, {"skewed": mnist_skewed, "alike": mnist_alike}))
+    cifar = tuple(heterogeneity("cifar", "cifar", ("cifar10", "cifar100"), dict.fromkeys(ALPHA, pretraining(3))))
     shakespeare = Reproduction(
         name="shakespeare",
         data=("shakespeare_plays",),
@@ -141,6 +149,7 @@ def reproductions():
         points=(("roles", "shakespeare"),),
     )
     mcmahan = Window("rounds to 97 %", "mcmahan-2nn", "fedavg", "evaluate", "rounds_to_target", low=50, high=140)
+    others = (*timed("MNIST", mnist), *timed("CIFAR", cifar), ("Shakespeare", shakespeare.runs[0]))
     return {
         reproduction.name: reproduction
         for reproduction in (
@@ -148,7 +157,7 @@ def reproductions():
             *cifar,
             shakespeare,
             rounds_to("fedavg", "mcmahan-2nn", ("mnist",), "0.97", (mcmahan,)),
-            speedup(letters, "mnist-baselines-fedmd-rounds2"),
+            speedup(letters, "mnist-baselines-fedmd-rounds2", others),
         )
     }
 

@@ -5,18 +5,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import figures, page, schedule, tables
+from . import costs, figures, page, runfiles, schedule, tables
 from .commands import cores
-from .plan import ALPHA
 
 # What the paper (arXiv:2402.07295) and McMahan et al. report.
 PAPER = {"pretraining": "3.5 x", "distillation": "1.76 x", "rounds": "87"}
-# Runs of other reproductions, whose task times are modelled where there are any.
-OTHERS = (
-    *((f"MNIST, alpha {alpha}", f"mnist-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
-    *((f"CIFAR, alpha {alpha}", f"cifar-alpha{alpha.replace('.', 'p')}") for alpha in ALPHA.values()),
-    ("Shakespeare", "shakespeare"),
-)
 
 
 @dataclass(frozen=True)
@@ -71,6 +64,7 @@ def compared(reproduction, fedstill, places):
         lines = tables.rounds(reproduction.points, found, target, PAPER["rounds"])
     else:
         lines = tables.methods(reproduction.points, found)
+        lines += parties(reproduction, fedstill)
         pictures.append("cost")
     if reproduction.windows:
         lines += ["", *tables.windows(reproduction.windows, found)]
@@ -87,38 +81,51 @@ def compared(reproduction, fedstill, places):
     return lines
 
 
+def parties(reproduction, fedstill):
+    """A line of how many rows parties have, of each point."""
+    lines = []
+    for (_, run), runs in zip(reproduction.points, reproduction.runs):
+        seeds = runfiles.asked(fedstill.files, runs).seeds
+        line = tables.sizes([list(fedstill.rows_of_parties(f"{run}-feddf-{seed}").values()) for seed in seeds])
+        lines += ["", *line] if line else []
+    return lines
+
+
 def speedup(reproduction, fedstill, places):
-    """Speed-ups of the runs that had all processors, and those modelled of any others that there are."""
-    [(_, alone)] = reproduction.points
+    """Speed-ups of the runs that had all processors, and those modelled of any others that are finished."""
+    [(of_all_processors, _)], [alone] = reproduction.points, reproduction.runs
     rows, kept = [], []
-    for about, run in (*reproduction.points, *OTHERS):
+    for about, runs in ((of_all_processors, alone), *reproduction.timed):
+        [run] = runs.names
+        asked = runfiles.asked(fedstill.files, runs)
         steps = fedstill.steps(run)
-        if not steps:
-            continue
-        kept += [{"name": run, **step} for step in steps if step["step"] in ("pretrain", "transfer", "distill")]
-        pretraining = [schedule.pretraining(tasks) for tasks in by_run(steps, "fedmd")]
-        distillation = [one for tasks in by_run(steps, "feddf") for one in schedule.distillation(tasks)]
-        for what, of in (("pretraining", pretraining), ("distillation", distillation)):
+        for pipeline, what in (("fedmd", "pretraining"), ("feddf", "distillation")):
+            finished = asked.finished(steps, pipeline)
             # Another reproduction may be on its way.
-            if of:
-                rows.append((f"{what}, {about}", PAPER[what], of, run == alone))
+            if finished:
+                rows.append(gained(f"{what}, {about}", what, finished.values(), runs == alone))
+                shown = [step for tasks in finished.values() for step in tasks]
+                kept += [{"name": run, **step} for step in shown if step["step"] in ("pretrain", "transfer", "distill")]
     write_steps(kept, places.results / "speedup.parquet")
     return tables.speedups(rows)
 
 
-def by_run(steps, pipeline):
-    """The tasks of each run of a pipeline."""
-    runs = {}
-    for step in steps:
-        if step["pipeline"] == pipeline:
-            runs.setdefault(step["run"], []).append(task(step))
-    return runs.values()
+def gained(about, what, runs, alone):
+    """The speed-ups of `runs`, each the rows of its tasks: one of pretraining a run, of distillation one a round."""
+    runs = [[task(step) for step in steps] for steps in runs]
+
+    def by(taken):
+        if what == "pretraining":
+            return [schedule.pretraining(tasks, taken) for tasks in runs]
+        return [one for tasks in runs for one in schedule.distillation(tasks, taken)]
+
+    return tables.Gain(about, PAPER[what], len(runs), by(schedule.TIME), by(schedule.PROCESSOR), alone)
 
 
 def task(step):
     """A row of the table `steps`."""
     queued, started, ended = (step[when] / 1000 for when in ("queued_ms", "started_ms", "ended_ms"))
-    return schedule.Task(step["step"], step["round"], step["architecture"], queued, started, ended)
+    return schedule.Task(step["step"], step["round"], step["architecture"], queued, started, ended, step["cpu_seconds"])
 
 
 def write_steps(steps, path):
@@ -139,14 +146,36 @@ def cost(reproduction, fedstill, places):
         options = ("--test-set", "global")
         target = tables.equal_accuracy(compare(fedstill, places, f"{run}-cost", [run], options))
         options = (*options, "--target", str(target))
-        found = compare(fedstill, places, f"{run}-cost", [run], options)
-        by_seed = [alone(fedstill, run, seed, options) for seed in sorted({step["seed"] for step in fedstill.steps(run)})]
-        lines += tables.costs(about, target, found, by_seed)
+        compare(fedstill, places, f"{run}-cost", [run], options)
+        steps = fedstill.steps(run)
+        seeds = sorted({step["seed"] for step in steps})
+        by_seed = {seed: alone(fedstill, run, [step for step in steps if step["seed"] == seed], options) for seed in seeds}
+        write_costs(costs.rows(by_seed, target), places.results / f"{run}-cost-by-seed.parquet")
+        lines += tables.costs(about, target, by_seed)
     return lines
 
 
-def alone(fedstill, run, seed, options):
-    """The figures of one seed of FedMD and FedDF."""
-    folder = fedstill.out / "compared" / f"{run}-cost-{seed}"
-    fedstill.compare([f"{run}-{pipeline}-{seed}" for pipeline in ("fedmd", "feddf")], options, folder)
-    return figures.read(folder / "compare.parquet")
+def write_costs(rows, path):
+    """What each seed took up to the target; null of a pipeline that does not reach it, or whose results do not say."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    kinds = {"seed": pyarrow.uint64(), "target": pyarrow.float64(), "measure": pyarrow.string()}
+    kinds.update({column: pyarrow.float64() for column in (*costs.PIPELINES, "feddf_saves")})
+    parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(kinds.items())), path, compression="zstd")
+
+
+def alone(fedstill, run, steps, options):
+    """What each pipeline of one seed spent up to the target, of the tasks `steps` of that seed; nothing where it does not
+    reach it."""
+    runs = {}
+    for step in steps:
+        runs.setdefault((step["pipeline"], step["run"]), []).append(step)
+    folder = fedstill.out / "compared" / f"{run}-cost-{steps[0]['seed']}"
+    fedstill.compare([run for _, run in runs], options, folder)
+    found = figures.read(folder / "compare.parquet")
+    spent = {}
+    for (pipeline, _), tasks in runs.items():
+        first = found.get(pipeline, "evaluate", "rounds_to_target")
+        spent[pipeline] = first and costs.spent(tasks, int(first.value))
+    return spent

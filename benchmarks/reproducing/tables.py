@@ -2,8 +2,10 @@
 
 import math
 import statistics
+from dataclasses import dataclass
 
-from .plan import LOCAL, TO_FEDMD, TO_FEDMD_ALONE
+from .costs import savings
+from .plan import LOCAL, TO_FEDAVG, TO_FEDMD, TO_FEDMD_ALONE
 
 # Scoring steps of each method, and what models they score.
 SCORED = (
@@ -22,14 +24,24 @@ SERVER = ("pretrain", "aggregate", "join", "average", "distill")
 WORKERS = (1, 2, 3, 4, 8)
 
 
-def share(value):
+def share(value, digits=3):
     """Accuracies: .976."""
-    text = f"{value:.3f}"
+    text = f"{value:.{digits}f}"
     return text[1:] if text.startswith("0.") else text
 
 
-def signed(value):
-    return ("+" if value >= 0 else "-") + share(abs(value))
+def signed(value, digits=3):
+    """Differences: +.024; of what rounds to nothing no sign says which side it is on."""
+    text = share(abs(value), digits)
+    return text if float(text) == 0 else ("+" if value > 0 else "-") + text
+
+
+def difference(figure):
+    """A mean difference and its spread over seeds, with a digit more where three would show no spread."""
+    digits = 3
+    if figure is not None and figure.deviation is not None and float(share(figure.deviation, digits)) == 0:
+        digits = 4
+    return spread(figure, lambda value: signed(value, digits), lambda value: share(value, digits))
 
 
 def amount(value):
@@ -43,10 +55,21 @@ def mebibytes(value):
 
 # What is counted up to an accuracy: the measure, what it is called, how it is shown.
 COSTS = (
-    ("rounds_to_target", "rounds", amount),
-    ("bytes_to_target", "MiB that cross", mebibytes),
-    ("gb_seconds_to_target", "GB-seconds", amount),
-    ("price_to_target", "price, USD", amount),
+    ("rounds", "rounds", amount),
+    ("bytes", "MiB that cross", mebibytes),
+    ("gb_seconds", "GB-seconds", amount),
+    ("gb_seconds_without_evaluations", "GB-seconds without evaluations", amount),
+    ("cpu_seconds", "processor seconds", amount),
+    ("cpu_seconds_without_evaluations", "processor seconds without evaluations", amount),
+    ("price", "price, USD", amount),
+)
+
+
+# What stands beside FedMD and FedDF in the table of costs, since it may get as far for less.
+BESIDE = (
+    ("fedavg", "FedAvg"),
+    ("standalone", "local training, FedDF's"),
+    ("fedmd_standalone", "local training, FedMD's"),
 )
 
 
@@ -71,27 +94,41 @@ def table(headers, rows, numbers):
 
 
 def methods(points, figures):
-    """Accuracies of all methods at each point, each beside its own local training; `figures` has those of each stem."""
-    rows = []
+    """A table of each point: accuracies of all methods, each beside its own local training, FedMD and FedAvg; `figures` has
+    those of each stem."""
+    lines = []
     for about, point in points:
-        alone, fedmd_alone, fedmd, local = (figures[point + of] for of in ("", TO_FEDMD_ALONE, TO_FEDMD, LOCAL))
+        alone, fedmd_alone = figures[point], figures[point + TO_FEDMD_ALONE]
+        fedmd, fedavg, local = (figures[point + of] for of in (TO_FEDMD, TO_FEDAVG, LOCAL))
+        rows = []
         for pipeline, step, label in SCORED:
             own = (pipeline, step)
             if alone.get(*own, "accuracy") is None:
                 continue
+            beside = (fedmd_alone if "fedmd" in pipeline else alone, fedmd, fedavg)
             rows.append(
                 [
-                    about,
                     label,
                     spread(alone.get(*own, "accuracy"), share),
-                    spread((fedmd_alone if "fedmd" in pipeline else alone).get(*own, "difference"), signed, share),
-                    spread(fedmd.get(*own, "difference"), signed, share),
+                    *(difference(of.get(*own, "difference")) for of in beside),
                     worst(alone, own),
                     spread(local.get(*own, "accuracy"), share),
+                    worst(local, own),
                 ]
             )
-    headers = ["", "models", "global test set", "minus its local training", "minus FedMD", "worst", "local test sets"]
-    return table(headers, rows, 5)
+        headers = [about, "global test set", "minus its local training", "minus FedMD", "minus FedAvg", "worst"]
+        headers += ["local test sets", "worst of these"]
+        lines += ["", *table(headers, rows, 7)]
+    return lines[1:]
+
+
+def sizes(by_seed):
+    """The rows of parties, in a line; `by_seed` has those of each seed's parties. Nothing where a seed's are not known."""
+    if not by_seed or not all(by_seed):
+        return []
+    rows = [rows for seed in by_seed for rows in seed]
+    seeds = f"{len(by_seed)} seeds" if len(by_seed) > 1 else "one seed"
+    return [f"Rows of a party, over {seeds}: {min(rows):,} at fewest, {max(rows):,} at most, {mean(rows):,.0f} on average."]
 
 
 def worst(figures, own):
@@ -140,9 +177,9 @@ def windows(expected, figures):
         of = figures[window.stem]
         found = of.get(window.pipeline, window.step, window.measure)
         shown = {"difference": signed, "accuracy": share}.get(window.measure, amount)
-        deviation = share if shown is signed else shown
+        told = difference(found) if shown is signed else spread(found, shown)
         said = verdict(window, found, of.seeds(window.pipeline))
-        rows.append([window.about, ends(window, shown), spread(found, shown, deviation), said])
+        rows.append([window.about, ends(window, shown), told, said])
     return table(["figure", "expected", "found", ""], rows, 0)
 
 
@@ -187,44 +224,72 @@ def verdict(window, found, seeds):
     return f"not met: {of}" if said == "as expected" else f"{said}, {of}"
 
 
-def speedups(rows):
-    """Each row: what about, the paper's figure, speed-ups of the same kind, and whether they had all processors.
+@dataclass(frozen=True)
+class Gain:
+    """Speed-ups of one kind: what about, the paper's, of how many runs, by the time that tasks took and by the processor's,
+    and whether the runs had all processors."""
+
+    about: str
+    paper: str
+    runs: int
+    by_time: list
+    by_processor: list
+    alone: bool
+
+
+def speedups(gains):
+    """What was measured, and below it what so many workers would make of it: by the time that tasks took, and by the
+    processor's, on which other work on the machine has little effect.
 
     Means, and standard deviations, over the seeds and rounds that were measured.
     """
-    lines = []
-    for about, paper, of, alone in rows:
-        measured = times([one.measured for one in of]) if alone else "–"
-        modelled = [times([one.with_workers(workers) for one in of]) for workers in WORKERS]
-        in_turn, ideal = over([one.in_turn for one in of], amount), times([one.ideal for one in of])
-        lines.append([about, paper, in_turn, measured, *modelled, ideal])
-    modelled = [f"{workers} worker{'s' if workers > 1 else ''}" for workers in WORKERS]
-    headers = ["", "paper", "seconds in turn", "measured", *modelled, "a worker a task"]
-    return table(headers, lines, len(headers) - 1)
+    measured, modelled = [], []
+    for gain in gains:
+        # Of pretraining there is one a run.
+        of = gain.runs if len(gain.by_time) == gain.runs else f"{gain.runs}, {len(gain.by_time)} rounds"
+        in_turn = [over([one.in_turn for one in by], amount) for by in (gain.by_time, gain.by_processor)]
+        found = times([one.measured for one in gain.by_time]) if gain.alone else "–"
+        measured.append([gain.about, str(of), gain.paper, *in_turn, found])
+        for what, by in (("time", gain.by_time), ("processor time", gain.by_processor)):
+            workers = [times([one.with_workers(workers) for one in by]) for workers in WORKERS]
+            modelled.append([gain.about, what, *workers, times([one.ideal for one in by])])
+    counts = [f"{workers} worker{'s' if workers > 1 else ''}" for workers in WORKERS]
+    first = ["", "runs", "paper", "seconds in turn", "processor seconds in turn", "measured"]
+    second = ["modelled", "by", *counts, "a worker a task"]
+    return [*table(first, measured, 5), "", *table(second, modelled, len(second) - 2)]
 
 
-def costs(about, target, figures, by_seed):
-    """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed.
+def costs(about, target, by_seed):
+    """What FedMD and FedDF took to the same accuracy, and what FedDF saves: of the means, and seed by seed; then what FedAvg
+    and local training took to it, where they reach it.
 
-    `by_seed` has the figures of each seed alone.
+    `by_seed` has by seed, and then by pipeline, what was spent up to there; nothing where a seed does not get there.
     """
-    rows = []
+    reaching = [reached(by_seed, pipeline) for pipeline in ("fedmd", "feddf")]
+    reaching += ["–", "–", *(reached(by_seed, pipeline) for pipeline, _ in BESIDE)]
+    rows = [["seeds that reach it", *reaching]]
     for measure, what, shown in COSTS:
-        fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
-        savings = [[saving(figures, measure)], [saving(of, measure) for of in by_seed]]
-        saved = [over([100 * one for one in of if one is not None], "{:.1f}".format, " %") for of in savings]
-        rows.append([what, spread(fedmd, shown), spread(feddf, shown), *saved])
-    reached = [figures.get(pipeline, "evaluate", "rounds_to_target") for pipeline in ("fedmd", "feddf")]
-    seeds = " and ".join(str(figure.seeds) if figure else "0" for figure in reached)
-    until = f"{about}, up to {share(target)} ({seeds} seeds)"
-    return table([until, "FedMD", "FedDF", "FedDF saves", "saves, by seed"], rows, 4)
+        fedmd, feddf = (took(by_seed, pipeline, measure, shown) for pipeline in ("fedmd", "feddf"))
+        of_means, each = savings(by_seed, measure)
+        saved = [over([100 * one for one in of if one is not None], "{:z.1f}".format, " %") for of in ([of_means], each)]
+        beside = [took(by_seed, pipeline, measure, shown) for pipeline, _ in BESIDE]
+        rows.append([what, fedmd, feddf, *saved, *beside])
+    headers = [f"{about}, up to {share(target)}", "FedMD", "FedDF", "FedDF saves", "saves, by seed"]
+    headers += [label for _, label in BESIDE]
+    return table(headers, rows, len(headers) - 1)
 
 
-def saving(figures, measure):
-    """The share of what FedMD took that FedDF saves; nothing where one of them did not get there, or FedMD took nothing, as
-    no rounds where it begins above the target."""
-    fedmd, feddf = (figures.get(pipeline, "evaluate", measure) for pipeline in ("fedmd", "feddf"))
-    return 1 - feddf.value / fedmd.value if fedmd and feddf and fedmd.value else None
+def reached(by_seed, pipeline):
+    """How many seeds of a pipeline reach the target."""
+    runs = [seed[pipeline] for seed in by_seed.values() if pipeline in seed]
+    return f"{len(runs) - runs.count(None)} of {len(runs)}" if runs else "–"
+
+
+def took(by_seed, pipeline, measure, shown):
+    """What a pipeline took to the target, over all seeds: a dash where one does not reach it, since a mean of the others is
+    of other seeds than what it stands beside."""
+    values = [(seed.get(pipeline) or {}).get(measure) for seed in by_seed.values()]
+    return "–" if None in values else over(values, shown)
 
 
 def over(values, number, unit=""):

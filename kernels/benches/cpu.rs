@@ -6,15 +6,19 @@
 //!
 //! Throughputs are of the bytes that must move, so that they compare with the copy's. The two largest shapes take minutes and up
 //! to some 17 GB of memory: they are measured where `FEDSTILL_LARGE` is set. The threads are those of the pool
-//! (`RAYON_NUM_THREADS`). `bench_kernels` prints the same in one table, and measures GPUs too.
+//! (`RAYON_NUM_THREADS`). `bench_kernels` prints the same in one table with more forms of each operation, and measures GPUs too.
 
 #[path = "../examples/bench_kernels/operations.rs"]
 #[expect(dead_code, reason = "what the table of `bench_kernels` has beside these")]
 mod operations;
+#[path = "../examples/bench_kernels/parties.rs"]
+#[expect(dead_code, reason = "what the table of `bench_kernels` has beside these")]
+mod parties;
 
 use burn::tensor::Device;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use operations::{ENSEMBLE, Operation, PARTIES, SHAPES};
+use operations::{Operation, SHAPES};
+use parties::{ENSEMBLE, PARTIES};
 use std::time::Duration;
 
 /// Values of float32 that are copied: more than caches hold.
@@ -36,12 +40,8 @@ fn main() {
     for shape in SHAPES.into_iter().filter(|shape| operations::is_for_cpu(*shape)) {
         measure(&mut criterion, shape, operations::of_rows(&device, shape));
     }
-    for parties in PARTIES {
-        measure(
-            &mut criterion,
-            ENSEMBLE,
-            operations::of_parties(&device, parties, ENSEMBLE),
-        );
+    for count in PARTIES {
+        measure(&mut criterion, ENSEMBLE, parties::of_parties(&device, count, ENSEMBLE));
     }
     criterion.final_summary();
 }

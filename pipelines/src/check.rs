@@ -2,6 +2,7 @@
 
 mod classes;
 mod forecast;
+mod overlap;
 #[cfg(test)]
 mod tests;
 mod unlike;
@@ -49,6 +50,7 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     if let Some(job) = resolved.jobs.first() {
         warnings.extend(classes::warnings(&job.resolved, &pipelines));
     }
+    warnings.extend(overlap::warnings(resolved));
     for warning in warnings {
         let _ = writeln!(out, "{warning}");
     }
@@ -425,12 +427,17 @@ fn fit_text(fit: &Fit) -> String {
     } else {
         String::new()
     };
+    let penalty = if fit.head_l2 > 0.0 {
+        format!(", L2 penalty {} on the head", short(fit.head_l2))
+    } else {
+        String::new()
+    };
     let clip = fit.clip.map_or(String::new(), |clip| {
         format!(", gradient no longer than {}", short(clip))
     });
     let stop = fit.stop.as_ref().map_or(String::new(), stop_text);
     format!(
-        "{length} in batches of {}, {optimizer}{schedule}{proximal}{clip}{stop}",
+        "{length} in batches of {}, {optimizer}{schedule}{proximal}{penalty}{clip}{stop}",
         fit.batch
     )
 }

@@ -6,6 +6,7 @@ use fedstill_schemas::names;
 use fedstill_schemas::plan::{Manifest, Plan};
 use fedstill_schemas::resolved::ResolvedRun;
 use fedstill_schemas::results as tables;
+use fedstill_schemas::run_file::shell_word;
 use fedstill_schemas::task::Attempt;
 use fedstill_stages::{StageError, Store};
 use std::path::{Path, PathBuf};
@@ -58,51 +59,60 @@ pub(crate) fn finished(out: &Path, job: &Job, rounds: u32) -> Result<u32, StageE
     let Some((there, _)) = store.get_json::<ResolvedRun>(&names::run_object(&job.id))? else {
         return Ok(0);
     };
-    let fix = "choose another name in the run file or another --out, or delete the folder";
-    checked(out, &job.id, &there, &job.resolved, fix)?;
+    checked(out, &job.id, &there, &job.resolved)?;
     for round in 0..=rounds {
         let manifest = store.get_json::<Manifest>(&names::manifest_object(&job.id, round))?;
         let mut files = tables::TABLES
             .iter()
             .map(|table| names::result_file(table, &job.id, round));
         if manifest.is_none() || !files.all(|file| results.join(file).is_file()) {
-            return going_on(&folder, round);
+            return going_on(out, &job.id, round);
         }
     }
     Ok(rounds + 1)
 }
 
 /// The first round that is not finished: going on with it needs the log that the store was made with.
-fn going_on(folder: &Path, round: u32) -> Result<u32, StageError> {
-    let log = folder.join("log");
+fn going_on(out: &Path, run: &str, round: u32) -> Result<u32, StageError> {
+    let log = out.join(run).join("log");
     if log.is_dir() {
         return Ok(round);
     }
     Err(StageError::Stop(format!(
-        "{} is gone, and what was done so far is of no use without it: restore it, or delete {} and run again",
+        "{} is gone, and the run cannot go on without it: restore it, or begin anew under another name or --out; what it \
+         reached so far is shown by its name: {}",
         log.display(),
-        folder.display()
+        by_its_name(out, run)
     )))
 }
 
-/// Whether the run that is there is the one that is asked for; `fix` says what to do where it is not.
+/// What a command needs besides to find the runs of that folder: nothing where it looks by itself.
+pub(crate) fn out_option(out: &Path) -> String {
+    if out == Path::new("runs") {
+        return String::new();
+    }
+    format!(" --out {}", shell_word(&out.display().to_string()))
+}
+
+/// The command that shows a run without its run file.
+fn by_its_name(out: &Path, run: &str) -> String {
+    format!("`fedstill compare {run}{}`", out_option(out))
+}
+
+/// Whether the run that is there is the one that is asked for. Nobody is told to delete it.
 ///
 /// # Errors
-/// It has other settings: which.
-pub(crate) fn checked(
-    out: &Path,
-    run: &str,
-    there: &ResolvedRun,
-    asked: &ResolvedRun,
-    fix: &str,
-) -> Result<(), StageError> {
+/// It has other settings: which, and what to do.
+pub(crate) fn checked(out: &Path, run: &str, there: &ResolvedRun, asked: &ResolvedRun) -> Result<(), StageError> {
     if there == asked {
         return Ok(());
     }
     Err(StageError::Stop(format!(
-        "{} holds a run with other settings ({}): {fix}",
+        "{} holds a run with other settings ({}): choose another name in the run file or another --out for the new ones, or \
+         compare what is there by its name: {}",
         out.join(run).display(),
-        differences(there, asked)
+        differences(there, asked),
+        by_its_name(out, run)
     )))
 }
 

@@ -9,7 +9,7 @@ use crate::algorithms;
 use crate::resolve::Unresolved;
 use fedstill_schemas::pipeline::Pipeline;
 use fedstill_schemas::run_file::{Catalog, FileKind, RunFile, SweepFile, quoted};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The pipelines that a run file can name.
@@ -30,26 +30,48 @@ impl Pipelines {
     /// What is wrong in the first file with mistakes. A file that cannot be read, or whose name is taken, is the run
     /// file's mistake: the catalog says so.
     pub(crate) fn load(run_file: &str, folder: &Path) -> Result<Self, Unresolved> {
-        let mut pipelines = Self {
-            all: algorithms::all(),
-            files: BTreeMap::new(),
-            read: Vec::new(),
-        };
-        for path in RunFile::pipeline_files(run_file) {
-            let usable = pipelines.read(&path, folder)?;
-            pipelines.files.insert(path, usable);
-        }
+        let mut pipelines = Self::shipped();
+        pipelines.add(RunFile::pipeline_files(run_file), folder)?;
         Ok(pipelines)
     }
 
-    /// Reads the files that the grid of a sweep file names too, relative to the sweep file's folder.
+    /// Reads those files and the ones that the grid of a sweep file names, relative to the folder `beside`. A pipeline in whose
+    /// place the grid puts others is read last: its name is free for theirs.
     ///
     /// # Errors
     /// As of a run file.
-    pub(crate) fn load_grid(&mut self, sweep: &SweepFile, folder: &Path) -> Result<(), Unresolved> {
+    pub(crate) fn load_with_grid(
+        run_file: &str,
+        folder: &Path,
+        sweep: &SweepFile,
+        beside: &Path,
+    ) -> Result<Self, Unresolved> {
+        let mut pipelines = Self::shipped();
+        pipelines.add(sweep.kept_pipeline_files(run_file), folder)?;
         for path in sweep.pipeline_files() {
-            let usable = self.read(&path, folder)?;
-            self.files.insert(SweepFile::catalogued(&path), usable);
+            let usable = pipelines.read(&path, beside)?;
+            pipelines.files.insert(SweepFile::catalogued(&path), usable);
+        }
+        pipelines.add(RunFile::pipeline_files(run_file), folder)?;
+        Ok(pipelines)
+    }
+
+    /// Those that ship.
+    fn shipped() -> Self {
+        Self {
+            all: algorithms::all(),
+            files: BTreeMap::new(),
+            read: Vec::new(),
+        }
+    }
+
+    /// Reads those of a run file's files that were not read before.
+    fn add(&mut self, paths: BTreeSet<String>, folder: &Path) -> Result<(), Unresolved> {
+        for path in paths {
+            if !self.files.contains_key(&path) {
+                let usable = self.read(&path, folder)?;
+                self.files.insert(path, usable);
+            }
         }
         Ok(())
     }
@@ -100,8 +122,10 @@ impl Pipelines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::{Resolved, resolve};
+    use crate::resolve::{Job, Resolved, resolve};
+    use crate::sweep::{Unusable, points};
     use fedstill_learner::Registry;
+    use fedstill_schemas::fit::Loss;
 
     const EXAMPLE: &str = include_str!("../examples/fedmd_kl.toml");
 
@@ -184,6 +208,64 @@ mod tests {
                 "{said}"
             );
         }
+    }
+
+    /// The runs of a sweep over a run file whose pipeline is in `mine.toml`, with another one of that name in `other.toml`: each
+    /// run's id and the temperature of its digest.
+    fn swept(changes: [(&str, &str); 1], grid: &str) -> Result<Vec<(String, f64)>, Unusable> {
+        let folder = tempfile::tempdir().unwrap();
+        let other = EXAMPLE.replace("t = 3.0", "t = 7.0");
+        for (name, text) in [("mine.toml", EXAMPLE), ("other.toml", other.as_str())] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
+        let mut text = include_str!("../examples/quickstart.toml").replace("\"data/", &format!("\"{data}/"));
+        for (from, to) in [("= \"fedmd\"", "= \"mine.toml\"")].into_iter().chain(changes) {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(folder.path().join("run.toml"), text).unwrap();
+        let file = folder.path().join("sweep.toml");
+        std::fs::write(&file, format!("run = \"run.toml\"\n[grid]\npipeline = {grid}")).unwrap();
+        let temperature = |job: &Job| {
+            let digest = job.resolved.pipeline.step(1, "digest").unwrap();
+            match digest.terms[0].loss {
+                Loss::Kl { t, .. } => t,
+                _ => 0.0,
+            }
+        };
+        let points = points(&file, &Registry::default())?;
+        let jobs = points.iter().flat_map(|point| &point.resolved.jobs);
+        Ok(jobs.map(|job| (job.id.clone(), temperature(job))).collect())
+    }
+
+    const NO_BASELINES: (&str, &str) = ("[\"standalone\", \"self_digest\"]", "[]");
+
+    #[test]
+    fn a_pipeline_of_a_grid_may_have_the_name_of_the_one_in_whose_place_it_is() {
+        let runs = swept([NO_BASELINES], "[\"other.toml\", \"fedmd\"]").unwrap();
+        let expected = [
+            ("quickstart-pipeline-other-toml-fedmd_kl-0".to_owned(), 7.0),
+            ("quickstart-pipeline-fedmd-fedmd-0".to_owned(), 0.0),
+        ];
+        assert_eq!(runs, expected);
+        // The run file's own is there for who names it otherwise.
+        let named = (NO_BASELINES.0, "[\"fedmd_kl\"]");
+        let runs = swept([named], "[\"fedmd\"]").unwrap();
+        assert_eq!(runs[1], ("quickstart-pipeline-fedmd-fedmd_kl-0".to_owned(), 3.0));
+    }
+
+    #[test]
+    fn a_pipeline_of_a_grid_cannot_have_the_name_of_one_that_is_compared_with() {
+        let compared = (NO_BASELINES.0, "[\"mine.toml\"]");
+        let Err(Unusable::Problems(wrong)) = swept([compared], "[\"other.toml\", \"fedmd\"]") else {
+            panic!("both are run under one name");
+        };
+        let said = wrong[0].problems[0].to_string();
+        assert!(
+            said.contains("'other.toml' has the name of another one: 'fedmd_kl'"),
+            "{said}"
+        );
     }
 
     #[test]

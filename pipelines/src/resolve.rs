@@ -263,8 +263,16 @@ fn unknown(classes: u32, shape: Shape, labels_per: LabelsPer, augment: &[Augment
 }
 
 fn unusable(file: &RunFile, key: &str, error: &DataError) -> Problem {
-    let help =
-        "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels";
+    let help = match error {
+        DataError::Open { .. } | DataError::NotParquet { .. } => {
+            "paths are relative to the run file; a data set is a Parquet file with a column of images and one of labels, or \
+             with one of texts"
+        }
+        DataError::NoSuchLabel { .. } => {
+            "list labels that rows have, or leave `classes` out to use all labels as they are"
+        }
+        _ => "a data set is a Parquet file with a column of images and one of labels, or with one of texts",
+    };
     file.complain(&format!("data.{key}.{}", error.key()), error.to_string(), help)
 }
 

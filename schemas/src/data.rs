@@ -210,6 +210,10 @@ pub enum Partition {
         /// (Lin et al. 2020, arXiv:2006.07242).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         balanced: bool,
+        /// So many parties at most share a seeded part of the rows, in proportion to their number, which is divided among
+        /// them alone (the code of Lin et al. 2020: 10); all rows among all parties where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        groups: Option<u32>,
     },
     /// Every party holds rows of `per_party` classes, chosen by seed so that all classes are used evenly.
     Classes {
@@ -275,6 +279,9 @@ mod tests {
         let json = r#"{"kind":"dirichlet","alpha":0.5,"min":20}"#;
         let partition: Partition = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&partition).unwrap(), json);
+        let json = r#"{"kind":"dirichlet","alpha":0.5,"min":1,"balanced":true,"groups":10}"#;
+        let grouped: Partition = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&grouped).unwrap(), json);
         let natural: Partition = serde_json::from_str(r#"{"kind":"natural"}"#).unwrap();
         assert_eq!(natural, Partition::Natural { min: 1 });
         assert!(serde_json::from_str::<Partition>(r#"{"kind":"natural","per_party":1}"#).is_err());

@@ -25,7 +25,11 @@ pub struct Fit {
     /// al. 2020, arXiv:1812.06127, equation 2); 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub proximal: f64,
-    /// The greatest length of a step's gradient, that of all weights together and of the proximal summand too: a longer one
+    /// The weight of the sum of squares of the head's weights, without its bias, added to the loss (Keras' `l2`; 0.001 in
+    /// FedMD's public code, and nothing in its paper); 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub head_l2: f64,
+    /// The greatest length of a step's gradient, that of all weights together and of the summands above too: a longer one
     /// is scaled to it, as by PyTorch's `clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, algorithm 1;
     /// 5 in FedDF's released code); `None` for any length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +47,7 @@ impl Fit {
             steps: None,
             schedule: Schedule::Constant,
             proximal: 0.0,
+            head_l2: 0.0,
             clip: None,
         }
     }
@@ -223,4 +228,22 @@ pub enum Per {
     Batch,
     /// Rows times classes (PyTorch's `mean`).
     Element,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fit_says_what_it_said_before_there_were_settings_that_it_does_not_use() {
+        let fit = Fit::new(1, 8, Optimizer::adam(0.5), None);
+        let text = "{\"epochs\":1,\"batch\":8,\"optimizer\":{\"kind\":\"adam\",\"lr\":0.5,\"beta_1\":0.9,\"beta_2\":0.999,\
+                    \"epsilon\":1e-8,\"weight_decay\":0.0},\"stop\":null}";
+        assert_eq!(serde_json::to_string(&fit).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Fit>(text).unwrap(), fit);
+        let penalised = Fit { head_l2: 0.001, ..fit };
+        let text = serde_json::to_string(&penalised).unwrap();
+        assert!(text.contains("\"head_l2\":0.001"), "{text}");
+        assert_eq!(serde_json::from_str::<Fit>(&text).unwrap(), penalised);
+    }
 }

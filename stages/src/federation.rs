@@ -126,7 +126,7 @@ impl Federation {
             if before.as_ref() == Some(&trigger.at) {
                 return Err(StageError::Stop(format!(
                     "{} has ended by its log, and its store has no manifest of that round: parts of its folder are gone; \
-                     restore them, or delete the folder and run again",
+                     restore them, or begin anew under another name",
                     trigger.at
                 )));
             }

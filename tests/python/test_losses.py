@@ -1,5 +1,5 @@
-"""Losses, optimizers, schedules, the pull of FedProx and clipped gradients, against a few lines of PyTorch in float64 on
-random logits.
+"""Losses, optimizers, schedules, the pull of FedProx, the penalty on the head and clipped gradients, against a few lines of
+PyTorch in float64 on random logits.
 
 The learner's example `losses` trains a model whose only parameters are logits: what it makes of them is what a step of any
 pipeline does to a network's.
@@ -80,8 +80,15 @@ CASES = {
         for name in ("adam", "sgd", "sgd with momentum and decay")
         for clip in (0.05, 5.0)
     },
+    # The logits are the model's head, and all that it has.
+    **{
+        f"head_l2: {name}": case([CROSS_ENTROPY], OPTIMIZERS[name], 5, head_l2=0.01)
+        for name in ("adam", "sgd", "sgd with momentum and decay")
+    },
+    "head_l2: the pull too": case([CROSS_ENTROPY], OPTIMIZERS["adam"], 5, head_l2=0.01, proximal=0.1),
     # What is clipped is the gradient of all summands together.
     "clip: the pull too": case([CROSS_ENTROPY], OPTIMIZERS["sgd with momentum"], 5, clip=0.05, proximal=0.2),
+    "clip: the penalty too": case([CROSS_ENTROPY], OPTIMIZERS["sgd with momentum"], 5, clip=0.05, head_l2=0.05),
 }
 # As names of folders.
 FOLDERS = {name: f"case-{number}" for number, name in enumerate(CASES)}
@@ -144,7 +151,9 @@ def reference(name):
     for _ in range(fit["steps"]):
         steps.zero_grad()
         loss = sum(term["weight"] * value(term, logits, target, labels) for term in terms)
-        (loss + fit.get("proximal", 0.0) / 2 * (logits - start).square().sum()).backward()
+        pull = fit.get("proximal", 0.0) / 2 * (logits - start).square().sum()
+        penalty = fit.get("head_l2", 0.0) * logits.square().sum()
+        (loss + pull + penalty).backward()
         if "clip" in fit:
             torch.nn.utils.clip_grad_norm_([logits], fit["clip"])
         steps.step()

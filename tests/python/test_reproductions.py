@@ -1,6 +1,7 @@
 """`benchmarks/reproduce`: its arithmetic, its run files, and all of it in small on the data in the repository."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from conftest import BUILT, ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from reproducing import data, page, plan, schedule, tables  # noqa: E402
+from reproducing import costs, data, page, plan, report, runfiles, schedule, tables  # noqa: E402
 from reproducing.figures import Figures  # noqa: E402
 
 FILES = ROOT / "benchmarks/reproductions"
@@ -46,8 +47,8 @@ def test_the_order_of_publication_counts_and_not_the_length():
     assert schedule.makespan([4.0, 1.0, 1.0], 2) == 4.0
 
 
-def task(step, architecture, started, ended, round=0, queued=0.0):
-    return schedule.Task(step, round, architecture, queued, started, ended)
+def task(step, architecture, started, ended, round=0, queued=0.0, processor=0.0):
+    return schedule.Task(step, round, architecture, queued, started, ended, processor)
 
 
 def test_pretraining_in_turn_is_once_a_party():
@@ -74,6 +75,88 @@ def test_distillation_is_compared_round_by_round():
     first, second = schedule.distillation(tasks)
     assert (first.in_turn, first.measured, first.ideal) == (6.0, 1.5, 1.5)
     assert (second.in_turn, second.measured, second.ideal) == (4.0, 1.0, pytest.approx(4 / 3))
+
+
+def test_speed_ups_are_modelled_by_processor_time_too():
+    transfers = [task("transfer", of, 10.0, 11.0) for of in "aaab"]
+    tasks = [task("pretrain", "a", 0.0, 8.0, processor=2.0), task("pretrain", "b", 0.5, 4.5, processor=3.0), *transfers]
+    speedup = schedule.pretraining(tasks, schedule.PROCESSOR)
+    # Three parties of 2 seconds, one of 3.
+    assert (speedup.in_turn, speedup.ideal) == (9.0, 3.0)
+    assert [speedup.with_workers(workers) for workers in (1, 2)] == [9 / 5, 9 / 3]
+    tasks = [task("distill", of, 0, 9, processor=processor) for of, processor in (("a", 1.0), ("b", 3.0))]
+    [speedup] = schedule.distillation(tasks, schedule.PROCESSOR)
+    assert (speedup.in_turn, speedup.ideal) == (4.0, 4 / 3)
+
+
+def tasks_of(run, pipeline, seed, rounds):
+    """Rows of `steps` of a run: a second a task, a half of which the processor takes."""
+    done = [(0, "pretrain"), (0, "transfer")] + [(round, "distill") for round in range(1, rounds + 1)]
+    about = {"run": f"{run}-{pipeline}-{seed}", "pipeline": pipeline, "seed": seed, "architecture": "a", "subject": "server"}
+    when = {"queued_ms": 0, "started_ms": 0, "ended_ms": 1000, "cpu_seconds": 0.5}
+    return [{**about, "round": round, "step": step, **when} for round, step in done]
+
+
+def test_runs_are_told_where_all_seeds_are_finished():
+    asked = runfiles.Asked(2, (0, 1))
+
+    def finished(*rounds):
+        steps = [step for seed, so_far in enumerate(rounds) for step in tasks_of("a", "feddf", seed, so_far)]
+        return asked.finished([*steps, *tasks_of("a", "fedmd", 0, 2)], "feddf")
+
+    assert {seed: len(tasks) for seed, tasks in finished(2, 2).items()} == {0: 4, 1: 4}
+    assert finished(2, 1) == finished(2) == finished() == {}
+    # A seed that the file does not name, as of an earlier one, is not of the result.
+    assert finished(2, 2, 2).keys() == {0, 1}
+
+
+def test_what_is_asked_for_is_what_the_grid_and_the_sweep_file_say_before_the_run_file():
+    every = {(folder.name, runs.file): runfiles.asked(folder, runs) for folder, runs in ALL_RUNS}
+    assert every["reproductions", "mnist-skewed.toml"] == runfiles.Asked(10, (0, 1, 2))
+    assert every["reproductions", "speedup.toml"] == runfiles.Asked(2, (0, 1, 2))
+    assert every["quick", "speedup.toml"] == runfiles.Asked(1, (0,))
+    assert every["quick", "fedavg.toml"] == runfiles.Asked(4, (0, 1))
+
+
+def test_no_rounds_of_several_points_are_taken_for_one_s(tmp_path):
+    (tmp_path / "run.toml").write_text("rounds = 2\nseeds = [0]")
+    (tmp_path / "sweep.toml").write_text('run = "run.toml"\n[grid]\nrounds = [1, 2]')
+    with pytest.raises(ValueError, match="several rounds"):
+        runfiles.asked(tmp_path, plan.Runs("sweep", "sweep.toml", ("a",)))
+
+
+def test_speed_ups_leave_out_runs_that_are_on_their_way_and_say_how_many_there_are(tmp_path):
+    """CIFAR at alpha 100 lacks a round of a seed of FedDF: its FedMD is told, of all seeds, and its FedDF is not."""
+
+    class Ran:
+        files = FILES
+
+        def steps(self, run):
+            if run.startswith("mnist-baselines"):
+                whole = [tasks_of(run, pipeline, seed, 2) for pipeline in ("fedmd", "feddf") for seed in range(3)]
+            elif run == "cifar-alpha100":
+                whole = [tasks_of(run, "fedmd", seed, 10) for seed in range(3)]
+                whole += [tasks_of(run, "feddf", seed, 10 if seed < 2 else 9) for seed in range(3)]
+            elif run == "mnist-alpha100":
+                whole = [tasks_of(run, "fedmd", 0, 10)]
+            else:
+                whole = []
+            return [step for steps in whole for step in steps]
+
+    places = report.Places(tmp_path / "page.md", tmp_path, tmp_path)
+    lines = report.speedup(plan.reproductions()["speedup"], Ran(), places)
+    measured, modelled = lines[: lines.index("")], lines[lines.index("") + 1 :]
+    assert [line.split(" | ")[:3] for line in measured[2:]] == [
+        ["| pretraining, MNIST, on all processors", "3", "3.5 x"],
+        ["| distillation, MNIST, on all processors", "3, 6 rounds", "1.76 x"],
+        ["| pretraining, CIFAR, alpha 100", "3", "3.5 x"],
+    ]
+    # Processor seconds beside seconds; measured only where runs had all processors.
+    assert measured[2].endswith("| 1 ± 0 | 0.5 ± 0 | 1.00 ± 0.00 x |") and measured[4].endswith("| 0.5 ± 0 | – |")
+    assert [line.split(" | ")[1] for line in modelled[2:]] == ["time", "processor time"] * 3
+    kept = pq.read_table(tmp_path / "speedup.parquet").to_pylist()
+    expected = {f"mnist-baselines-fedmd-rounds2-{of}-{seed}" for of in ("fedmd", "feddf") for seed in range(3)}
+    assert {step["run"] for step in kept} == expected | {f"cifar-alpha100-fedmd-{seed}" for seed in range(3)}
 
 
 # --- Data and tables ----------------------------------------------------------------------------------------------------
@@ -167,6 +250,21 @@ def test_figures_are_set_beside_their_windows():
     ]
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_sign_and_a_spread_that_does_gets_a_digit_more():
+    def of(*found):
+        return tables.difference(Figures(figures(difference=found)).get("feddf", "evaluate", "difference"))
+
+    assert [tables.signed(value) for value in (-0.0004, 0.0004, -0.0, -0.0006)] == [".000", ".000", ".000", "-.001"]
+    assert of(-0.0004, 0.004) == ".000 ± .004"
+    assert of(0.0024, 0.0003) == "+.0024 ± .0003"
+    assert of(-0.0024, 0.0005001) == "-.002 ± .001"
+    assert of(-0.00004, 0.00003) == ".0000 ± .0000"
+    assert of(-0.0121, None) == "-.012"
+    window = plan.Window("gain", "stem", "feddf", "evaluate", "difference", low=0.2)
+    found = {"stem": Figures(figures(difference=(0.0024, 0.0003)))}
+    assert tables.windows([window], found)[2] == "| gain | +.200 or more | +.0024 ± .0003 | below |"
+
+
 def test_a_window_is_met_where_every_seed_reached_it_and_not_where_some_did():
     def said(reaching, rounds):
         scored, reached = figures(accuracy=(0.97, 0.001), rounds_to_target=(rounds, 3.0))
@@ -211,6 +309,15 @@ def test_rounds_to_a_target_say_how_many_seeds_reach_it():
     assert [line.split(" | ")[1] for line in lines[2:]] == ["2 of 3", "0 of 3"]
 
 
+def test_a_line_says_how_many_rows_parties_have_over_all_seeds():
+    said = "Rows of a party, over 2 seeds: 512 at fewest, 1,488 at most, 1,000 on average."
+    assert tables.sizes([[1488, 512], [1000, 1000]]) == [said]
+    said = "Rows of a party, over one seed: 1,000 at fewest, 1,002 at most, 1,001 on average."
+    assert tables.sizes([[1000, 1002]]) == [said]
+    # Of a seed whose run was pruned they are not known.
+    assert tables.sizes([[1488, 512], []]) == tables.sizes([]) == []
+
+
 def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
     def of(**values):
         return tables.worst(Figures(figures(**values)), ("feddf", "evaluate"))
@@ -218,6 +325,35 @@ def test_the_worst_says_whether_it_is_a_party_or_an_architecture():
     assert of(worst_party=(0.3456, 0.012)) == ".346 ± .012 (party)"
     assert of(worst_architecture=(0.9, None)) == ".900 (architecture)"
     assert of(accuracy=(0.9, None)) == "–"
+
+
+def test_accuracies_stand_beside_local_training_fedmd_and_fedavg_with_the_worst_on_both_test_sets():
+    def of(difference, accuracy=0.75, **worst):
+        return Figures(figures(accuracy=(accuracy, 0.08), difference=(difference, 0.02), **worst))
+
+    found = {
+        "a": of(0.37, worst_architecture=(0.73, 0.01)),
+        "a" + plan.TO_FEDMD_ALONE: of(0.1),
+        "a" + plan.TO_FEDMD: of(0.36),
+        "a" + plan.TO_FEDAVG: of(0.13),
+        "a" + plan.LOCAL: of(0.2, accuracy=0.88, worst_party=(0.61, 0.03)),
+    }
+    header, _, row = tables.methods([("alpha 0.1", "a")], found)
+    cells = dict(zip(header.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
+    assert cells == {
+        "alpha 0.1": "FedDF, prototypes",
+        "global test set": ".750 ± .080",
+        "minus its local training": "+.370 ± .020",
+        "minus FedMD": "+.360 ± .020",
+        "minus FedAvg": "+.130 ± .020",
+        "worst": ".730 ± .010 (architecture)",
+        "local test sets": ".880 ± .080",
+        "worst of these": ".610 ± .030 (party)",
+    }
+    # Every comparison that the table reads is made.
+    assert {comparison.stem for comparison in plan.methods("a")} == found.keys()
+    lines = tables.methods([("alpha 0.1", "a"), ("alpha 100", "a")], found)
+    assert lines == [header, lines[1], row, "", header.replace("0.1", "100"), lines[1], row]
 
 
 def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
@@ -236,27 +372,101 @@ def test_costs_are_compared_at_what_the_lowest_seed_ends_at():
         tables.equal_accuracy(Figures(figures(accuracy=(0.5, None))))
 
 
-def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
-    def took(pipeline, times):
-        measures = {"gb_seconds_to_target": 200.0, "price_to_target": 4.0, "rounds_to_target": 8.0}
-        return figures(pipeline, **{measure: (value * times, None) for measure, value in measures.items()})
+def worked(round, stage, seconds, **crossed):
+    """A row of `steps`: a task with 2 GB, half of whose time was spent waiting."""
+    usage = {"gb_seconds": 2.0 * seconds, "cpu_seconds": 0.5 * seconds, "price": 0.01 * seconds}
+    return {"round": round, "stage": stage, **usage, **crossed}
 
-    both = Figures(took("fedmd", 1) + took("feddf", 0.25))
-    seeds = [Figures(took("fedmd", 1) + took("feddf", times)) for times in (0.1, 0.3, 0.5)]
-    lines = tables.costs("both", 0.9, both, [*seeds, Figures(took("fedmd", 1))])
-    assert lines[0] == "| both, up to .900 (3 and 3 seeds) | FedMD | FedDF | FedDF saves | saves, by seed |"
-    assert lines[2:] == [
-        "| rounds | 8 | 2 | 75.0 % | 70.0 ± 20.0 % |",
-        "| MiB that cross | – | – | – | – |",
-        "| GB-seconds | 200 | 50 | 75.0 % | 70.0 ± 20.0 % |",
-        "| price, USD | 4 | 1 | 75.0 % | 70.0 ± 20.0 % |",
-    ]
+
+def test_what_is_spent_up_to_a_round_is_told_with_evaluations_and_without_and_by_processor_time():
+    rounds = [(0, "pretrain", 4.0), (0, "evaluate", 1.0), (1, "train", 2.0), (1, "evaluate", 3.0), (2, "train", 8.0)]
+    tasks = [worked(*task, bytes_up=100, bytes_down=20) for task in rounds]
+    # By hand: 10 seconds up to round 1, 4 of them of evaluations.
+    expected = {
+        "rounds": 1,
+        "bytes": 480,
+        "gb_seconds": 20.0,
+        "gb_seconds_without_evaluations": 12.0,
+        "cpu_seconds": 5.0,
+        "cpu_seconds_without_evaluations": 3.0,
+        "price": 0.1,
+    }
+    assert costs.spent(tasks, 1) == pytest.approx(expected)
+    assert tuple(expected) == costs.MEASURES == tuple(measure for measure, _, _ in tables.COSTS)
+    assert costs.spent(tasks, 0)["gb_seconds"] == 10.0
+    # One round of an earlier release, up to the target or behind it.
+    assert costs.spent([*tasks, worked(1, "train", 1.0)], 1)["bytes"] is None
+    assert costs.spent([*tasks, worked(2, "train", 1.0)], 1)["bytes"] == 480
+    with pytest.raises(ValueError, match="some round up to 3"):
+        costs.spent(tasks, 3)
+
+
+def spent(times):
+    """What a run spent: FedMD's with 1."""
+    return {"rounds": 8 * times, "gb_seconds": 200.0 * times, "cpu_seconds": 100.0 * times, "price": 4.0 * times}
+
+
+def test_savings_are_of_what_fedmd_took_over_the_means_and_seed_by_seed():
+    by_seed = {seed: {"fedmd": spent(1), "feddf": spent(times)} for seed, times in enumerate((0.1, 0.3, 0.5))}
+    lines = tables.costs("both", 0.9, by_seed)
+    assert lines[0].startswith("| both, up to .900 | FedMD | FedDF | FedDF saves | saves, by seed |")
+    shown = {line.split(" | ")[0]: line for line in lines[2:]}
+    for what, took in {
+        "| seeds that reach it": "3 of 3 | 3 of 3 | – | –",
+        "| rounds": "8 ± 0 | 2.4 ± 1.6 | 70.0 % | 70.0 ± 20.0 %",
+        "| MiB that cross": "– | – | – | –",
+        "| GB-seconds": "200 ± 0 | 60 ± 40 | 70.0 % | 70.0 ± 20.0 %",
+        "| processor seconds": "100 ± 0 | 30 ± 20 | 70.0 % | 70.0 ± 20.0 %",
+        "| price, USD": "4 ± 0 | 1.2 ± 0.8 | 70.0 % | 70.0 ± 20.0 %",
+    }.items():
+        assert shown[what].startswith(f"{what} | {took} |")
+    # Of the means and of each seed it differs where seeds differ in what FedMD took: 110 of 300, and 80 and 20 %.
+    unlike = {0: {"fedmd": spent(1), "feddf": spent(0.2)}, 1: {"fedmd": spent(0.5), "feddf": spent(0.4)}}
+    of_means, each = costs.savings(unlike, "gb_seconds")
+    assert (of_means, each) == (pytest.approx(0.6), pytest.approx([0.8, 0.2])) and (1 - 120 / 300) == of_means
+
+
+def test_a_saving_is_told_of_seeds_that_reach_the_target_with_both_methods():
+    def line(fedmd, feddf, what):
+        lines = tables.costs("one", 0.4, {0: {"fedmd": fedmd, "feddf": feddf}})
+        return next(line for line in lines if line.startswith(f"| {what} |"))
+
     # Above the target from the beginning: of no rounds nothing is saved.
-    at_once = Figures(took("fedmd", 0) + took("feddf", 1))
-    assert tables.costs("at once", 0.9, at_once, [at_once])[2] == "| rounds | 0 | 8 | – | – |"
-    lines = tables.costs("one", 0.4, Figures(took("fedmd", 1)), [])
-    assert lines[0].startswith("| one, up to .400 (3 and 0 seeds) |")
-    assert lines[4] == "| GB-seconds | 200 | – | – | – |"
+    assert line(spent(0), spent(1), "rounds").startswith("| rounds | 0 | 8 | – | – |")
+    # A saving that rounds to nothing is no loss.
+    assert line(spent(1), spent(1.0001), "price, USD").startswith("| price, USD | 4 | 4 | 0.0 % | 0.0 % |")
+    assert line(spent(1), None, "GB-seconds").startswith("| GB-seconds | 200 | – | – | – |")
+    assert line(spent(1), None, "seeds that reach it").startswith("| seeds that reach it | 1 of 1 | 0 of 1 |")
+    # A seed that one of them does not reach is in no mean, and the others' savings are still told.
+    some = {0: {"fedmd": spent(1), "feddf": spent(0.5)}, 1: {"fedmd": None, "feddf": spent(0.5)}}
+    assert costs.savings(some, "price") == (None, [0.5, None])
+    assert "| price, USD | – | 2 ± 0 | – | 50.0 % |" in tables.costs("some", 0.4, some)[-1]
+    assert costs.savings({}, "price") == (None, [])
+
+
+def test_a_row_a_seed_and_measure_is_kept_with_what_feddf_saves():
+    by_seed = {0: {"fedmd": spent(1), "feddf": spent(0.5), "fedavg": None}, 7: {"fedmd": spent(1), "feddf": None}}
+    kept = {(row["seed"], row["measure"]): row for row in costs.rows(by_seed, 0.9)}
+    assert len(kept) == 2 * len(costs.MEASURES)
+    none = {"fedavg": None, "standalone": None, "fedmd_standalone": None}
+    expected = {"seed": 0, "target": 0.9, "measure": "price", "fedmd": 4.0, "feddf": 2.0, **none, "feddf_saves": 0.5}
+    assert kept[0, "price"] == expected
+    assert kept[7, "price"] == {**expected, "seed": 7, "feddf": None, "feddf_saves": None}
+
+
+def test_what_fedavg_and_local_training_took_stands_beside_where_every_seed_gets_there():
+    def seed(alone):
+        known = {"fedmd": spent(1), "feddf": spent(2), "fedavg": spent(0.25)}
+        return {**known, "standalone": alone, "fedmd_standalone": None}
+
+    header, _, *rows = tables.costs("a", 0.2, {0: seed(spent(0.1)), 1: seed(None), 2: seed(spent(0.1))})
+    beside = [row.strip("| ").split(" | ")[5:] for row in (header, *rows)]
+    assert beside[0] == ["FedAvg", "local training, FedDF's", "local training, FedMD's"]
+    shown = dict(zip((row.strip("| ").split(" | ")[0] for row in rows), beside[1:]))
+    assert shown["seeds that reach it"] == ["3 of 3", "2 of 3", "0 of 3"]
+    assert shown["price, USD"] == ["1 ± 0", "–", "–"]
+    [*_, price] = tables.costs("a", 0.2, {0: seed(spent(0.1)), 2: seed(spent(0.1))})
+    assert price.strip("| ").split(" | ")[5:] == ["1 ± 0", "0.4 ± 0", "–"]
 
 
 # --- Run files ----------------------------------------------------------------------------------------------------------
@@ -308,6 +518,23 @@ def reproduce(*arguments):
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
+def costs_are_those_of_compare(tables, run):
+    """The kept costs of each seed have the means that `compare` has, of what it knows."""
+    kept = pq.read_table(tables / f"{run}-cost-by-seed.parquet").to_pylist()
+    assert {(row["seed"], row["measure"]) for row in kept} == set(itertools.product((0, 1), costs.MEASURES))
+    compared = pq.read_table(tables / f"{run}-cost.parquet").to_pylist()
+    compared = {(row["pipeline"], row["measure"]): row for row in compared if row["measure"].endswith("_to_target")}
+    for pipeline, measure in itertools.product(costs.PIPELINES, ("rounds", "bytes", "gb_seconds", "price")):
+        took = [row[pipeline] for row in kept if row["measure"] == measure and row[pipeline] is not None]
+        of = compared.get((pipeline, f"{measure}_to_target"))
+        assert len(took) == (of["seeds"] if of else 0)
+        assert not took or sum(took) / len(took) == pytest.approx(of["value"])
+    assert all(row["fedmd"] is not None and row["feddf"] is not None for row in kept)
+    for row in kept:
+        if row["fedmd"]:
+            assert row["feddf_saves"] == pytest.approx(1 - row["feddf"] / row["fedmd"])
+
+
 def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
     """The commands, the files of results and the page, in seconds."""
     before = (ROOT / "docs/reproductions.md").read_text()
@@ -325,18 +552,29 @@ def test_it_reproduces_in_small_and_goes_on_where_it_was(tmp_path):
         for label in ("FedDF, prototypes", "FedDF, mean logits of all parties", "FedAvg, prototypes", "FedMD, parties"):
             assert part.count(f"| {label} |") == 1
         assert "| pretraining tasks of FedMD | 2 | 2 ± 0 | as expected |" in part
-        assert part.count("| FedMD | FedDF | FedDF saves | saves, by seed |") == 1
-        assert part.count("| MiB that cross |") == part.count("| price, USD |") == 1
+        beside = "FedAvg | local training, FedDF's | local training, FedMD's"
+        assert part.count(f"| FedMD | FedDF | FedDF saves | saves, by seed | {beside} |") == 1
+        assert part.count("| seeds that reach it |") == 1
+        # 100 rows are divided among five parties; `balanced` leaves each half a share or more.
+        said = r"Rows of a party, over 2 seeds: (\d+) at fewest, (\d+) at most, 20 on average\."
+        [(fewest, most)] = re.findall(said, part)
+        assert 10 <= int(fewest) <= 20 <= int(most) <= 60
+        for what in ("MiB that cross", "GB-seconds without evaluations", "processor seconds", "price, USD"):
+            assert part.count(f"| {what} |") == 1
     assert "rounds to 5 %" in parts["fedavg"]
     # A machine is named below times, and nowhere else.
     assert "Tables written on" in parts["speedup"] and "Tables written on" in parts["mnist-skewed"]
     assert "processors" not in parts["fedavg"]
-    assert parts["speedup"].count("| pretraining, ") == parts["speedup"].count("| distillation, ") == 1
+    for what in ("pretraining", "distillation"):
+        assert parts["speedup"].count(f"| {what}, ") == 3
+        for how in ("1 | ", "time | ", "processor time | "):
+            assert parts["speedup"].count(f"| {what}, MNIST, on all processors | {how}") == 1
 
     for run in ("quick-mnist-alpha0p1", "quick-mnist-alpha100"):
-        for stem in (run, run + plan.TO_FEDMD, run + plan.TO_FEDMD_ALONE, run + plan.LOCAL, f"{run}-cost"):
+        for stem in (*(comparison.stem for comparison in plan.methods(run)), f"{run}-cost"):
             rows = pq.read_table(out / "tables" / f"{stem}.parquet").to_pylist()
             assert {"feddf", "fedmd", "fedavg", "standalone", "fedmd_standalone"} == {row["pipeline"] for row in rows}
+        costs_are_those_of_compare(out / "tables", run)
         assert (out / "pictures" / f"{run}-accuracy.svg").read_text().startswith(("<svg", "<?xml"))
     steps = pq.read_table(out / "tables/speedup.parquet").to_pylist()
     assert {"pretrain", "transfer", "distill"} == {step["step"] for step in steps}

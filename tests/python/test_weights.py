@@ -225,16 +225,16 @@ MODELS = {
     "mlp[32]": lambda shape, classes: Mlp(shape, classes, [32]),
     "2nn": TwoNn,
     "mcmahan": McMahan,
-    "fedmd[0]": fedmd([128, 256], 0.2),
-    "fedmd[1]": fedmd([128, 384], 0.2),
-    "fedmd[2]": fedmd([128, 512], 0.2),
-    "fedmd[3]": fedmd([256, 256], 0.3),
-    "fedmd[4]": fedmd([256, 512], 0.4),
-    "fedmd[5]": fedmd([64, 128, 256], 0.2),
-    "fedmd[6]": fedmd([64, 128, 192], 0.2),
-    "fedmd[7]": fedmd([128, 192, 256], 0.2),
-    "fedmd[8]": fedmd([128, 128, 128], 0.3),
-    "fedmd[9]": fedmd([128, 128, 192], 0.3),
+    "fedmd[128,256;0.2]": fedmd([128, 256], 0.2),
+    "fedmd[128,384;0.2]": fedmd([128, 384], 0.2),
+    "fedmd[128,512;0.2]": fedmd([128, 512], 0.2),
+    "fedmd[256,256;0.3]": fedmd([256, 256], 0.3),
+    "fedmd[256,512;0.4]": fedmd([256, 512], 0.4),
+    "fedmd[64,128,256;0.2]": fedmd([64, 128, 256], 0.2),
+    "fedmd[64,128,192;0.2]": fedmd([64, 128, 192], 0.2),
+    "fedmd[128,192,256;0.2]": fedmd([128, 192, 256], 0.2),
+    "fedmd[128,128,128;0.3]": fedmd([128, 128, 128], 0.3),
+    "fedmd[128,128,192;0.3]": fedmd([128, 128, 192], 0.3),
     "resnet[8]": resnet(SMALL, 1),
     "resnet[18]": resnet(LARGE, 2),
     "resnet[20]": resnet(SMALL, 3),
@@ -299,7 +299,7 @@ def test_every_architecture_of_the_export_is_compared(exported):
 
 def test_every_family_of_the_registry_is_compared():
     """A family that is added needs a model here."""
-    families = re.findall(r'\.with\("(\w+)", networks::', (ROOT / "stages/learner/src/registry.rs").read_text())
+    families = re.findall(r'\.with(?:_dropout)?\("(\w+)", networks::', (ROOT / "stages/learner/src/registry.rs").read_text())
     assert families and set(families) == {name.partition("[")[0] for name in MODELS}
 
 

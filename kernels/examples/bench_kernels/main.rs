@@ -1,28 +1,90 @@
 //! How fast the operations are, beside copying memory and beside the same in Burn's own operations.
 //!
 //! ```text
-//! cargo run --release -p fedstill-kernels --example bench_kernels [--features gpu] [-- [--quick] [cpu | gpu]]
+//! cargo run --release -p fedstill-kernels --example bench_kernels [--features gpu] [-- [--quick] [--cache MB] [cpu] [gpu]]
 //! ```
 //!
 //! A line an operation, shape and type: milliseconds; MB that must move once; GB/s of them; their share of a copy's rate on the
 //! same device, measured in the same run, a copy moving twice what it copies; on a GPU the same share (`twice`) with what is
 //! read a second time counted, where a row's operands exceed the memory of a chip; and how many times as long Burn's own
 //! operations take. The line of a GPU says whether these are fused (`--features fusion`). A copy is a kernel that reads and
-//! writes each value there, on the CPU one that all threads share.
+//! writes each value there, as cubecl offers no copy from buffer to buffer, and on the CPU one that all threads share.
 //!
-//! The CPU uses the threads of its pool (`RAYON_NUM_THREADS`), and leaves out the two largest shapes unless `FEDSTILL_LARGE` is
-//! set. Where that is set there is an ensemble too whose parties do not fit in 8 GB and stream; not on GPUs in software. Each
-//! figure is the fastest of several rounds; a GPU is asked for many launches at a time, and timed by its own clock where it has
-//! one, by the machine's otherwise.
+//! A line ends with `*` where all that it reads and writes is smaller than a cache, from which it then comes in part: 50 MB on a
+//! GPU (the second level of an H100), the largest that Linux names on a CPU, or what `--cache` says.
+//!
+//! The CPU uses the threads of its pool (`RAYON_NUM_THREADS`), and leaves out the two largest shapes, ensembles of many classes or
+//! that stream, and float16, masks and weights of all but the smallest shape, unless `FEDSTILL_LARGE` is set; so do GPUs in
+//! software, but for the shapes of rows. Each figure is the fastest of several rounds; a GPU is asked for many launches at a time,
+//! and timed by its own clock where it has one, by the machine's otherwise.
 
 #[cfg(feature = "gpu")]
 mod copying;
 mod operations;
+mod parties;
+mod variants;
 
 use burn::tensor::Device;
 use fedstill_kernels::devices;
-use operations::{ENSEMBLE, Operation, PARTIES, Run, SHAPES};
+use operations::{Operation, Run, SHAPES};
+use parties::PARTIES;
 use std::time::Instant;
+
+/// Bytes of the cache of a GPU: the second level of an H100. Devices do not tell theirs.
+const GPU_CACHE: usize = 50_000_000;
+/// Bytes of the cache of a CPU that does not tell.
+const CPU_CACHE: usize = 32_000_000;
+const USAGE: &str = "cpu, gpu, --quick, --cache MB";
+
+/// What is asked for.
+struct Arguments {
+    quick: bool,
+    cpu: bool,
+    gpu: bool,
+    /// Bytes of a cache.
+    cache: Option<usize>,
+}
+
+impl Arguments {
+    fn parse(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut asked = Self {
+            quick: false,
+            cpu: false,
+            gpu: false,
+            cache: None,
+        };
+        while let Some(argument) = given.next() {
+            match argument.as_str() {
+                "--quick" => asked.quick = true,
+                "cpu" => asked.cpu = true,
+                "gpu" => asked.gpu = true,
+                "--cache" => {
+                    let megabytes = given.next().and_then(|value| value.parse::<usize>().ok());
+                    let megabytes = megabytes.ok_or("--cache needs a number of MB behind it")?;
+                    asked.cache = Some(megabytes.saturating_mul(1_000_000));
+                }
+                _ => return Err(format!("unknown argument '{argument}' ({USAGE})")),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// Bytes of the largest cache of a CPU, where Linux tells it.
+fn cache_of_cpu() -> usize {
+    let caches = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache");
+    let sizes = caches.into_iter().flatten().flatten().filter_map(|cache| {
+        let size = std::fs::read_to_string(cache.path().join("size")).ok()?;
+        let kibibytes: usize = size.trim().strip_suffix('K')?.parse().ok()?;
+        Some(kibibytes << 10)
+    });
+    sizes.max().unwrap_or(CPU_CACHE)
+}
+
+fn fail(why: &str, code: i32) -> ! {
+    eprintln!("bench_kernels: {why}");
+    std::process::exit(code)
+}
 
 struct Bench {
     device: Device,
@@ -30,34 +92,51 @@ struct Bench {
     /// Bytes a second of a copy.
     copy: f64,
     rounds: usize,
+    /// Bytes that may stay in a cache.
+    cache: usize,
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let quick = has("--quick");
+    let asked = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) => fail(&why, 2),
+    };
+    let quick = asked.quick;
     let mut found = Vec::new();
-    if !has("gpu") {
+    // Neither asked for is both, as far as they are there.
+    if asked.cpu || !asked.gpu {
         found.push(("cpu".to_owned(), Device::flex(), false));
     }
-    if !has("cpu") {
-        found.extend(devices().into_iter().map(|found| (found.name, found.device, true)));
-    }
-    if found.is_empty() {
-        eprintln!(
-            "bench_kernels: there is no GPU: build with --features gpu (or vulkan), and install its Vulkan driver"
-        );
-        std::process::exit(1);
+    if asked.gpu || !asked.cpu {
+        let gpus = devices();
+        if asked.gpu && gpus.is_empty() {
+            fail(
+                "there is no GPU: build with --features gpu (or vulkan), and install its Vulkan driver",
+                1,
+            );
+        }
+        found.extend(gpus.into_iter().map(|found| (found.name, found.device, true)));
     }
     for (name, device, gpu) in found {
         let mut bench = Bench {
-            device,
             gpu,
             copy: 1.0,
             rounds: if quick { 2 } else { 5 },
+            cache: asked
+                .cache
+                .unwrap_or_else(|| if gpu { GPU_CACHE } else { cache_of_cpu() }),
+            device,
         };
         let values = if quick { 1 << 22 } else { 1 << 26 };
-        let (seconds, clock) = bench.time(&bench.copying(values));
+        #[cfg(feature = "gpu")]
+        let copy = if gpu {
+            bench.copying(values)
+        } else {
+            operations::copy(values)
+        };
+        #[cfg(not(feature = "gpu"))]
+        let copy = operations::copy(values);
+        let (seconds, clock) = bench.time(&copy);
         bench.copy = 8.0 * values as f64 / seconds;
         let fusion = match (gpu, cfg!(feature = "fusion")) {
             (false, _) => "",
@@ -65,13 +144,17 @@ fn main() {
             (true, true) => "; Burn's fusion is on",
         };
         println!(
-            "\n{name}: a copy moves {:.1} GB/s; times by the {clock}'s clock{fusion}",
-            bench.copy / 1e9
+            "\n{name}: a copy{} moves {:.1} GB/s; times by the {clock}'s clock{fusion}; * is of less than the {:.1} MB of a cache",
+            if gpu { " by a kernel" } else { "" },
+            bench.copy / 1e9,
+            bench.cache as f64 / 1e6
         );
         println!(
-            "{:>24} {:>9} x {:<7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
+            "{:>28} {:>9} x {:<7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
             "", "rows", "classes", "ms", "MB", "GB/s", "copy", "twice", "Burn"
         );
+        // A GPU measures everything; a driver in software is a CPU.
+        let fast = gpu && !is_in_software(&bench.device);
         for shape in SHAPES {
             let [rows, classes] = shape;
             if (quick && rows * classes > 1 << 20) || !(gpu || operations::is_for_cpu(shape)) {
@@ -80,17 +163,20 @@ fn main() {
             for operation in operations::of_rows(&bench.device, shape) {
                 bench.say(&operation, shape);
             }
+            if fast || operations::are_variants_for_cpu(shape) {
+                for operation in variants::of_rows(&bench.device, shape) {
+                    bench.say(&operation, shape);
+                }
+            }
         }
-        for parties in PARTIES {
+        for count in PARTIES {
             let shapes = if quick {
                 vec![[500, 10]]
-            } else if gpu && is_in_software(&bench.device) {
-                vec![ENSEMBLE]
             } else {
-                operations::ensembles(parties)
+                parties::ensembles(count, fast || (!gpu && operations::large()))
             };
             for shape in shapes {
-                for operation in operations::of_parties(&bench.device, parties, shape) {
+                for operation in parties::of_parties(&bench.device, count, shape) {
                     bench.say(&operation, shape);
                 }
             }
@@ -112,14 +198,11 @@ fn is_in_software(device: &Device) -> bool {
 }
 
 impl Bench {
-    /// Moves eight bytes a value: reads and writes it.
+    /// A copy of so many values in a GPU's memory.
+    #[cfg(feature = "gpu")]
     fn copying(&self, values: usize) -> Run {
-        #[cfg(feature = "gpu")]
-        if self.gpu {
-            let from = operations::logits(&self.device, 1, values, burn::tensor::DType::F32);
-            return Box::new(move || Box::new(copying::copy(from.clone())));
-        }
-        operations::copy(values)
+        let from = operations::logits(&self.device, 1, values, burn::tensor::DType::F32);
+        Box::new(move || Box::new(copying::copy(from.clone())))
     }
 
     fn say(&self, operation: &Operation, [rows, classes]: [usize; 2]) {
@@ -131,8 +214,9 @@ impl Bench {
             || "-".to_owned(),
             |bytes| format!("{:.2}", bytes as f64 / seconds / self.copy),
         );
+        let mark = if operation.data < self.cache { " *" } else { "" };
         println!(
-            "{:>24} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {twice:>7} {:>7.1}",
+            "{:>28} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {twice:>7} {:>7.1}{mark}",
             operation.name,
             seconds * 1e3,
             operation.bytes as f64 / 1e6,

@@ -1,12 +1,9 @@
-//! The operations that are measured, the same in Burn's own operations, and the bytes that must move: what `bench_kernels` and
-//! the benchmark with criterion share.
+//! The operations on rows that are measured, the same in Burn's own operations, and the bytes that must move: what
+//! `bench_kernels` and the benchmark with criterion share.
 
 use burn::tensor::activation;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use fedstill_kernels::{
-    Averaged, Ensemble, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy_kl, entropy, log_softmax, mae, mse,
-    softmax, softmax_kl,
-};
+use fedstill_kernels::{Kl, Reduction, Teacher, cross_entropy_kl, entropy, log_softmax, mae, mse, softmax, softmax_kl};
 use half::f16;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
 use rayon::slice::{ParallelSlice, ParallelSliceMut};
@@ -22,26 +19,18 @@ pub(crate) const SHAPES: [[usize; 2]; 6] = [
     [4_096, 32_000],
     [2_048, 131_072],
 ];
-/// Parties of ensembles, and rows and classes of each prediction.
-pub(crate) const PARTIES: [usize; 3] = [10, 100, 1_000];
-pub(crate) const ENSEMBLE: [usize; 2] = [5_000, 100];
-/// The same of an ensemble that streams with the most parties, where `FEDSTILL_LARGE` is set: 26 GB in float32, 13 GB in float16.
-pub(crate) const LARGE_ENSEMBLE: [usize; 2] = [65_536, 100];
 
 /// Values from which a CPU measures a shape only where `FEDSTILL_LARGE` is set: Burn's operations then hold up to sixteen tensors
 /// of a gigabyte, and take seconds.
 const LARGE: usize = 1 << 27;
-/// Bytes of predictions that are in memory at a time: ensembles of more stream.
-const AT_ONCE: usize = 8 << 30;
-/// Bytes of each part of an ensemble that streams: no buffer is larger than those of the largest shape of rows.
-const PART: usize = 1 << 30;
+/// Values up to which a CPU measures all variants of an operation without being asked for them.
+const SMALL: usize = 1 << 20;
 /// Bytes of a row's operands up to which a GPU can keep them between its two looks at the row: the shared memory of a
 /// multiprocessor of an H100, the largest there is.
-const ON_CHIP: usize = 228 << 10;
-const FIT: &str = "operands that fit";
-const SOMEBODY: &str = "there is a party";
-const TEMPERATURE: f64 = 2.0;
-const KL: Kl = Kl {
+pub(crate) const ON_CHIP: usize = 228 << 10;
+pub(crate) const FIT: &str = "operands that fit";
+pub(crate) const TEMPERATURE: f64 = 2.0;
+pub(crate) const KL: Kl = Kl {
     temperature: TEMPERATURE,
     times_t2: false,
     teacher: Teacher::Logits,
@@ -62,13 +51,15 @@ pub(crate) struct Operation {
     /// The same where a row's operands are read for its statistics and again for what is written, and do not stay on the chip
     /// of a GPU in between.
     pub(crate) bytes_read_twice: Option<usize>,
+    /// Bytes of all inputs and outputs together, however often they are read and written.
+    pub(crate) data: usize,
     pub(crate) own: Run,
     /// The same in Burn's own operations.
     pub(crate) burn: Run,
 }
 
 /// Whether what takes much memory and time is asked for.
-fn large() -> bool {
+pub(crate) fn large() -> bool {
     std::env::var_os("FEDSTILL_LARGE").is_some()
 }
 
@@ -77,13 +68,9 @@ pub(crate) fn is_for_cpu([rows, classes]: [usize; 2]) -> bool {
     rows * classes < LARGE || large()
 }
 
-/// The shapes of ensembles of so many parties.
-pub(crate) fn ensembles(parties: usize) -> Vec<[usize; 2]> {
-    if large() && Some(&parties) == PARTIES.last() {
-        vec![ENSEMBLE, LARGE_ENSEMBLE]
-    } else {
-        vec![ENSEMBLE]
-    }
+/// Whether a CPU measures all variants of the operations on rows of so many classes.
+pub(crate) fn are_variants_for_cpu([rows, classes]: [usize; 2]) -> bool {
+    rows * classes <= SMALL || large()
 }
 
 /// A copy of so many values of float32 in the machine's memory, by all threads, as the operations: one of them would not fill the
@@ -113,22 +100,87 @@ pub(crate) fn logits(device: &Device, rows: usize, classes: usize, dtype: DType)
 
 /// What losses are taken of.
 #[derive(Clone)]
-struct Operands {
-    student: Tensor<2>,
-    teacher: Tensor<2>,
-    labels: Tensor<1, Int>,
+pub(crate) struct Operands {
+    pub(crate) student: Tensor<2>,
+    pub(crate) teacher: Tensor<2>,
+    pub(crate) labels: Tensor<1, Int>,
+}
+
+impl Operands {
+    /// For so many rows and classes, in float32.
+    pub(crate) fn new(device: &Device, [rows, classes]: [usize; 2]) -> Self {
+        let student = logits(device, rows, classes, DType::F32);
+        Self {
+            teacher: student.clone().mul_scalar(-0.5),
+            labels: Tensor::zeros([rows], device),
+            student,
+        }
+    }
+
+    /// With the teacher in float16.
+    pub(crate) fn half(&self) -> Self {
+        Self {
+            teacher: self.teacher.clone().cast(DType::F16),
+            ..self.clone()
+        }
+    }
+}
+
+/// Bytes of an operation on rows, a value of theirs.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes {
+    /// That must move.
+    pub(crate) moved: usize,
+    /// Of all inputs and outputs together.
+    pub(crate) data: usize,
+    /// That are read for a row's statistics and again for what is written.
+    pub(crate) again: usize,
+}
+
+impl Bytes {
+    /// Of what reads and writes its data once.
+    pub(crate) fn once(data: usize, again: usize) -> Self {
+        Self {
+            moved: data,
+            data,
+            again,
+        }
+    }
+
+    /// Of what goes over its gradient of float32 again, which is read and written.
+    pub(crate) fn and_gradient(data: usize, again: usize) -> Self {
+        Self {
+            moved: data + 8,
+            data,
+            again,
+        }
+    }
+}
+
+/// An operation on `rows x classes` values.
+pub(crate) fn on_rows(name: &str, [rows, classes]: [usize; 2], bytes: Bytes, own: Run, burn: Run) -> Operation {
+    let values = rows * classes;
+    let twice = bytes.again * classes > ON_CHIP;
+    Operation {
+        name: name.to_owned(),
+        bytes: bytes.moved * values,
+        bytes_read_twice: twice.then_some((bytes.moved + bytes.again) * values),
+        data: bytes.data * values,
+        own,
+        burn,
+    }
 }
 
 /// What an operation makes of operands.
-type Makes<T> = fn(Operands) -> T;
+pub(crate) type Makes<T> = fn(Operands) -> T;
 
-fn forward<T: Send + 'static>(operands: &Operands, makes: Makes<T>) -> Run {
+pub(crate) fn forward<T: Send + 'static>(operands: &Operands, makes: Makes<T>) -> Run {
     let operands = operands.clone();
     Box::new(move || Box::new(makes(operands.clone())))
 }
 
 /// The loss, and its gradient with respect to the student's logits.
-fn both_ways(operands: &Operands, loss: Makes<Tensor<1>>) -> Run {
+pub(crate) fn both_ways(operands: &Operands, loss: Makes<Tensor<1>>) -> Run {
     let operands = operands.clone();
     Box::new(move || {
         let student = operands.student.clone().autodiff().require_grad();
@@ -141,17 +193,17 @@ fn both_ways(operands: &Operands, loss: Makes<Tensor<1>>) -> Run {
     })
 }
 
-fn kl(operands: Operands) -> Tensor<1> {
+pub(crate) fn kl(operands: Operands) -> Tensor<1> {
     softmax_kl(operands.student, operands.teacher, KL, None, None).expect(FIT)
 }
 
-fn burns_kl(operands: Operands) -> Tensor<1> {
+pub(crate) fn burns_kl(operands: Operands) -> Tensor<1> {
     let p = activation::log_softmax(operands.teacher.cast(DType::F32).div_scalar(TEMPERATURE), 1);
     let q = activation::log_softmax(operands.student.div_scalar(TEMPERATURE), 1);
     (p.clone().exp() * (p - q)).sum_dim(1).mean()
 }
 
-fn both_losses(operands: Operands) -> Tensor<1> {
+pub(crate) fn both_losses(operands: Operands) -> Tensor<1> {
     cross_entropy_kl(
         operands.student,
         operands.labels,
@@ -163,72 +215,84 @@ fn both_losses(operands: Operands) -> Tensor<1> {
     .expect(FIT)
 }
 
-fn burns_both_losses(operands: Operands) -> Tensor<1> {
+pub(crate) fn burns_both_losses(operands: Operands) -> Tensor<1> {
+    (burns_kl(operands.clone()) + burns_cross_entropy(operands)).mul_scalar(0.5)
+}
+
+pub(crate) fn burns_cross_entropy(operands: Operands) -> Tensor<1> {
     let rows = operands.labels.dims()[0];
-    let labels: Tensor<2, Int> = operands.labels.clone().reshape([rows, 1]);
-    let chosen = activation::log_softmax(operands.student.clone(), 1).gather(1, labels);
-    (burns_kl(operands) - chosen.mean()).mul_scalar(0.5)
+    let labels: Tensor<2, Int> = operands.labels.reshape([rows, 1]);
+    let chosen = activation::log_softmax(operands.student, 1).gather(1, labels);
+    chosen.mean().neg()
+}
+
+pub(crate) fn absolute(operands: Operands) -> Tensor<1> {
+    mae(operands.student, operands.teacher).expect(FIT)
+}
+
+pub(crate) fn burns_absolute(operands: Operands) -> Tensor<1> {
+    (operands.student - operands.teacher.cast(DType::F32)).abs().mean()
+}
+
+pub(crate) fn squared(operands: Operands) -> Tensor<1> {
+    mse(operands.student, operands.teacher).expect(FIT)
+}
+
+pub(crate) fn burns_squared(operands: Operands) -> Tensor<1> {
+    let difference = operands.student - operands.teacher.cast(DType::F32);
+    (difference.clone() * difference).mean()
+}
+
+pub(crate) fn burns_entropy(logits: Tensor<2>) -> Tensor<2> {
+    let logarithms = activation::log_softmax(logits.div_scalar(TEMPERATURE), 1);
+    (logarithms.clone().exp() * logarithms).sum_dim(1).neg()
 }
 
 /// What is measured of rows: `rows x classes`.
-pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Operation> {
-    let values = rows * classes;
-    let student = logits(device, rows, classes, DType::F32);
-    let full = Operands {
-        teacher: student.clone().mul_scalar(-0.5),
-        labels: Tensor::zeros([rows], device),
-        student,
-    };
-    let half = Operands {
-        teacher: full.teacher.clone().cast(DType::F16),
-        ..full.clone()
-    };
-    // Bytes a value that must move, and of them those that are read for a row's statistics and again for what is written.
-    let operation = |name: &str, bytes_a_value: usize, read_again: usize, own, burn| Operation {
-        name: name.to_owned(),
-        bytes: bytes_a_value * values,
-        bytes_read_twice: (read_again * classes > ON_CHIP).then_some((bytes_a_value + read_again) * values),
-        own,
-        burn,
-    };
+pub(crate) fn of_rows(device: &Device, shape: [usize; 2]) -> Vec<Operation> {
+    let full = Operands::new(device, shape);
+    let half = full.half();
+    let operation = |name, bytes, own, burn| on_rows(name, shape, bytes, own, burn);
     vec![
-        operation("KL forward", 8, 0, forward(&full, kl), forward(&full, burns_kl)),
-        operation("KL both ways", 20, 8, both_ways(&full, kl), both_ways(&full, burns_kl)),
+        operation(
+            "KL forward",
+            Bytes::once(8, 0),
+            forward(&full, kl),
+            forward(&full, burns_kl),
+        ),
+        operation(
+            "KL both ways",
+            Bytes::and_gradient(12, 8),
+            both_ways(&full, kl),
+            both_ways(&full, burns_kl),
+        ),
         operation(
             "KL both ways, float16",
-            18,
-            6,
+            Bytes::and_gradient(10, 6),
             both_ways(&half, kl),
             both_ways(&half, burns_kl),
         ),
         operation(
             "CE and KL both ways",
-            20,
-            8,
+            Bytes::and_gradient(12, 8),
             both_ways(&full, both_losses),
             both_ways(&full, burns_both_losses),
         ),
         operation(
             "MAE both ways",
-            20,
-            0,
-            both_ways(&full, |operands| mae(operands.student, operands.teacher).expect(FIT)),
-            both_ways(&full, |operands| (operands.student - operands.teacher).abs().mean()),
+            Bytes::and_gradient(12, 0),
+            both_ways(&full, absolute),
+            both_ways(&full, burns_absolute),
         ),
         operation(
             "MSE both ways",
-            20,
-            0,
-            both_ways(&full, |operands| mse(operands.student, operands.teacher).expect(FIT)),
-            both_ways(&full, |operands| {
-                let difference = operands.student - operands.teacher;
-                (difference.clone() * difference).mean()
-            }),
+            Bytes::and_gradient(12, 0),
+            both_ways(&full, squared),
+            both_ways(&full, burns_squared),
         ),
         operation(
             "softmax",
-            8,
-            4,
+            Bytes::once(8, 4),
             forward(&full, |operands| softmax(operands.student, TEMPERATURE).expect(FIT)),
             forward(&full, |operands| {
                 activation::softmax(operands.student.div_scalar(TEMPERATURE), 1)
@@ -236,8 +300,7 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         ),
         operation(
             "log softmax",
-            8,
-            4,
+            Bytes::once(8, 4),
             forward(&full, |operands| log_softmax(operands.student, TEMPERATURE).expect(FIT)),
             forward(&full, |operands| {
                 activation::log_softmax(operands.student.div_scalar(TEMPERATURE), 1)
@@ -245,84 +308,9 @@ pub(crate) fn of_rows(device: &Device, [rows, classes]: [usize; 2]) -> Vec<Opera
         ),
         operation(
             "entropy",
-            4,
-            0,
+            Bytes::once(4, 0),
             forward(&full, |operands| entropy(operands.student, TEMPERATURE).expect(FIT)),
-            forward(&full, |operands| {
-                let logarithms = activation::log_softmax(operands.student.div_scalar(TEMPERATURE), 1);
-                (logarithms.clone().exp() * logarithms).sum_dim(1).neg()
-            }),
+            forward(&full, |operands| burns_entropy(operands.student)),
         ),
     ]
-}
-
-/// What is measured of parties: averages of their predictions, `parties x rows x classes`.
-pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usize; 2]) -> Vec<Operation> {
-    let mut operations = Vec::new();
-    for (dtype, width, precision) in [(DType::F32, 4, "float32"), (DType::F16, 2, "float16")] {
-        let of_one = rows * classes * width;
-        let in_memory = if parties * of_one > AT_ONCE {
-            (PART / of_one).clamp(1, parties)
-        } else {
-            parties
-        };
-        let predictions: Tensor<3> =
-            logits(device, in_memory * rows, classes, dtype).reshape([in_memory, rows, classes]);
-        // Taken apart beforehand: where that copies, it is not measured.
-        let mut parts = vec![predictions.clone(); parties / in_memory];
-        if !parties.is_multiple_of(in_memory) {
-            parts.push(predictions.narrow(0, 0, parties % in_memory));
-        }
-        for (name, averaged) in [("mean", Averaged::Values), ("probability", Averaged::Probabilities)] {
-            let stream = Stream {
-                parts: parts.clone(),
-                parties,
-                averaged,
-            };
-            let burns = stream.clone();
-            operations.push(Operation {
-                name: format!("{name} of {parties}, {precision}"),
-                bytes: parties * of_one + 8 * rows * classes,
-                // Rows of predictions are short here.
-                bytes_read_twice: None,
-                own: Box::new(move || Box::new(stream.average())),
-                burn: Box::new(move || Box::new(burns.average_by_burn())),
-            });
-        }
-    }
-    operations
-}
-
-/// Predictions of more parties than memory holds: the same ones come again and again in the place of others.
-#[derive(Clone)]
-struct Stream {
-    /// Some parties' each, `parties x rows x classes`.
-    parts: Vec<Tensor<3>>,
-    parties: usize,
-    averaged: Averaged,
-}
-
-impl Stream {
-    fn average(&self) -> Tensor<2> {
-        let first = self.parts.first().expect(SOMEBODY);
-        let [_, rows, classes] = first.dims();
-        let mut sum = Ensemble::new(rows, classes, self.averaged, &first.device()).expect(FIT);
-        for part in &self.parts {
-            sum.add(part.clone(), &Weights::Equal).expect(FIT);
-        }
-        sum.finish(Sharpening::None).expect(FIT)
-    }
-
-    fn average_by_burn(&self) -> Tensor<3> {
-        let sums = self.parts.iter().map(|part| {
-            let part = part.clone().cast(DType::F32);
-            let part = match self.averaged {
-                Averaged::Values => part,
-                Averaged::Probabilities => activation::softmax(part, 2),
-            };
-            part.sum_dim(0)
-        });
-        let sum = sums.reduce(|sum, part| sum + part).expect(SOMEBODY);
-        sum.div_scalar(self.parties as f64)
-    }
 }

@@ -4,7 +4,10 @@ use super::cases::values;
 use super::reference::{self, wide};
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
-use crate::{Averaged, Kl, Reduction, Sharpening, Teacher, Weights, ensemble, entropy, softmax, softmax_kl};
+use crate::{
+    Averaged, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, ensemble, entropy, log_softmax, mae, mse,
+    softmax, softmax_kl,
+};
 use burn::tensor::Tensor;
 
 #[test]
@@ -43,6 +46,31 @@ fn every_launch_gives_the_same_probabilities_and_averages() {
             };
             let first = run();
             assert!((0..5).all(|_| run() == first), "{classes} classes on the {name}");
+        }
+    }
+}
+
+#[test]
+fn every_launch_gives_the_same_bits_of_every_loss_and_gradient() {
+    for (name, device) in devices() {
+        for classes in [10, 1000, 5000] {
+            let (student, other) = (values(3, 7 * classes, 20.0, false), values(4, 7 * classes, 20.0, false));
+            let of = |loss: &dyn Fn(Tensor<2>) -> Tensor<1>| both(matrix(&student, [7, classes], &device), loss);
+            let other = || matrix(&other, [7, classes], &device);
+            let run = || {
+                [
+                    of(&|student| cross_entropy(student, labels(&[0, 1, 2, 3, 4, 5, 9], &device)).unwrap()),
+                    of(&|student| mae(student, other()).unwrap()),
+                    of(&|student| mse(student, other()).unwrap()),
+                    of(&|student| (softmax(student, 2.0).unwrap() * other()).sum()),
+                    of(&|student| (log_softmax(student, 2.0).unwrap() * other()).sum()),
+                ]
+            };
+            let first = run();
+            assert!((0..5).all(|_| run() == first), "{classes} classes on the {name}");
+            let logarithms = || vector(log_softmax(matrix(&student, [7, classes], &device), 2.0).unwrap());
+            let first = logarithms();
+            assert!((0..5).all(|_| logarithms() == first), "{classes} classes on the {name}");
         }
     }
 }

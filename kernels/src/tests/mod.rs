@@ -1,13 +1,17 @@
 //! What holds for all operations, on every device that this build has and this machine offers.
 
 mod cases;
+mod checkpointing;
 mod empty;
 mod ensemble;
 mod golden;
+mod large;
 mod launches;
 mod operands;
+mod reductions;
 mod reference;
 mod regress;
+mod slopes;
 mod softmax;
 mod softmax_loss;
 mod special;

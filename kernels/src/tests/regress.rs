@@ -2,7 +2,7 @@
 
 use super::both;
 use super::cases::{Case, near, try_all, values};
-use super::reference::wide;
+use super::reference::{self, wide};
 use crate::{mae, mse};
 use burn::tensor::Device;
 use proptest::prelude::*;
@@ -26,21 +26,12 @@ fn distances_agree_with_float64(case: &Case, device: &Device) -> Result<(), Test
     let (squared, square_slopes) = both(case.tensor(&student, false, device), |student| {
         mse(student, target()).unwrap()
     });
-    let pairs = wide(&student).into_iter().zip(wide(&teacher));
-    let differences: Vec<f64> = pairs.map(|(s, t)| if s == t { 0.0 } else { s - t }).collect();
-    let mean =
-        |of: &dyn Fn(f64) -> f64| differences.iter().map(|difference| of(*difference)).sum::<f64>() / count as f64;
-    near(absolute[0], mean(&f64::abs), 0.0, "the absolute error")?;
-    near(
-        squared[0],
-        mean(&|difference| difference * difference),
-        0.0,
-        "the squared error",
-    )?;
-    for (i, difference) in differences.iter().enumerate() {
-        let sign = if *difference == 0.0 { 0.0 } else { difference.signum() };
-        near(slopes[i], sign / count as f64, 0.0, "its gradient")?;
-        near(square_slopes[i], 2.0 * difference / count as f64, 0.0, "its gradient")?;
+    for (found, gradient, is_squared) in [(absolute, slopes, false), (squared, square_slopes, true)] {
+        let (mean, expected) = reference::distance(&wide(&student), &wide(&teacher), is_squared);
+        near(found[0], mean, 0.0, "the error")?;
+        for (found, expected) in gradient.iter().zip(expected) {
+            near(*found, expected, 0.0, "its gradient")?;
+        }
     }
     Ok(())
 }

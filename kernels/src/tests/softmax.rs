@@ -43,6 +43,40 @@ fn softmax_its_logarithm_and_entropy_are_those_of_float64() {
     try_all(256, softmax_agrees_with_float64);
 }
 
+fn gradients_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
+    let count = case.rows * case.classes;
+    let logits = values(case.seed, count, case.magnitude.min(6e4), false);
+    let slopes = values(case.seed.rotate_left(9), count, 1.0, false);
+    let temperature = f64::from(case.temperature as f32);
+    for logarithms in [false, true] {
+        let (_, gradient) = both(case.tensor(&logits, false, device), |logits| {
+            let made = if logarithms {
+                log_softmax(logits, case.temperature)
+            } else {
+                softmax(logits, case.temperature)
+            };
+            (made.unwrap() * case.tensor(&slopes, false, device)).sum()
+        });
+        for (row, found) in gradient.chunks_exact(case.classes).enumerate() {
+            let range = row * case.classes..(row + 1) * case.classes;
+            let slopes = wide(&slopes[range.clone()]);
+            let expected = reference::softmax_gradient(&wide(&logits[range]), temperature, &slopes, logarithms);
+            // A logarithm's is the difference of its own slope and a share of their sum.
+            let sum: f64 = slopes.iter().map(|slope| slope.abs()).sum();
+            let most = if logarithms { 1.0 + sum } else { 2.0 };
+            for (found, expected) in found.iter().zip(expected) {
+                near(*found, expected, most / temperature, "a gradient")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_softmax_and_its_logarithm_are_those_of_float64() {
+    try_all(128, gradients_agree_with_float64);
+}
+
 #[test]
 fn the_gradient_of_logits_in_float16_is_in_float16() {
     for (name, device) in devices() {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Settings are those of the authors' released configuration for CIFAR (Adam 1e-3 throughout, digest and private
-//! training with Adam states of their own that persist across rounds). Early stopping watches a fifth of a step's own
+//! training with Adam states of their own that persist across rounds). Its L2 penalty on the last layer's weights, of which
+//! the paper has nothing, is `head_l2 = 0.001` of every step that trains. Early stopping watches a fifth of a step's own
 //! rows; the released code watches the test set. Pretraining runs once an architecture: its parties would compute the
 //! same weights. In the consensus every party counts alike, as in that code and in most of the paper's experiments; the
 //! paper's weights c_k, by which it lets two weak models count less on CIFAR, are `rule = { weights = [..] }` of `aggregate`.

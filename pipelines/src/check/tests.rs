@@ -31,6 +31,7 @@ pub(super) fn run() -> ResolvedRun {
     };
     let mut fit = Fit::new(2, 32, Optimizer::adam(1e-3), None);
     fit.proximal = 0.01;
+    fit.head_l2 = 0.001;
     fit.clip = Some(5.0);
     let train = Step {
         fit: Some(fit),
@@ -84,8 +85,8 @@ fn a_plan_says_who_takes_part_who_holds_what_and_what_is_simulated() {
     for part in [
         "\n    pretrain  server, 1 architecture  not trained\n",
         "\n    train     4 of 10 parties",
-        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01, gradient no longer \
-         than 5\n",
+        "starts from the server's model; 2 epochs in batches of 32, Adam 0.001, proximal weight 0.01, L2 penalty 0.001 on \
+         the head, gradient no longer than 5\n",
         "mean of weights, every party alike\n",
         "10000 steps in batches of 128, Adam 0.001 falling along a cosine, stops after 10 looks, one every 100 steps \
          without better accuracy on validation rows\n",

@@ -71,10 +71,11 @@ pub(super) enum Command {
     },
     /// List what can be trained and predicted on, by the names that --device takes
     Devices,
-    /// Show the results of a run file's runs
+    /// Show the results of a run file's runs, of each point of a sweep file, or of the runs of a name
     Report {
-        /// The run file
-        file: PathBuf,
+        /// The run file or the sweep file (.toml), or a name: of a run, of a sweep's point
+        #[arg(value_name = "FILE")]
+        asked: PathBuf,
         /// Folder of runs and results
         #[arg(long, default_value = "runs")]
         out: PathBuf,
@@ -146,7 +147,7 @@ pub(super) enum Command {
 /// What is compared, and how.
 #[derive(clap::Args, Debug)]
 pub(super) struct Comparing {
-    /// Run files (.toml), ids of runs, or names: <name> is all runs <name>-<pipeline>-<seed> that have results
+    /// Run files and sweep files (.toml), ids of runs, or names: <name> is all runs <name>-<pipeline>-<seed> that have results
     #[arg(required = true, value_name = "RUN")]
     pub(super) runs: Vec<String>,
     /// Folder of runs and results

@@ -1,10 +1,13 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::{FAILED, UNUSABLE, complain, failed, out_option, print, unresolved};
+use super::report::{is_sweep, is_toml};
+use super::{FAILED, UNUSABLE, complain, failed, print, sweep, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
 use crate::reached::Shown;
+use crate::resolve::Resolved;
+use crate::sweep::{Point, points};
 use crate::{folder, resolve, tell};
 use fedstill_learner::Registry;
 use fedstill_schemas::names;
@@ -20,29 +23,33 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
     let mut kept: BTreeMap<String, ResolvedRun> = BTreeMap::new();
     for asked in &comparing.runs {
         let path = Path::new(asked);
-        let (found, parsed) = if path.extension().is_some_and(|extension| extension == "toml") {
+        let mut parsed = None;
+        // Each with the run that is asked for, where that is known with its data.
+        let found: Vec<(Shown, Option<ResolvedRun>)> = if is_toml(path) && is_sweep(path) {
+            match points(path, registry) {
+                Ok(points) => points.iter().flat_map(of_point).collect(),
+                Err(why) => return sweep::refused(path, why),
+            }
+        } else if is_toml(path) {
             match resolve::parse(path, registry) {
-                Ok(parsed) => (of_file(&parsed.file), Some(parsed)),
+                Ok(file) => {
+                    let shown = of_file(&file.file);
+                    parsed = Some(file);
+                    shown.into_iter().map(|shown| (shown, None)).collect()
+                }
                 Err(error) => return unresolved(error),
             }
         } else {
             match compare::named(&results, asked) {
-                Ok(found) => (found, None),
+                Ok(found) => found.into_iter().map(|shown| (shown, None)).collect(),
                 Err(why) => return refused(&why),
             }
         };
-        for mut shown in found {
+        for (mut shown, wanted) in found {
             if let Some(there) = folder::kept(&comparing.out, &shown.run) {
-                let wanted = parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
-                let same = wanted.map_or(Ok(()), |wanted| {
-                    // Nobody who reads results is told to delete them.
-                    let fix = format!(
-                        "choose another name in the run file or another --out, or compare what is there by its name: \
-                         `fedstill compare {}{}`",
-                        shown.run,
-                        out_option(&comparing.out)
-                    );
-                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted, &fix)
+                let by_file = || parsed.as_ref().and_then(|parsed| parsed.asked_of(&there.resolved));
+                let same = wanted.or_else(by_file).map_or(Ok(()), |wanted| {
+                    folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted)
                 });
                 if let Err(error) = same {
                     return failed(&error);
@@ -71,6 +78,15 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
     }
 }
 
+/// Every pipeline and seed of a sweep's point.
+fn of_point(point: &Point) -> Vec<(Shown, Option<ResolvedRun>)> {
+    let Resolved { file, jobs, .. } = &point.resolved;
+    let shown = jobs.iter();
+    shown
+        .map(|job| (Shown::of(job, file.rounds), Some(job.resolved.clone())))
+        .collect()
+}
+
 /// Every pipeline and seed of a run file.
 fn of_file(file: &RunFile) -> Vec<Shown> {
     let shown = |pipeline: &str, seed: u64| Shown {
@@ -85,7 +101,8 @@ fn of_file(file: &RunFile) -> Vec<Shown> {
     all.collect()
 }
 
-fn refused(why: &NoComparison) -> ExitCode {
+/// Says why there is no comparison, or no run of a name.
+pub(super) fn refused(why: &NoComparison) -> ExitCode {
     complain(&why.to_string());
     ExitCode::from(match why {
         NoComparison::Nothing { .. } | NoComparison::Unreadable(_) => FAILED,

@@ -14,7 +14,7 @@ use crate::{algorithms, check, cluster, run_file_report, tell};
 use arguments::{Arguments, Command, OfDeployment, Party, Topics};
 use clap::Parser;
 use fedstill_learner::{Processor, Registry};
-use fedstill_schemas::run_file::{TEMPLATE, shell_word};
+use fedstill_schemas::run_file::TEMPLATE;
 use fedstill_stages::StageError;
 use fedstill_stages::service::Role;
 use report::show;
@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Compare(comparing) => compare::compare(comparing, &registry),
-        Command::Report { file, out } => with_file(&file, &registry, |resolved| show(&resolved, &out)),
+        Command::Report { asked, out } => report::report(&asked, &out, &registry),
         Command::Topics(Topics::Create { deployment }) => {
             with_config(&deployment, |config| said(cluster::create(config)))
         }
@@ -353,14 +353,6 @@ fn start(resolved: &Resolved, registry: Registry, out: &Path, threads: usize) ->
             ExitCode::from(FAILED)
         }
     }
-}
-
-/// What a command needs besides to find the runs of that folder: nothing where it looks by itself.
-fn out_option(out: &Path) -> String {
-    if out == Path::new("runs") {
-        return String::new();
-    }
-    format!(" --out {}", shell_word(&out.display().to_string()))
 }
 
 fn print(text: &str) {

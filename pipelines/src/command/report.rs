@@ -1,61 +1,136 @@
 //! `fedstill report`, and what `fedstill run` ends with: prints the tables, writes the pictures, says where all of it is.
+//!
+//! What is reported is a run file, every point of a sweep file, or the runs of a name that have results. By a name alone
+//! nobody knows where the rows are: how they are divided is not drawn then, and a picture that is there stays.
 
-use super::{FAILED, complain, print};
+use super::compare::refused;
+use super::{FAILED, complain, print, sweep, unusable, with_file};
+use crate::compare::{NoComparison, named};
 use crate::reached::Shown;
 use crate::resolve::Resolved;
+use crate::sweep::{Point, points};
 use crate::{folder, report, run_file_report};
-use fedstill_schemas::run_file::shell_word;
+use fedstill_learner::Registry;
+use fedstill_schemas::run_file::{FileKind, shell_word};
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Reports what a person named: a file, or else runs.
+pub(super) fn report(asked: &Path, out: &Path, registry: &Registry) -> ExitCode {
+    if !is_toml(asked) && !asked.is_file() {
+        return of_name(&asked.display().to_string(), out);
+    }
+    if is_sweep(asked) {
+        return of_sweep(asked, out, registry);
+    }
+    with_file(asked, registry, |resolved| show(&resolved, out))
+}
+
+/// Whether what a person named is meant as a file.
+pub(super) fn is_toml(asked: &Path) -> bool {
+    asked.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// Whether a file has the keys of a sweep file.
+pub(super) fn is_sweep(file: &Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| FileKind::of(&text) == Some(FileKind::Sweep))
+}
 
 /// Prints the results of a run file's runs and where they are, and writes the pictures.
 pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
-    let runs: Vec<Shown> = resolved
-        .jobs
-        .iter()
-        .map(|job| Shown::of(job, resolved.file.rounds))
-        .collect();
-    let results = folder::results(out);
-    for job in &resolved.jobs {
-        if let Err(error) = folder::finished(out, job, resolved.file.rounds) {
-            complain(&error.to_string());
-            return ExitCode::from(FAILED);
+    ended(of_file(resolved, out, "", "`fedstill run`"))
+}
+
+/// The same of every point of a sweep file. One that has no results yet, or others, keeps none from being shown.
+fn of_sweep(file: &Path, out: &Path, registry: &Registry) -> ExitCode {
+    let points = match points(file, registry) {
+        Ok(points) => points,
+        Err(why) => return sweep::refused(file, why),
+    };
+    let maker = format!("`fedstill sweep {}`", shell_word(&file.display().to_string()));
+    let mut code = ExitCode::SUCCESS;
+    let mut above = "";
+    for Point { values, resolved } in &points {
+        let name = &resolved.file.name;
+        let colon = if values.is_empty() { "" } else { ": " };
+        match of_file(resolved, out, &format!("{above}{name}{colon}{values}\n\n"), &maker) {
+            Ok(()) => above = "\n",
+            Err(why) => {
+                complain(&why);
+                code = ExitCode::from(FAILED);
+            }
         }
     }
-    let summary = match report::load(&results, &runs) {
-        Ok(summary) if summary.is_empty() => {
-            complain(&format!(
-                "there are no results of {} in {}: `fedstill run` makes them",
-                resolved.file.name,
-                out.display()
-            ));
-            return ExitCode::from(FAILED);
+    code
+}
+
+/// The same of the runs of a name that have results, whatever file they are of.
+fn of_name(asked: &str, out: &Path) -> ExitCode {
+    let mut runs = match named(&folder::results(out), asked) {
+        Ok(runs) => runs,
+        Err(why @ NoComparison::Unknown { .. }) => {
+            return unusable(&format!("{why} (a run file or a sweep file ends in .toml)"));
         }
-        Ok(summary) => summary,
-        Err(error) => {
-            complain(&error.to_string());
-            return ExitCode::from(FAILED);
-        }
+        Err(why) => return refused(&why),
     };
+    for shown in &mut runs {
+        shown.rounds = folder::kept(out, &shown.run).and_then(|there| there.rounds);
+    }
+    // What others are compared with comes behind them, as in a run file.
+    runs.sort_by_key(|shown| is_baseline(&shown.pipeline));
+    ended(tables_and_pictures(asked, &runs, out, "", None, "`fedstill run`"))
+}
+
+/// Whether a pipeline is there to be compared with.
+fn is_baseline(pipeline: &str) -> bool {
+    let kind = pipeline.rsplit_once('_').map_or(pipeline, |(_, kind)| kind);
+    pipeline == "self_digest" || matches!(kind, "standalone" | "centralised")
+}
+
+fn ended(shown: Result<(), String>) -> ExitCode {
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Prints the results of a run file's runs below a heading, and writes the pictures; `maker` is the command that makes
+/// results where there are none.
+fn of_file(resolved: &Resolved, out: &Path, heading: &str, maker: &str) -> Result<(), String> {
+    let rounds = resolved.file.rounds;
+    let runs: Vec<Shown> = resolved.jobs.iter().map(|job| Shown::of(job, rounds)).collect();
+    for job in &resolved.jobs {
+        folder::finished(out, job, rounds).map_err(|error| error.to_string())?;
+    }
+    tables_and_pictures(&resolved.file.name, &runs, out, heading, Some(resolved), maker)
+}
+
+fn tables_and_pictures(
+    name: &str,
+    runs: &[Shown],
+    out: &Path,
+    heading: &str,
+    resolved: Option<&Resolved>,
+    maker: &str,
+) -> Result<(), String> {
+    let results = folder::results(out);
+    let summary = report::load(&results, runs).map_err(|error| error.to_string())?;
+    if summary.is_empty() {
+        let out = out.display();
+        return Err(format!("there are no results of {name} in {out}: {maker} makes them"));
+    }
     let terminal = std::io::stdout().is_terminal();
     let colours = terminal && run_file_report::colours_wanted();
-    print(&summary.text(80, colours));
-    let pictures = [
-        ("\nchart   ", "", Some(summary.svg())),
-        (
-            "division",
-            "-division",
-            report::divided(resolved).map(|divided| divided.svg()),
-        ),
-    ];
-    for (what, end, picture) in pictures {
-        let svg = out.join(format!("{}{end}.svg", resolved.file.name));
-        match picture.map(|picture| std::fs::write(&svg, picture)) {
-            Some(Ok(())) => print(&format!("{what} {}\n", svg.display())),
-            Some(Err(error)) => complain(&format!("cannot write {}: {error}", svg.display())),
-            None => {}
-        }
+    print(&format!("{heading}{}", summary.text(80, colours)));
+    if let Some(chart) = picture(out, name, &summary.svg()) {
+        print(&format!("\nchart    {}\n", chart.display()));
+    }
+    if let Some(division) = resolved.and_then(|resolved| division(resolved, out)) {
+        print(&format!("division {}\n", division.display()));
     }
     for numerics in summary.numerics() {
         print(&format!("numerics {numerics}\n"));
@@ -63,9 +138,28 @@ pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
     print(&format!("results  {}\n", tables(&results)));
     print(&format!(
         "query    duckdb -c {}\n",
-        shell_word(&query(&results, &runs, summary.test_set(), &summary.steps()))
+        shell_word(&query(&results, runs, summary.test_set(), &summary.steps()))
     ));
-    ExitCode::SUCCESS
+    Ok(())
+}
+
+/// Draws how the private rows of a run file are divided; where the picture is, `None` where there is none to draw, or it
+/// cannot be written, which is said.
+pub(super) fn division(resolved: &Resolved, out: &Path) -> Option<PathBuf> {
+    let drawn = report::divided(resolved)?;
+    picture(out, &format!("{}-division", resolved.file.name), &drawn.svg())
+}
+
+/// Writes a picture; where it is, `None` where it cannot be written, which is said.
+fn picture(out: &Path, name: &str, svg: &str) -> Option<PathBuf> {
+    let path = out.join(format!("{name}.svg"));
+    match std::fs::write(&path, svg) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            complain(&format!("cannot write {}: {error}", path.display()));
+            None
+        }
+    }
 }
 
 /// Where the tables of all runs are.

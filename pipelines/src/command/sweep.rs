@@ -1,13 +1,15 @@
 //! `fedstill sweep`: what is said before, and in the end.
 
-use super::report::tables;
+use super::report::{division, tables};
 use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
-use super::{asked_to_stop, complain, failed, out_option, print, unusable};
+use super::{asked_to_stop, complain, failed, print, unusable};
+use crate::folder::{self, out_option};
 use crate::run::{Runner, failures};
 use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
-use crate::{folder, run_file_report, tell};
+use crate::{run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
+use fedstill_schemas::run_file::shell_word;
 use fedstill_stages::tensors::Tensors;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         tell::line(STOPPED);
         return ExitCode::from(INTERRUPTED);
     }
+    // Of all points: how rows are divided is known whatever became of a run.
+    let drawn = points.iter().filter_map(|point| division(&point.resolved, out)).count();
     if !outcome.failed.is_empty() {
         let failed: Vec<String> = outcome.failed.into_iter().map(|(run, _)| run).collect();
         let mut simulated = missing.iter().filter(|run| !run.job.resolved.simulate.is_nothing());
@@ -63,7 +67,12 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         tell::line(&failures(&failed, all, simulates));
         return ExitCode::from(FAILED);
     }
+    if drawn > 0 {
+        print(&format!("division {}\n", out.join("<point>-division.svg").display()));
+    }
     print(&format!("results  {}\n", tables(&folder::results(out))));
+    let named = shell_word(&file.display().to_string());
+    print(&format!("report   fedstill report {named}{}\n", out_option(out)));
     print(&format!("compare  {}\n", comparison(&points, out)));
     ExitCode::SUCCESS
 }
@@ -79,7 +88,8 @@ fn comparison(points: &[Point], out: &Path) -> String {
     command
 }
 
-fn refused(file: &Path, why: Unusable) -> ExitCode {
+/// Says what is wrong with a sweep file.
+pub(super) fn refused(file: &Path, why: Unusable) -> ExitCode {
     match why {
         Unusable::Unreadable(error) => complain(&format!(
             "cannot read {}: {error}; a sweep file names a run file and a grid, as in run = \"run.toml\" and [grid] with \

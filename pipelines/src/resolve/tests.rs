@@ -348,3 +348,17 @@ fn a_setting_that_breaks_a_rule_of_its_pipeline_is_refused_at_its_place() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_label_that_no_row_has_is_not_answered_with_where_paths_lie() {
+    let shipped = algorithms::all();
+    let classes = ("rows = 90 }\npublic", "rows = 90, classes = [0, 77] }\npublic");
+    let shown = problem(resolved(&[classes], &shipped));
+    assert!(shown.contains("has the label 77 that 'classes' lists"), "{shown}");
+    assert!(
+        shown.ends_with("list labels that rows have, or leave `classes` out to use all labels as they are"),
+        "{shown}"
+    );
+    let shown = problem(resolved(&[("letters.parquet", "lettres.parquet")], &shipped));
+    assert!(shown.contains("paths are relative to the run file"), "{shown}");
+}

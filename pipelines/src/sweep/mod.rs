@@ -11,6 +11,7 @@
 mod overview;
 mod plan;
 mod points;
+mod repeats;
 mod runs;
 
 pub(crate) use overview::Overview;

@@ -1,7 +1,7 @@
 //! What a sweep would do: its points, and what the runs that are not finished will take.
 
 use super::runs::Missing;
-use super::{Point, Side};
+use super::{Point, Side, repeats};
 use crate::estimate::{self, Rates, counted};
 use fedstill_learner::Registry;
 use fedstill_log::Clock;
@@ -20,7 +20,8 @@ pub(crate) fn list(points: &[Point]) -> String {
     text
 }
 
-/// How many points and runs there are, and what is left: time by a short trial of each network, and disk space.
+/// How many points and runs there are, and what is left: time by a short trial of each network, disk space, and runs that
+/// could be done without.
 pub(crate) fn plan(
     points: &[Point],
     missing: &[Missing<'_>],
@@ -52,12 +53,13 @@ pub(crate) fn plan(
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let at_once = side.jobs.min(missing.len());
     format!(
-        "{all}{left}; {}about {} with {} at once on {} each, {} on disk\n",
+        "{all}{left}; {}about {} with {} at once on {} each, {} on disk\n{}",
         if begun { "what is left takes " } else { "" },
         estimate::duration(duration(&runs, at_once, side.threads, processors)),
         counted(at_once, "run"),
         counted(side.threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
+        repeats::note(points, missing),
     )
 }
 

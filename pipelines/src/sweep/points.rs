@@ -65,9 +65,8 @@ pub(crate) fn points(path: &Path, registry: &Registry) -> Result<Vec<Point>, Unu
         Unresolved::Unreadable(_, error) => Unusable::Unreadable(error),
         Unresolved::Problems(path, text, problems) => Unusable::Problems(vec![Wrong { path, text, problems }]),
     };
-    let mut pipelines = Pipelines::load(&run, folder).map_err(unusable)?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    pipelines.load_grid(&sweep, beside).map_err(unusable)?;
+    let pipelines = Pipelines::load_with_grid(&run, folder, &sweep, beside).map_err(unusable)?;
     let families = registry.families();
     let catalog = pipelines.catalog(&families);
     let mut data = Opened::default();

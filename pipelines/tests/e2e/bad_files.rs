@@ -179,8 +179,10 @@ fn a_file_of_another_kind_gets_one_message_that_says_what_it_is_and_what_it_is_f
     let run = run_file(&[]);
     let runs: &[&str] = &["check", "run", "report", "compare", "submit"];
     let sweep: &[&str] = &["sweep"];
+    // The others take a sweep file too.
+    let run_alone: &[&str] = &["check", "run", "submit"];
     for (text, commands, expected) in [
-        (SWEEP, runs, ["this is a sweep file", "`fedstill sweep bad.toml"]),
+        (SWEEP, run_alone, ["this is a sweep file", "`fedstill sweep bad.toml"]),
         (PIPELINE, runs, ["this is a pipeline's file", "pipeline = \"bad.toml\""]),
         (PARTY, runs, ["this is a party's file", "`fedstill party run bad.toml`"]),
         (

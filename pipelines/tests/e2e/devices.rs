@@ -22,6 +22,26 @@ fn a_device_that_is_not_there_is_refused_with_what_to_do() {
 
 #[cfg(feature = "gpu")]
 #[test]
+fn the_first_gpu_is_listed_with_what_it_calls_itself() {
+    let all = fedstill_learner::Processor::all();
+    let Some((_, called)) = all.iter().find(|(name, _)| name == "gpu:0") else {
+        let missing = "no driver; apt-get install mesa-vulkan-drivers libvulkan1".to_owned();
+        return fedstill_test_servers::skip("the list of GPUs", &fedstill_test_servers::Missing(missing));
+    };
+    assert!(!called.trim().is_empty());
+    let output = fedstill().arg("devices").output().unwrap();
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", said(&output));
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("cpu "), "{listed}");
+    assert_eq!(lines.len(), all.len(), "{listed}");
+    // The name that `--device` takes, and then the device's own.
+    let words = lines[1].split_once(' ').map(|(name, rest)| (name, rest.trim()));
+    assert_eq!(words, Some(("gpu:0", called.trim())), "{listed}");
+}
+
+#[cfg(feature = "gpu")]
+#[test]
 fn a_federation_runs_on_a_gpu_and_its_results_name_it() {
     if fedstill_learner::Processor::find("gpu").is_err() {
         let missing = "no driver; apt-get install mesa-vulkan-drivers libvulkan1".to_owned();

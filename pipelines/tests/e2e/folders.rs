@@ -57,15 +57,38 @@ fn a_run_with_other_settings_under_the_same_name_is_refused() {
     let out = folder.path().join("runs");
     finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
     let other = write(folder.path(), &[("rows = 90", "rows = 80")]);
+    let named = format!("`fedstill compare tiny-fedmd-0 --out {}`", out.display());
     refused(
         &other,
         &out,
-        &["holds a run with other settings", "private data", "another name"],
+        &[
+            "holds a run with other settings",
+            "private data",
+            "another name",
+            named.as_str(),
+        ],
     );
+    assert!(!said(&run(&other, &out, &[])).contains("delete"));
 }
 
 #[test]
-fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
+fn a_run_whose_log_is_gone_is_led_to_what_it_reached_and_not_to_its_deletion() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
+    std::fs::remove_dir_all(out.join("tiny-fedmd-0/log")).unwrap();
+    let longer = write(folder.path(), &[]);
+    let named = format!("`fedstill compare tiny-fedmd-0 --out {}`", out.display());
+    refused(
+        &longer,
+        &out,
+        &["log is gone", "restore it", "another name", named.as_str()],
+    );
+    assert!(!said(&run(&longer, &out, &[])).contains("delete"));
+}
+
+#[test]
+fn a_report_does_not_show_the_results_of_a_run_with_other_settings_and_leads_to_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("runs");
     finish(&write(folder.path(), &[("rounds = 2", "rounds = 0")]), &out, &[]);
@@ -81,6 +104,8 @@ fn a_report_does_not_show_the_results_of_a_run_with_other_settings() {
     let (code, text) = report(&other);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("other settings (private data)"), "{text}");
+    let named = format!("`fedstill compare tiny-fedmd-0 --out {}`", out.display());
+    assert!(text.contains(&named) && !text.contains("delete"), "{text}");
 }
 
 #[test]

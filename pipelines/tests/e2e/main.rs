@@ -4,6 +4,7 @@
 mod bad_files;
 mod baselines;
 mod bits;
+mod cases;
 mod chaos;
 mod cluster;
 mod compare;

@@ -1,110 +1,62 @@
 //! The promises, pipeline by pipeline, and with settings that change what its steps do: whatever can be said in a run file
 //! keeps all of them.
 
-use crate::deployment::{DEADLINE, Deployment, good};
+use crate::cases::{Changes, cases};
+use crate::deployment::{Deployment, good};
 use crate::federation::{assert_same, bits, fedstill, finish, long, pipeline, said, write_for};
 use crate::privacy::disclosed;
-use crate::text;
-use fedstill_schemas::names;
-use fedstill_schemas::pipeline::{CENTRALISED, Disclosure, Pipeline, STANDALONE};
+use crate::stored::{Stored, wholes};
+use fedstill_schemas::pipeline::Disclosure;
+use fedstill_schemas::plan::Manifest;
+use fedstill_schemas::resolved::ResolvedRun;
+use fedstill_schemas::task::{Report, Subject};
+use fedstill_schemas::{names, results};
 use fedstill_stages::faults::POINTS;
+use fedstill_stages::selection::select;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
-/// What is replaced in a run file.
-type Changes<'a> = &'a [(&'a str, &'a str)];
-
-/// A pipeline with settings, and what an undisturbed run of it leaves behind.
-struct Case {
-    pipeline: Pipeline,
-    write: fn(&Pipeline, &Path, Changes<'_>) -> PathBuf,
-    settings: Changes<'static>,
-    run: String,
-    expected: BTreeMap<String, Vec<u8>>,
-}
-
-/// Parties count by weights of their own.
-const WEIGHTED: Changes<'_> = &[
-    ("name = \"tiny\"", "name = \"weighted\""),
+/// A party that is offline, which is no case: who is in follows from a deadline then, and not from the run file alone. With
+/// this seed party 0 is offline, which costs round 1 its deadline, and sits out round 2, in which party 3 fails. Parties 1
+/// and 2 are in both.
+const ABSENT: Changes<'_> = &[
+    ("name = \"tiny\"", "name = \"absent\""),
+    ("rounds = 2", "rounds = 2\nseeds = [1]"),
+    ("count = 4", "count = 4\nactive = 0.75\nselection = \"fedlesscan\""),
     (
         "[parties]",
-        "[steps.aggregate]\nrule = { weights = [1.0, 0.3, 2.0, 1.0] }\n[parties]",
+        "[close]\nquorum = 0.25\ndeadline = \"4s\"\n[simulate]\nfail = { parties = 3, probability = 0.05 }\n\
+         offline = { parties = 1 }\n[parties]",
     ),
 ];
+const ABSENT_RUN: &str = "absent-feddf-1";
 
-/// Gradients are clipped, and who does worst on validation rows is left out.
-const STRICT: Changes<'_> = &[
-    ("name = \"tiny\"", "name = \"strict\""),
-    (
-        "[parties]",
-        "[steps.aggregate]\ndrop_worst = true\n[steps.average]\ndrop_worst = true\n[parties]",
-    ),
-    ("[steps.train]\n", "[steps.train]\nclip = 0.5\n"),
-];
-
-/// Text with a label at every position.
-const POSITIONS: Changes<'_> = &[
-    ("name = \"text\"", "name = \"positions\""),
-    ("rounds = 1", "rounds = 2"),
-];
-
-/// The same for a pipeline that has no name of its own, as a baseline that is made of another one: from its file.
-fn write_file_for(pipeline: &Pipeline, folder: &Path, changes: Changes<'_>) -> PathBuf {
-    std::fs::write(folder.join("own.toml"), pipeline.to_toml()).unwrap();
-    let named = format!("pipeline = \"{}\"", pipeline.name);
-    let from_file = [(named.as_str(), "pipeline = \"own.toml\"")];
-    write_for(pipeline, folder, &[&from_file, changes].concat())
+/// Writes a run file for it, with what `changes` replace.
+fn write_absent(folder: &Path, changes: Changes<'_>) -> PathBuf {
+    write_for(&pipeline("feddf"), folder, &[ABSENT, changes].concat())
 }
 
-/// Every pipeline that there is as it comes, and some with settings; baselines that are made of FedDF's steps.
-fn cases() -> &'static [Case] {
-    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
-        let all = ::fedstill::algorithms::all().into_iter();
-        let mut cases: Vec<Case> = all.map(|own| Case::new("tiny", own, write_for, &[])).collect();
-        cases.push(Case::new("weighted", pipeline("fedmd"), write_for, WEIGHTED));
-        cases.push(Case::new("strict", pipeline("feddf"), write_for, STRICT));
-        for name in [STANDALONE, CENTRALISED] {
-            let mut derived = pipeline("feddf").baseline(name).unwrap();
-            derived.name = format!("feddf_{name}");
-            cases.push(Case::new("tiny", derived, write_file_for, &[]));
+#[test]
+fn in_cases_that_select_parties_are_left_out_and_fail_and_lost_histories_would_select_others() {
+    // What the other tests rest on: who trained in round 1 and in round 2.
+    for (run, rounds) in [
+        // Of 0, 1 and 2 party 1 fails, and of 0, 2 and 3 party 0.
+        ("scanned-feddf-0", [[0, 2], [2, 3]]),
+        ("drawn-fedavg-0", [[0, 2], [2, 3]]),
+        // Party 0 is slow.
+        ("in-turn-fedprox-0", [[2, 3], [0, 3]]),
+    ] {
+        let case = cases().iter().find(|case| case.run == run).unwrap();
+        for (round, slots) in (1..).zip(rounds) {
+            assert_eq!(case.trained(round), BTreeSet::from(slots), "{run}, round {round}");
         }
-        cases.push(Case::new("positions", pipeline("feddf"), text::write_for, POSITIONS));
-        cases
-    });
-    &CASES
-}
-
-impl Case {
-    fn new(
-        name: &str,
-        pipeline: Pipeline,
-        write: fn(&Pipeline, &Path, Changes<'_>) -> PathBuf,
-        settings: Changes<'static>,
-    ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut case = Self {
-            run: names::run_id(name, &pipeline.name, 0),
-            pipeline,
-            write,
-            settings,
-            expected: BTreeMap::new(),
-        };
-        let out = folder.path().join("runs");
-        finish(&case.file(folder.path(), &[]), &out, &["--threads", "2"]);
-        case.expected = bits(&out, &case.run);
-        case
     }
-
-    /// Writes a run file for it, with its settings and then with what `changes` replace.
-    fn file(&self, folder: &Path, changes: Changes<'_>) -> PathBuf {
-        (self.write)(&self.pipeline, folder, &[self.settings, changes].concat())
-    }
-
-    fn assert_same(&self, out: &Path, what: &str) {
-        assert_same(&self.expected, &bits(out, &self.run), &format!("{}: {what}", self.run));
-    }
+    let scanned = cases().iter().find(|case| case.run == "scanned-feddf-0").unwrap();
+    let resolved: ResolvedRun = scanned.object(&names::run_object(&scanned.run));
+    let manifest: Manifest = scanned.object(&names::manifest_object(&scanned.run, 1));
+    assert_eq!(select(&resolved, 2, &manifest.histories), Some(vec![0, 2, 3]));
+    assert_eq!(select(&resolved, 2, &BTreeMap::new()), Some(vec![0, 1, 3]));
 }
 
 #[test]
@@ -150,16 +102,20 @@ const DEATHS: [(&str, u32); 12] = [
     ("advance:after-closed", 1),
 ];
 
+/// Runs to its end, through all of them.
+fn die_a_dozen_times(file: &Path, out: &Path, run: &str) {
+    for (point, count) in DEATHS {
+        assert!(dies(file, out, point, count), "{run}: {point} never came");
+    }
+    finish(file, out, &[]);
+}
+
 #[test]
 fn every_pipeline_ends_with_the_same_bits_after_a_dozen_deaths() {
     for case in cases() {
         let folder = tempfile::tempdir().unwrap();
-        let file = case.file(folder.path(), &[]);
         let out = folder.path().join("runs");
-        for (point, count) in DEATHS {
-            assert!(dies(&file, &out, point, count), "{}: {point} never came", case.run);
-        }
-        finish(&file, &out, &[]);
+        die_a_dozen_times(&case.file(folder.path(), &[]), &out, &case.run);
         case.assert_same(&out, "died a dozen times");
     }
 }
@@ -192,21 +148,77 @@ fn every_pipeline_that_dies_at_any_named_point_ends_with_the_same_bits() {
     }
 }
 
+/// Runs to its end, round by round, in a folder that is moved after every one; where that is at last. `file` writes a run
+/// file with what is replaced in it.
+fn move_after_every_round(folder: &Path, file: impl Fn(Changes<'_>) -> PathBuf) -> PathBuf {
+    let place = |rounds: u32| folder.join(format!("after-{rounds}"));
+    for rounds in 0..=2_u32 {
+        let rounds_line = format!("rounds = {rounds}");
+        let file = file(&[("rounds = 2", rounds_line.as_str())]);
+        if let Some(before) = rounds.checked_sub(1) {
+            std::fs::rename(place(before), place(rounds)).unwrap();
+        }
+        finish(&file, &place(rounds), &[]);
+    }
+    place(2)
+}
+
 #[test]
 fn every_pipeline_goes_on_from_a_folder_that_was_moved_after_every_round_to_the_same_bits() {
     for case in cases() {
         let folder = tempfile::tempdir().unwrap();
-        let place = |rounds: u32| folder.path().join(format!("after-{rounds}"));
-        for rounds in 0..=2_u32 {
-            let rounds_line = format!("rounds = {rounds}");
-            let file = case.file(folder.path(), &[("rounds = 2", &rounds_line)]);
-            if let Some(before) = rounds.checked_sub(1) {
-                std::fs::rename(place(before), place(rounds)).unwrap();
-            }
-            finish(&file, &place(rounds), &[]);
-        }
-        case.assert_same(&place(2), "moved after every round");
+        let out = move_after_every_round(folder.path(), |changes| case.file(folder.path(), changes));
+        case.assert_same(&out, "moved after every round");
     }
+}
+
+/// Fails where a round of [`ABSENT`] selected others than follow from the manifest before it, where its plan says something
+/// else, where a party counts that was missing, or one twice, or where the last manifest tells another story.
+fn assert_absent(out: &Path, what: &str) {
+    let stored = Stored::new(out, ABSENT_RUN);
+    let resolved = stored.resolved();
+    for (round, selected, missing) in [(1, [0, 1, 2], 0), (2, [1, 2, 3], 3)] {
+        let case = format!("{what}, round {round}");
+        let plan = stored.plan(round);
+        assert_eq!(plan.selected.as_deref(), Some(&selected[..]), "{case}");
+        let histories = stored.manifest(round - 1).histories;
+        assert_eq!(select(&resolved, round, &histories), plan.selected, "{case}");
+
+        // The phase of selected parties, which all others build on.
+        let closed = stored.closed(round).remove(0);
+        let members: Vec<Subject> = closed.members.into_keys().collect();
+        assert_eq!(members, [1, 2].map(Subject::Party), "{case}");
+        let absent: Vec<Subject> = closed.missing.into_keys().collect();
+        assert_eq!(absent, [Subject::Party(missing)], "{case}");
+
+        // Each member once: in a mean of weights, and in the consensus on the one chunk.
+        let means = stored.results_of(round, "average");
+        let entered = means.iter().map(|made| match &made.result.report {
+            Report::Average { members, .. } => *members,
+            other => panic!("{case}: {other:?}"),
+        });
+        assert_eq!(entered.sum::<u32>(), 2, "{case}");
+        let consensus = stored.table(results::CONSENSUS, round);
+        assert_eq!(wholes(&consensus, "members"), [2], "{case}");
+    }
+    let histories = stored.manifest(2).histories;
+    let known = histories
+        .values()
+        .map(|known| (known.selected, known.missed, known.resumes));
+    let known: Vec<_> = known.collect();
+    assert_eq!(known, [(1, 1.0, 3), (2, 0.0, 0), (2, 0.0, 0), (1, 2.0, 4)], "{what}");
+}
+
+#[test]
+fn a_run_with_a_party_offline_leaves_it_out_once_and_has_the_same_bits_after_deaths_and_after_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let died = folder.path().join("died");
+    die_a_dozen_times(&write_absent(folder.path(), &[]), &died, ABSENT_RUN);
+    let moved = move_after_every_round(folder.path(), |changes| write_absent(folder.path(), changes));
+    // The same members first: only then are the same bits promised.
+    assert_absent(&died, "died a dozen times");
+    assert_absent(&moved, "moved after every round");
+    assert_same(&bits(&died, ABSENT_RUN), &bits(&moved, ABSENT_RUN), ABSENT_RUN);
 }
 
 #[test]
@@ -263,21 +275,31 @@ fn every_pipeline_on_kafka_gives_the_bits_of_one_machine_and_so_does_its_replay(
     for _ in 0..2 {
         deployment.work(&["--jobs", "1"]);
     }
-    // All at once: they wait for each other's tasks, and for nothing else.
-    for case in cases() {
-        let file = case.file(folder.path(), &[DEADLINE]);
-        good(&deployment.does(&["submit", file.to_str().unwrap()]));
-    }
-    let replays = folder.path().join("replays");
-    for case in cases() {
-        let run = case.run.as_str();
+    let submit = |file: &Path| good(&deployment.does(&["submit", file.to_str().unwrap()]));
+    let watch = |run: &str| {
         let watched = good(&deployment.does(&["watch", run]));
         assert!(watched.contains("finished with round 2"), "{run}: {watched}");
-        assert_same(&case.expected, &deployment.bits(run), &format!("{run} on Kafka"));
-        let replay = ["replay", run, "--out", replays.to_str().unwrap()];
-        let replayed = good(&deployment.does(&replay));
+    };
+    let replays = folder.path().join("replays");
+    let replay = |run: &str| {
+        let replayed = good(&deployment.does(&["replay", run, "--out", replays.to_str().unwrap()]));
         let same = format!("3 rounds of {run} are the same");
         assert!(replayed.starts_with(&same), "{replayed}");
+    };
+    // The first, as it waits for a deadline while the others are done; a longer one, as it waits for them too.
+    submit(&write_absent(folder.path(), &[("\"4s\"", "\"30s\"")]));
+    // All at once: they wait for each other's tasks, and for nothing else.
+    for case in cases() {
+        submit(&case.deployed(folder.path()));
+    }
+    for case in cases() {
+        let run = case.run.as_str();
+        watch(run);
+        assert_same(&case.expected, &deployment.bits(run), &format!("{run} on Kafka"));
+        replay(run);
         case.assert_same(&replays, "its replay");
     }
+    // Whoever else may have been late: with its plans' selections and its phases' members the bits are the same.
+    watch(ABSENT_RUN);
+    replay(ABSENT_RUN);
 }

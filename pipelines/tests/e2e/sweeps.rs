@@ -87,6 +87,94 @@ fn every_point_of_a_grid_has_the_bits_of_a_run_of_its_own() {
     assert_ne!(metrics(POINTS[0]), metrics(POINTS[3]));
 }
 
+/// A command about runs of a folder.
+fn about(command: &str, asked: &Path, out: &Path) -> Output {
+    let mut about = fedstill();
+    about.arg(command).arg(asked).arg("--out").arg(out);
+    about.output().unwrap()
+}
+
+#[test]
+fn every_point_has_a_report_a_comparison_and_a_picture_of_its_division() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sweep_file(
+        folder.path(),
+        "rounds = 0",
+        "[grid]\n\"data.partition.alpha\" = [0.5, 100]",
+    );
+    let out = folder.path().join("runs");
+    let early = about("report", &file, &out);
+    assert_eq!(early.status.code(), Some(1), "{}", said(&early));
+    let command = format!("`fedstill sweep {}` makes them", file.display());
+    assert!(said(&early).contains(&command), "{}", said(&early));
+
+    let output = sweep(&file, &out, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report = format!("report   fedstill report {} --out", file.display());
+    assert!(said(&output).contains(&report), "{}", said(&output));
+    let points = ["tiny-alpha0p5", "tiny-alpha100"];
+    let division = |point: &str| std::fs::read(out.join(format!("{point}-division.svg"))).unwrap();
+    let drawn = points.map(division);
+    assert!(drawn[0] != drawn[1], "both points have one division");
+
+    let reported = about("report", &file, &out);
+    let text = said(&reported);
+    assert!(reported.status.success(), "{text}");
+    let at = points.map(|point| {
+        let heading = format!("{point}: data.partition.alpha = ");
+        let title = format!("{point}: accuracy on the test set");
+        for part in [&heading, &title] {
+            assert!(text.contains(part), "'{part}' is not in: {text}");
+        }
+        assert!(out.join(format!("{point}.svg")).is_file(), "{point}");
+        text.find(&heading)
+    });
+    assert!(at[0] < at[1], "{text}");
+    assert_eq!(points.map(division), drawn);
+
+    // A point by its name, whose rows nobody knows: the picture that is there stays.
+    let named = about("report", points[0].as_ref(), &out);
+    let text = said(&named);
+    assert!(named.status.success(), "{text}");
+    assert!(
+        text.contains("tiny-alpha0p5: accuracy on the test set") && !text.contains("tiny-alpha100"),
+        "{text}"
+    );
+    assert_eq!(division(points[0]), drawn[0]);
+    let wrong = about("report", "tiny-alpha0p6".as_ref(), &out);
+    let text = said(&wrong);
+    assert_eq!(wrong.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("did you mean 'tiny-alpha0p5'?") && text.contains("a sweep file ends in .toml"),
+        "{text}"
+    );
+
+    let compared = about("compare", &file, &out);
+    let text = said(&compared);
+    assert!(compared.status.success(), "{text}");
+    for point in points {
+        assert!(text.contains(&format!("{point}/fedmd")), "{text}");
+    }
+}
+
+#[test]
+fn a_sweep_file_of_other_settings_is_neither_reported_nor_compared_by_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sweep_file(folder.path(), "rounds = 0", "[grid]\n\"steps.revisit.epochs\" = [1]");
+    let out = folder.path().join("runs");
+    assert!(sweep(&file, &out, &[]).status.success());
+    write(
+        folder.path(),
+        &[("rounds = 2", "rounds = 0"), DIRICHLET, ("rows = 90", "rows = 80")],
+    );
+    for command in ["report", "compare"] {
+        let refused = about(command, &file, &out);
+        let text = said(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {text}");
+        assert!(text.contains("other settings (private data)"), "{command}: {text}");
+    }
+}
+
 #[test]
 fn an_interrupted_sweep_goes_on_where_it_was_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
@@ -210,6 +298,24 @@ fn a_dry_run_lists_the_points_and_writes_nothing() {
     );
     assert!(lines[4].starts_with("4 points, 4 runs; about "), "{text}");
     assert!(!out.exists());
+}
+
+#[test]
+fn a_baseline_that_has_nothing_of_what_the_grid_changes_is_named_before_it_runs_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_baseline = "rounds = 1\nbaselines = [\"standalone\"]";
+    let out = folder.path().join("runs");
+    for (grid, told) in [
+        ("\"steps.digest.epochs\" = [1, 2]", true),
+        ("\"steps.revisit.epochs\" = [1, 2]", false),
+    ] {
+        let file = sweep_file(folder.path(), with_baseline, &format!("[grid]\n{grid}"));
+        let output = sweep(&file, &out, &["--dry-run"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("2 points, 4 runs; about "), "{text}");
+        let line = "1 run would compute what a run of another point does, as the grid changes nothing there but the name: standalone (1)";
+        assert_eq!(text.contains(line), told, "{text}");
+    }
 }
 
 #[test]

@@ -6,20 +6,24 @@ mod temperature;
 mod validation;
 
 use super::problem::Problem;
+use super::spelling::parties;
 use super::{Catalog, RunFile, Source, Validation};
 use crate::data::{Labels, Partition};
 use crate::pipeline::{On, Pipeline, Rule, Stage, Step, Target, Who};
 
-/// All problems of a file whose fields are valid one by one, in the order of the text.
-pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
+/// All problems of a file whose fields are valid one by one, in the order of the text. A key that changes nothing of the
+/// file's own pipelines is none where it does of pipelines that run elsewhere alone.
+pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>, elsewhere: &[Pipeline]) -> Vec<Problem> {
     let pipelines = file.asked(catalog.pipelines);
+    let mut all = pipelines.clone();
+    all.extend(elsewhere.iter().map(|pipeline| file.settled(pipeline)));
     let mut problems: Vec<Problem> = [
         baseline_is_the_pipeline(file),
         baseline_is_of_what_is_not_compared(file, catalog),
         public_is_missing(file, &pipelines),
         public_labels_are_needed(file, &pipelines),
         alignment_exceeds_public(file),
-        augmentation_changes_nothing(file, &pipelines),
+        augmentation_changes_nothing(file, &all),
         too_few_private_rows(file),
         owners_do_not_fit(file),
         positions::do_not_fit(file),
@@ -28,14 +32,14 @@ pub(super) fn run(file: &RunFile, catalog: &Catalog<'_>) -> Vec<Problem> {
         optimizers_share_no_state(file, &pipelines),
         weights_are_of_other_parties(file, &pipelines),
         nobody_with_a_weight_may_be_selected(file, &pipelines),
-        temperature::changes_nothing(file, &pipelines),
+        temperature::changes_nothing(file, &all),
         validation::is_missing(file, &pipelines),
-        validation::changes_nothing(file, &pipelines),
-        validation::nobody_is_judged(file, &pipelines),
+        validation::changes_nothing(file, &all),
+        validation::nobody_is_judged(file, &all),
         validation::is_not_with_the_party(file, &pipelines),
         validation::is_of_rows_that_nobody_has(file),
         rounds::all_are_selected(file),
-        rounds::selection_changes_nothing(file, &pipelines, catalog),
+        rounds::selection_changes_nothing(file, &all, catalog),
         rounds::quorum_exceeds_active(file, &pipelines),
         rounds::architectures_exceed_active(file, &pipelines),
         rounds::simulated_parties_do_not_fit(file),
@@ -157,7 +161,16 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
         let left = rows.saturating_sub(held);
         return Some(file.complain(
             "data.private.rows",
-            format!("{left} private rows{without} are too few for {count} parties: each needs at least one"),
+            match left {
+                1 => format!(
+                    "1 private row{without} is too few for {}: each needs at least one",
+                    parties(count)
+                ),
+                _ => format!(
+                    "{left} private rows{without} are too few for {}: each needs at least one",
+                    parties(count)
+                ),
+            },
             format!("write rows = {needed} or more, or lower parties.count{lower}"),
         ));
     }
@@ -171,7 +184,12 @@ fn too_few_private_rows(file: &RunFile) -> Option<Problem> {
     (needed > rows.into()).then(|| {
         file.complain(
             "data.partition.min",
-            format!("{count} parties with at least {min} rows each need {needed} private rows, but there are {rows}"),
+            match count {
+                1 => format!("1 party with at least {min} rows needs as many private rows, but there are {rows}"),
+                _ => format!(
+                    "{count} parties with at least {min} rows each need {needed} private rows, but there are {rows}"
+                ),
+            },
             format!(
                 "write min = {} or less, raise rows of data.private, or lower parties.count",
                 rows / count
@@ -240,8 +258,14 @@ fn too_many_architectures(file: &RunFile) -> Option<Problem> {
     let first = file.parties.architectures.get(count)?;
     Some(file.complain(
         &format!("parties.architectures[{count}]"),
-        format!("{listed} architectures for {count} parties: no party would have {first}"),
-        format!("write count = {listed} or more, or list {count} architectures or fewer"),
+        format!(
+            "{listed} architectures for {}: no party would have {first}",
+            parties(file.parties.count)
+        ),
+        match count {
+            1 => format!("write count = {listed} or more, or list 1 architecture"),
+            _ => format!("write count = {listed} or more, or list {count} architectures or fewer"),
+        },
     ))
 }
 
@@ -291,7 +315,11 @@ fn weights_are_of_other_parties(file: &RunFile, pipelines: &[Pipeline]) -> Optio
     let key = written_or(file, &written, "parties.count");
     Some(file.complain(
         key,
-        format!("the rule of step '{name}' lists {listed} weights, and there are {count} parties"),
+        format!(
+            "the rule of step '{name}' lists {listed} weights, and there {} {}",
+            if count == 1 { "is" } else { "are" },
+            parties(file.parties.count)
+        ),
         format!("list {count} weights, one a party, in the order of their slots"),
     ))
 }
@@ -316,8 +344,10 @@ fn nobody_with_a_weight_may_be_selected(file: &RunFile, pipelines: &[Pipeline]) 
     Some(file.complain(
         key,
         format!(
-            "{without} of {count} parties have weight 0 in the rule of step '{name}', and a round of {active} may select \
-             these alone"
+            "{without} of {} {} weight 0 in the rule of step '{name}', and a round of {active} may select {} alone",
+            parties(count),
+            if without == 1 { "has" } else { "have" },
+            if without == 1 { "it" } else { "these" }
         ),
         format!(
             "give {} of them a weight above 0, or raise parties.active so that more than {without} take part in a round",

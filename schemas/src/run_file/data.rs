@@ -220,10 +220,12 @@ fn partition(value: &Value<'_>) -> Option<Partition> {
             let alpha = table.required("alpha", "alpha = 0.5", Value::positive);
             let min = least(&mut table);
             let balanced = table.optional("balanced", "balanced = true", Value::truth);
+            let groups = table.optional("groups", "groups = 10", |value| value.count(1));
             alpha.map(|alpha| Partition::Dirichlet {
                 alpha,
                 min,
                 balanced: balanced.unwrap_or(false),
+                groups,
             })
         }
         Some("classes") => table
@@ -235,7 +237,7 @@ fn partition(value: &Value<'_>) -> Option<Partition> {
         Some("natural") => Some(Partition::Natural { min: least(&mut table) }),
         Some(_) => Some(Partition::Iid),
         None => {
-            table.allow(&["alpha", "balanced", "min", "per_party", "sigma"]);
+            table.allow(&["alpha", "balanced", "groups", "min", "per_party", "sigma"]);
             None
         }
     };

@@ -7,7 +7,7 @@ use super::simulation::simulate;
 use super::spelling::{quoted, suggestion};
 use super::training::steps;
 use super::{Catalog, Close, Parties, RunFile, beside, deployment, duration, made_of_another};
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, FORM};
 use crate::pipeline::{Pipeline, Selection};
 use crate::resolved::Precision;
 use crate::signature::{PartyIdentity, PublicKey};
@@ -18,7 +18,12 @@ use toml::de::DeTable;
 pub(super) const LONGEST_NAME: usize = 60;
 
 /// Reads a document. Where it returns `None`, the notes say why.
-pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<'_>) -> Option<RunFile> {
+pub(super) fn run_file(
+    document: &DeTable<'_>,
+    notes: &Notes,
+    catalog: &Catalog<'_>,
+    elsewhere: &[Pipeline],
+) -> Option<RunFile> {
     let mut top = Table::top(document, notes);
     let name = top.required("name", "name = \"quickstart\"", run_name);
     let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| {
@@ -55,7 +60,9 @@ pub(super) fn run_file(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<
     };
     let all = pipeline.map(|own| beside(own, baselines.as_deref().unwrap_or_default(), catalog.pipelines));
     let pipelines: Vec<&Pipeline> = all.iter().flatten().collect();
-    let steps = top.optional("steps", "a table [steps.<name>]", |value| steps(value, &pipelines));
+    let steps = top.optional("steps", "a table [steps.<name>]", |value| {
+        steps(value, &pipelines, elsewhere)
+    });
     let close = top.optional("close", "a table [close] with key quorum", close);
     let simulate = top.optional(
         "simulate",
@@ -259,10 +266,7 @@ pub(super) fn party_id(value: &Value<'_>) -> Option<String> {
 fn architecture(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Architecture> {
     let text = value.text("an architecture")?;
     let Ok(architecture) = text.parse::<Architecture>() else {
-        value.refuse(
-            format!("{} is not an architecture", quoted(text)),
-            "write a family, or a family with its sizes, as in lenet, cnn[16,32] or mlp[200]",
-        );
+        value.refuse(format!("{} is not an architecture", quoted(text)), FORM);
         return None;
     };
     let family = architecture.family();

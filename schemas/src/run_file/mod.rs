@@ -141,16 +141,22 @@ impl RunFile {
     /// The problems found, in the order of the text; at least one.
     pub fn parse(text: &str, catalog: &Catalog<'_>) -> Result<Self, Vec<Problem>> {
         let document = DeTable::parse(text).map_err(|error| vec![problem::of_syntax(text, &error)])?;
-        Self::of(document.get_ref(), text, catalog)
+        Self::of(document.get_ref(), text, catalog, &[])
     }
 
-    /// The same of tables whose places are in that text.
-    fn of(document: &DeTable<'_>, text: &str, catalog: &Catalog<'_>) -> Result<Self, Vec<Problem>> {
+    /// The same of tables whose places are in that text. What is said about pipelines may be about those that run `elsewhere`
+    /// alone, at other points of a sweep.
+    fn of(
+        document: &DeTable<'_>,
+        text: &str,
+        catalog: &Catalog<'_>,
+        elsewhere: &[Pipeline],
+    ) -> Result<Self, Vec<Problem>> {
         let notes = Notes::new(text);
-        let read = fields::run_file(document, &notes, catalog);
+        let read = fields::run_file(document, &notes, catalog, elsewhere);
         match (read, notes.into_problems()) {
             (Some(file), problems) if problems.is_empty() => {
-                let problems = checks::run(&file, catalog);
+                let problems = checks::run(&file, catalog, elsewhere);
                 if problems.is_empty() { Ok(file) } else { Err(problems) }
             }
             (_, problems) => Err(problems),
@@ -336,6 +342,8 @@ pub struct StepSettings {
     pub schedule: Option<Schedule>,
     /// The weight of the distance to the weights that it started from.
     pub proximal: Option<f64>,
+    /// The weight of the sum of squares of the head's weights.
+    pub head_l2: Option<f64>,
     /// The greatest length of a step's gradient.
     pub clip: Option<f64>,
     /// Early stopping.
@@ -391,6 +399,9 @@ impl StepSettings {
         }
         if let Some(proximal) = self.proximal {
             fit.proximal = proximal;
+        }
+        if let Some(head_l2) = self.head_l2 {
+            fit.head_l2 = head_l2;
         }
         if self.clip.is_some() {
             fit.clip = self.clip;

@@ -70,19 +70,24 @@ impl Pipeline {
 impl RunFile {
     /// The files of pipelines that a run file names, as it writes their paths; none where it is not TOML.
     pub fn pipeline_files(text: &str) -> BTreeSet<String> {
-        let Ok(document) = DeTable::parse(text) else {
-            return BTreeSet::new();
-        };
-        let document = document.get_ref();
-        let baselines = document.get("baselines").and_then(|list| list.get_ref().as_array());
-        let baselines = baselines.into_iter().flat_map(|list| list.iter());
-        let names = document.get("pipeline").into_iter().chain(baselines);
-        names
-            .filter_map(|name| name.get_ref().as_str())
-            .filter(|name| is_file(name))
-            .map(str::to_owned)
-            .collect()
+        files_under(text, |_| true)
     }
+}
+
+/// The files of pipelines that a run file names under those of its keys; none where it is not TOML.
+pub(super) fn files_under(text: &str, reads: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let Ok(document) = DeTable::parse(text) else {
+        return BTreeSet::new();
+    };
+    let under = |key: &str| document.get_ref().get(key).filter(|_| reads(key));
+    let baselines = under("baselines").and_then(|list| list.get_ref().as_array());
+    let baselines = baselines.into_iter().flat_map(|list| list.iter());
+    let names = under("pipeline").into_iter().chain(baselines);
+    names
+        .filter_map(|name| name.get_ref().as_str())
+        .filter(|name| is_file(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Whether what stands in the place of a pipeline's name is the path of a file.
@@ -231,7 +236,7 @@ mod tests {
                 "rule = \"mean_probability\"",
                 "rule = \"mean_probability\", drop_worst = true",
             )
-            .replace("proximal = 0.01", "clip = 5");
+            .replace("proximal = 0.01", "head_l2 = 0.001, clip = 5");
         let weighing = FEDMD.replace("rule = \"mean\"", "rule = { weights = [1, 0.5, 0] }");
         for text in [FEDMD, FEDDF, more.as_str(), weighing.as_str()] {
             let pipeline = Pipeline::parse(text).unwrap();

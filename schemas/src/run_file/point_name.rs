@@ -168,6 +168,7 @@ mod tests {
                 "[\"lenet\", \"cnn[16,32]\"]",
                 "lenet-cnn-16-32",
             ),
+            ("\"fedmd[8,9;0.2]\"", "\"fedmd[8,9;0.2]\"", "fedmd-8-9-0-2"),
             (
                 "{ kind = \"sgd\", lr = 0.1 }",
                 "{ kind = \"sgd\", lr = 0.1 }",

@@ -220,6 +220,11 @@ impl<'t> Value<'t> {
 
     /// Notes that this value is not what is expected; the hint is the fix.
     pub(super) fn expect(&self, expected: &str) {
+        self.expect_as(expected, self.hint);
+    }
+
+    /// The same with another line that is valid.
+    pub(super) fn expect_as(&self, expected: &str, hint: &str) {
         // Whatever stands among librdkafka's properties may be a secret.
         let found = if self.path.contains("log.properties") {
             "something else".to_owned()
@@ -228,7 +233,7 @@ impl<'t> Value<'t> {
         };
         self.refuse(
             format!("'{}' is {found}, but {expected} is expected", self.path),
-            format!("write {}", self.hint),
+            format!("write {hint}"),
         );
     }
 
@@ -348,13 +353,12 @@ impl<'t> Value<'t> {
         })
     }
 
-    /// The items of a list, for who reads them later.
-    pub(super) fn unread(&self, expected: &str) -> Option<&'t [toml::Spanned<DeValue<'t>>]> {
-        let DeValue::Array(items) = self.content else {
-            self.expect(expected);
-            return None;
-        };
-        Some(items)
+    /// The items of a list, for who reads them later; none of what is no list.
+    pub(super) fn unread(&self) -> &'t [toml::Spanned<DeValue<'t>>] {
+        match self.content {
+            DeValue::Array(items) => items,
+            _ => &[],
+        }
     }
 
     /// A list, each item read by `read`; `None` where one of them is wrong or occurs twice.

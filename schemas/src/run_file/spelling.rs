@@ -26,6 +26,14 @@ pub fn suggestion(written: &str, what: &str, valid: &[&str]) -> String {
     }
 }
 
+/// So many parties.
+pub(super) fn parties(count: u32) -> String {
+    match count {
+        1 => "1 party".to_owned(),
+        _ => format!("{count} parties"),
+    }
+}
+
 /// A text of the file in quotes.
 pub fn quoted(text: &str) -> String {
     format!("'{}'", shortened(text))

@@ -11,13 +11,14 @@
 //! first, and [`SweepFile::place`] says in which of the two a problem is, and where there.
 
 use super::fields::seeds;
-use super::pipeline_file::is_file;
+use super::pipeline_file::{files_under, is_file};
 use super::places::Places;
 use super::point_name::{full, joined, labels, mark, word, written};
 use super::problem::{self, Problem};
 use super::reader::{Notes, Table, Value};
 use super::spelling::quoted;
-use super::{Catalog, RunFile};
+use super::{Catalog, RunFile, beside};
+use crate::pipeline::Pipeline;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -123,7 +124,12 @@ impl SweepFile {
         files
     }
 
-    /// What a [`Catalog`] calls such a file: a path in the run file may be written alike and lie elsewhere.
+    /// The files of pipelines that a run file names and some point reads: not those in whose place the grid puts others.
+    pub fn kept_pipeline_files(&self, run: &str) -> BTreeSet<String> {
+        files_under(run, |key| !self.axes.iter().any(|axis| axis.parts() == [key]))
+    }
+
+    /// What a [`Catalog`] calls a file that the grid names: a path in the run file may be written alike and lie elsewhere.
     pub fn catalogued(path: &str) -> String {
         format!("{path} of the sweep file")
     }
@@ -180,6 +186,7 @@ impl SweepFile {
         let grid = DeTable::parse(&self.text).map_err(|error| vec![problem::of_syntax(&self.text, &error)])?;
         let document = DeTable::parse(run).map_err(|error| vec![problem::of_syntax(run, &error)])?;
         let mut document = document.into_inner();
+        let elsewhere = self.pipelines(grid.get_ref(), &document, catalog);
         let behind = behind(run);
         for (axis, index) in self.axes.iter().zip(&point.choice) {
             if let Some(value) = axis.value(grid.get_ref(), *index) {
@@ -190,12 +197,46 @@ impl SweepFile {
                 put(&mut document, &axis.key, value, behind);
             }
         }
-        let mut file = RunFile::of(&document, &format!("{run}\n{}", self.text), catalog)?;
+        let mut file = RunFile::of(&document, &format!("{run}\n{}", self.text), catalog, &elsewhere)?;
         file.name = point.name(&file.name);
         if let Some(seeds) = &self.seeds {
             file.seeds.clone_from(seeds);
         }
         Ok(file)
+    }
+
+    /// The pipelines of all points, where the grid names some: what the run file says about a step of one of them is no mistake
+    /// at a point that runs others. Names that are none are left out: the points that have them say so.
+    fn pipelines(&self, grid: &DeTable<'_>, run: &DeTable<'_>, catalog: &Catalog<'_>) -> Vec<Pipeline> {
+        if !self.axes.iter().any(Axis::is_of_pipelines) {
+            return Vec::new();
+        }
+        let called = |key: &str| -> Vec<String> {
+            let mut names = Vec::new();
+            match self.axes.iter().find(|axis| axis.parts() == [key]) {
+                Some(axis) => {
+                    let values = (0..axis.values.len()).filter_map(|index| axis.value(grid, index));
+                    values.for_each(|value| gather_names(value.get_ref(), &mut names));
+                    for name in names.iter_mut().filter(|name| is_file(name)) {
+                        *name = Self::catalogued(name);
+                    }
+                }
+                None => {
+                    if let Some(value) = run.get(key) {
+                        gather_names(value.get_ref(), &mut names);
+                    }
+                }
+            }
+            let of_file = |name: String| match catalog.files.get(&name) {
+                Some(Ok(pipeline)) => pipeline.clone(),
+                _ => name,
+            };
+            names.into_iter().map(of_file).collect()
+        };
+        let baselines = called("baselines");
+        let own = called("pipeline");
+        let own = own.iter().filter_map(|name| catalog.pipeline(name));
+        own.flat_map(|own| beside(own, &baselines, catalog.pipelines)).collect()
     }
 
     /// In which of the two files a problem of a point is, and where there; `run` is the run file's text.
@@ -329,9 +370,18 @@ fn axis(value: &Value<'_>, place: Range<usize>, path: Vec<String>, key: Vec<Part
         value.refuse_at(place, format!("{} is no key for a grid", quoted(&dotted)), help);
         return None;
     }
-    let items = value.unread("a list of values")?;
+    let items = value.unread();
     if items.is_empty() {
-        value.expect("a list of at least one value");
+        let expected = if value.is_list() {
+            "a list of at least one value"
+        } else {
+            "a list of values"
+        };
+        let quote = if names.len() > 1 { "\"" } else { "" };
+        value.expect_as(
+            expected,
+            &format!("{quote}{dotted}{quote} = [..], with the values to run"),
+        );
         return None;
     }
     let values: Vec<String> = items.iter().map(|item| written(item.get_ref())).collect();
@@ -383,6 +433,15 @@ fn gather_files(value: &DeValue<'_>, files: &mut BTreeSet<String>) {
             files.insert(name.to_string());
         }
         DeValue::Array(items) => items.iter().for_each(|item| gather_files(item.get_ref(), files)),
+        _ => {}
+    }
+}
+
+/// The names of pipelines in a value.
+fn gather_names(value: &DeValue<'_>, names: &mut Vec<String>) {
+    match value {
+        DeValue::String(name) => names.push(name.to_string()),
+        DeValue::Array(items) => items.iter().for_each(|item| gather_names(item.get_ref(), names)),
         _ => {}
     }
 }

@@ -249,6 +249,7 @@ fn every_key_is_read() {
         alpha: 1.0,
         min: 20,
         balanced: false,
+        groups: None,
     };
     assert_eq!(file.data.partition, dirichlet);
     assert_eq!(file.data.alignment, Some(256));

@@ -2,7 +2,7 @@
 //! weights.
 
 use super::reader::{Repeats, Table, Value};
-use super::spelling::{quoted, suggestion};
+use super::spelling::{nearest, quoted, suggestion};
 use super::{StepSettings, Stop};
 use crate::fit::{EarlyStop, Loss, Optimizer, Schedule, Watch};
 use crate::pipeline::{By, Pipeline, Rule, Stage, Step};
@@ -21,12 +21,17 @@ enum Has {
     Any,
 }
 
-/// The settings of steps of the file's pipelines, its own first; where that is unknown, so that nobody knows its steps,
-/// there are none, and names are not checked.
-pub(super) fn steps(value: &Value<'_>, pipelines: &[&Pipeline]) -> Option<BTreeMap<String, StepSettings>> {
+/// The settings of steps of the file's pipelines, its own first, and of those that run elsewhere alone; where its own is
+/// unknown, so that nobody knows its steps, there are none, and names are not checked.
+pub(super) fn steps(
+    value: &Value<'_>,
+    pipelines: &[&Pipeline],
+    elsewhere: &[Pipeline],
+) -> Option<BTreeMap<String, StepSettings>> {
+    let known: Vec<&Pipeline> = pipelines.iter().copied().chain(elsewhere).collect();
     let mut steps = BTreeMap::new();
     for (name, place, settings) in value.table()?.named("a table [steps.<name>] with epochs = 1") {
-        let all = pipelines.iter().flat_map(|pipeline| pipeline.all_steps());
+        let all = known.iter().flat_map(|pipeline| pipeline.all_steps());
         let has = match pipelines {
             [] => Some(Has::Any),
             _ => all.filter(|step| step.name == name).find_map(settings_of),
@@ -36,7 +41,7 @@ pub(super) fn steps(value: &Value<'_>, pipelines: &[&Pipeline]) -> Option<BTreeM
                 steps.insert(name.to_owned(), read);
             }
         } else if let [own, ..] = pipelines {
-            let (message, help) = no_such_step(own, pipelines, name);
+            let (message, help) = no_such_step(own, &known, name);
             settings.refuse_at(place, message, help);
         }
     }
@@ -53,32 +58,46 @@ fn settings_of(step: &Step) -> Option<Has> {
     }
 }
 
-fn no_such_step(own: &Pipeline, pipelines: &[&Pipeline], name: &str) -> (String, String) {
-    let mut settable: Vec<&str> = Vec::new();
-    for step in pipelines.iter().flat_map(|pipeline| pipeline.all_steps()) {
-        if settings_of(step).is_some() && !settable.contains(&step.name.as_str()) {
-            settable.push(&step.name);
+/// The names of a pipeline's steps that have settings.
+fn settable(pipeline: &Pipeline) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for step in pipeline.all_steps().filter(|step| settings_of(step).is_some()) {
+        if !names.contains(&step.name.as_str()) {
+            names.push(&step.name);
         }
     }
+    names
+}
+
+/// Message and help for a name of no step with settings, of any of the pipelines that are known.
+fn no_such_step(own: &Pipeline, known: &[&Pipeline], name: &str) -> (String, String) {
     let has = |pipeline: &&&Pipeline| pipeline.all_steps().any(|step| step.name == name);
-    if let Some(Pipeline { name: of, .. }) = pipelines.iter().find(has) {
+    if let Some(of) = known.iter().find(has) {
         let message = format!(
-            "step '{name}' of {of} neither trains nor combines anything, so that settings would change nothing"
+            "step '{name}' of {} neither trains nor combines anything, so that settings would change nothing",
+            of.name
         );
-        let help = match settable.as_slice() {
+        let help = match settable(of).as_slice() {
             [] => "remove this table".to_owned(),
             steps => format!(
-                "remove this table; steps of {of} that have settings: {}",
+                "remove this table; steps of {} that have settings: {}",
+                of.name,
                 steps.join(", ")
             ),
         };
         return (message, help);
     }
-    let of = &own.name;
-    (
-        format!("{of} has no step {}", quoted(name)),
-        suggestion(name, &format!("steps of {of} that have settings"), &settable),
-    )
+    // Whichever pipeline's it is: what is listed is what the file's own has.
+    let meant = nearest(name, known.iter().flat_map(|pipeline| settable(pipeline)));
+    let help = match meant {
+        Some(meant) => format!("did you mean '{meant}'?"),
+        None => suggestion(
+            name,
+            &format!("steps of {} that have settings", own.name),
+            &settable(own),
+        ),
+    };
+    (format!("{} has no step {}", own.name, quoted(name)), help)
 }
 
 fn step(value: &Value<'_>, has: Has) -> Option<StepSettings> {
@@ -123,6 +142,7 @@ fn fit(table: &mut Table<'_>) -> StepSettings {
             value.one_of("a schedule of the learning rate", &schedules)
         }),
         proximal: table.optional("proximal", "proximal = 0.01", Value::not_negative),
+        head_l2: table.optional("head_l2", "head_l2 = 0.001", Value::not_negative),
         clip: table.optional("clip", "clip = 5.0", Value::positive),
         stop: table.optional("stop", "stop = { patience = 3 }, or stop = false", stop),
         temperature: table.optional("temperature", "temperature = 3.0", temperature),
@@ -145,8 +165,7 @@ fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
     }
     let of_weights = has == Has::WeightsRule || (has == Has::Any && value.is_table());
     if !of_weights {
-        let words = [("mean", Rule::Mean), ("mean_probability", Rule::MeanProbability)];
-        return value.one_of("a rule that combines predictions", &words);
+        return word(value);
     }
     let mut table = value.table()?;
     let by = table.required("weights", "weights = \"samples\"", |value| {
@@ -155,6 +174,22 @@ fn rule(value: &Value<'_>, has: Has) -> Option<Rule> {
     });
     table.finish();
     by.map(Rule::Weights)
+}
+
+/// A rule of predictions that is a word.
+fn word(value: &Value<'_>) -> Option<Rule> {
+    const WHAT: &str = "a rule that combines predictions";
+    match value.text(WHAT)? {
+        "mean" => Some(Rule::Mean),
+        "mean_probability" => Some(Rule::MeanProbability),
+        written => {
+            value.refuse(
+                format!("'{}' is {}, which is not {WHAT}", value.path(), quoted(written)),
+                suggestion(written, "valid", &["mean", "mean_probability", "{ weights = [..] }"]),
+            );
+            None
+        }
+    }
 }
 
 fn slots(value: &Value<'_>) -> Option<Rule> {

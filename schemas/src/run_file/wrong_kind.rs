@@ -43,8 +43,8 @@ impl FileKind {
                 format!("`fedstill run {word}` runs it; a sweep file names it, relative to itself, as run = {name:?}")
             }
             Self::Sweep => format!(
-                "`fedstill sweep {word}` runs it, `fedstill sweep {word} --dry-run` lists its points, by whose names \
-                 `fedstill compare` finds them"
+                "`fedstill sweep {word}` runs it, `fedstill sweep {word} --dry-run` lists its points, and `fedstill report \
+                 {word}` and `fedstill compare {word}` show what they reached"
             ),
             Self::Pipeline => format!("name it in a run file, relative to that file, as pipeline = {name:?}"),
             Self::Party => format!("`fedstill party run {word}` works for the party"),

@@ -8,6 +8,7 @@
 //! stops it. Where there are looks, it ends with the model of the best one: weights, buffers and optimizer together.
 
 mod clip;
+mod head;
 mod looks;
 mod proximal;
 mod steps;
@@ -17,6 +18,7 @@ mod training;
 pub use self::steps::steps_of;
 
 use self::clip::Clip;
+use self::head::HeadPenalty;
 use self::looks::{Looks, hold_out};
 use self::proximal::Proximal;
 use self::steps::Steps;
@@ -124,8 +126,8 @@ pub struct Fitted {
     pub weights: Vec<u8>,
     /// The optimizer's state: safetensors with the parameters' names.
     pub optimizer: Vec<u8>,
-    /// Mean training loss of the last epoch run, over the steps that were taken of it: that of the terms alone, without the
-    /// proximal summand.
+    /// Mean training loss of the last epoch run, over the steps that were taken of it: that of the terms alone, without what
+    /// holds weights near their start or near zero.
     pub loss: f64,
     /// Epochs run; of the last one perhaps a part.
     pub epochs: u32,
@@ -157,6 +159,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         Tensors::initial(parameters, &stream, device)
     };
     let proximal = Proximal::new(settings.proximal, &start)?;
+    let penalty = HeadPenalty::new(settings.head_l2, network.as_ref())?;
     let clip = Clip::new(settings.clip)?;
 
     let groups = groups(network.as_ref(), &start, device, job)?;
@@ -203,6 +206,7 @@ pub fn fit(registry: &Registry, job: &FitJob<'_>) -> Result<Fitted, LearnError> 
         tensors: start.tracked(),
         optimizer,
         proximal,
+        penalty,
         clip,
         mode: Mode::training(stream.fork("dropout")),
         changes,

@@ -154,8 +154,13 @@ impl Linear {
         weight_and_bias(&self.name, vec![self.outputs, self.inputs], self.bias)
     }
 
+    /// The name of its weight.
+    pub(crate) fn weight(&self) -> String {
+        format!("{}.weight", self.name)
+    }
+
     pub(crate) fn forward(&self, tensors: &Tensors, input: Tensor<2>) -> Tensor<2> {
-        let weight: Tensor<2> = tensors.get(&format!("{}.weight", self.name));
+        let weight: Tensor<2> = tensors.get(&self.weight());
         let product = input.matmul(weight.transpose());
         if !self.bias {
             return product;

@@ -18,7 +18,9 @@ pub enum PartitionError {
     #[error("there are no parties to divide the rows among; set parties.count")]
     NoParties,
     /// Not every party can have its least number of rows.
-    #[error("{rows} rows cannot give {parties} parties {min} each; use more rows, fewer parties or a smaller min")]
+    #[error(
+        "{rows} rows cannot give {} {min} each; use more rows, fewer parties or a smaller min", counted(*parties)
+    )]
     TooFewRows {
         /// Rows in use.
         rows: usize,
@@ -86,7 +88,8 @@ pub enum PartitionError {
     NoOwners,
     /// There are fewer owners than parties.
     #[error(
-        "{owners} owners have at least {min} rows, for {parties} parties; use fewer parties, more rows or a smaller min"
+        "{owners} owners have at least {min} rows, for {}; use fewer parties, more rows or a smaller min",
+        counted(*parties)
     )]
     FewOwners {
         /// Owners with enough rows.
@@ -96,6 +99,14 @@ pub enum PartitionError {
         /// Fewest rows of a party.
         min: u32,
     },
+}
+
+/// So many parties, for people.
+fn counted(parties: u32) -> String {
+    match parties {
+        1 => "1 party".to_owned(),
+        _ => format!("{parties} parties"),
+    }
 }
 
 /// What is known of the rows of a data set.
@@ -157,15 +168,26 @@ pub fn partition(
             enough(min)?;
             sizes::log_normal(sigma, min, rows, parties, stream)
         }
-        Partition::Dirichlet { alpha, min, balanced } => {
+        Partition::Dirichlet {
+            alpha,
+            min,
+            balanced,
+            groups,
+        } => {
             let min = min.max(1);
             enough(min)?;
             labelled()?;
-            let classes = by_class(known, rows);
-            if balanced {
-                dirichlet::balanced(alpha, min, classes, parties, stream)
-            } else {
-                dirichlet::dirichlet(alpha, min, classes, parties, stream)
+            let divide = |rows: &[u32], parties: u32, stream: &mut Stream| {
+                let classes = by_class(known, rows);
+                if balanced {
+                    dirichlet::balanced(alpha, min, classes, parties, stream)
+                } else {
+                    dirichlet::dirichlet(alpha, min, classes, parties, stream)
+                }
+            };
+            match groups.filter(|most| *most < parties) {
+                Some(most) => dirichlet::in_groups(most.max(1), min, rows, parties, stream, divide),
+                None => divide(rows, parties, stream),
             }
         }
         Partition::Classes { per_party } => {

@@ -36,6 +36,10 @@ pub trait Network: Send + Sync {
         None
     }
 
+    /// The name of its head's weight, which the setting `head_l2` is about: that of the last linear layer, one of its trained
+    /// parameters, of shape `classes x inputs`.
+    fn head(&self) -> String;
+
     /// Multiply-adds of one row's forward pass, roughly.
     fn multiply_adds(&self) -> f64;
 }
@@ -87,11 +91,19 @@ pub enum Init {
 /// Makes a network of a size, for rows of a shape and a number of classes.
 type Constructor = dyn Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync;
 
+/// A family of architectures.
+#[derive(Clone)]
+struct Family {
+    constructor: Arc<Constructor>,
+    /// Whether its names may have a dropout rate.
+    takes_dropout: bool,
+}
+
 /// The families that a process knows, and what it computes them on. [`Registry::default`] has those of this crate, on the CPU:
 /// `2nn`, `charlstm`, `cnn`, `fedmd`, `lenet`, `mcmahan`, `mlp`, `resnet` and `resnetgn`.
 #[derive(Clone)]
 pub struct Registry {
-    families: BTreeMap<String, Arc<Constructor>>,
+    families: BTreeMap<String, Family>,
     processor: Processor,
 }
 
@@ -106,7 +118,7 @@ impl Default for Registry {
         .with("mlp", networks::mlp)
         .with("2nn", networks::two_nn)
         .with("mcmahan", networks::mcmahan)
-        .with("fedmd", networks::fedmd)
+        .with_dropout("fedmd", networks::fedmd)
         .with("resnet", networks::resnet)
         .with("resnetgn", networks::resnetgn)
         .with("charlstm", networks::charlstm)
@@ -132,14 +144,34 @@ impl Registry {
         &self.processor
     }
 
-    /// The same registry with one more family, or another constructor for one that it has.
+    /// The same registry with one more family, or another constructor for one that it has. Its names have no dropout rate:
+    /// one is refused.
     #[must_use]
     pub fn with(
-        mut self,
+        self,
         family: &str,
         constructor: impl Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync + 'static,
     ) -> Self {
-        self.families.insert(family.to_owned(), Arc::new(constructor));
+        self.insert(family, Arc::new(constructor), false)
+    }
+
+    /// The same as [`Registry::with`], for a family whose names may have a dropout rate, as `fedmd[128,256;0.2]` does: the
+    /// constructor reads it, and refuses a name without one where it needs it.
+    #[must_use]
+    pub fn with_dropout(
+        self,
+        family: &str,
+        constructor: impl Fn(&Architecture, Shape, u32) -> Result<Box<dyn Network>, LearnError> + Send + Sync + 'static,
+    ) -> Self {
+        self.insert(family, Arc::new(constructor), true)
+    }
+
+    fn insert(mut self, family: &str, constructor: Arc<Constructor>, takes_dropout: bool) -> Self {
+        let entry = Family {
+            constructor,
+            takes_dropout,
+        };
+        self.families.insert(family.to_owned(), entry);
         self
     }
 
@@ -165,7 +197,8 @@ impl Registry {
     /// The network of that architecture for rows of `shape` and a head of `classes`, which predicts once a row.
     ///
     /// # Errors
-    /// [`LearnError`] where there is no such family, its sizes are others, or the rows are too small for it or no text.
+    /// [`LearnError`] where there is no such family, its sizes are others, it takes no dropout rate and has one or the other
+    /// way round, or the rows are too small for it or no text.
     pub fn build(
         &self,
         architecture: &Architecture,
@@ -178,7 +211,11 @@ impl Registry {
             return Err(networks::wrong_sizes(architecture, "write sizes of at most 65536"));
         }
         let family = architecture.family();
-        let Some(constructor) = self.families.get(family) else {
+        let Some(Family {
+            constructor,
+            takes_dropout,
+        }) = self.families.get(family)
+        else {
             let distance = |known: &&str| strsim::damerau_levenshtein(family, known);
             return Err(LearnError::UnknownFamily {
                 family: family.to_owned(),
@@ -191,6 +228,12 @@ impl Registry {
                 known: self.families().join(", "),
             });
         };
+        if let Some(rate) = architecture.dropout()
+            && !takes_dropout
+        {
+            let wants = format!("{family} takes no dropout rate, leave out ;{rate}");
+            return Err(networks::wrong_sizes(architecture, &wants));
+        }
         if classes == 0 || shape.is_empty() {
             let value = format!(
                 "{classes} classes of {}x{}x{}",
@@ -255,13 +298,57 @@ mod tests {
         assert!(refused("mlp[0]", DIGIT).contains("mlp[200]"));
         assert!(refused("2nn[200]", DIGIT).contains("write 2nn"));
         assert!(refused("mcmahan[32]", DIGIT).contains("write mcmahan"));
-        assert!(refused("fedmd", DIGIT).contains("fedmd[0] to fedmd[9]"));
-        assert!(refused("fedmd[10]", DIGIT).contains("fedmd[0] to fedmd[9]"));
+        for name in [
+            "fedmd",
+            "fedmd[10]",
+            "fedmd[8,0;0.2]",
+            "fedmd[8;0.2]",
+            "fedmd[8,8,8,8;0.2]",
+        ] {
+            let text = refused(name, DIGIT);
+            assert!(
+                text.contains("two or three convolutions") && text.contains("fedmd[64,128,256;0.2]"),
+                "{text}"
+            );
+        }
         assert!(refused("resnet[19]", DIGIT).contains("resnet[8], resnet[18] or resnet[20]"));
         assert!(refused("resnetgn[8,16]", DIGIT).contains("resnetgn[8], resnetgn[18] or resnetgn[20]"));
         assert!(refused("charlstm[3]", DIGIT).contains("charlstm[1] or charlstm[2]"));
         assert!(refused("charlstm[1]", DIGIT).contains("not images of 1x28x28"));
         assert!(refused("mlp[4294967295]", DIGIT).contains("at most 65536"));
+    }
+
+    #[test]
+    fn a_dropout_rate_is_asked_for_where_a_family_takes_one_and_refused_elsewhere() {
+        for family in Registry::default().families() {
+            let text = refused(&format!("{family}[0;0.25]"), DIGIT);
+            let told = text.contains("takes no dropout rate, leave out ;0.25");
+            assert_eq!(told, family != "fedmd", "{text}");
+        }
+        let of_default = |name: &str| -> String {
+            let text = refused(name, DIGIT);
+            assert!(text.contains("the public code has by default"), "{text}");
+            text
+        };
+        assert!(of_default("fedmd[8,9]").contains("as in fedmd[8,9;0.2]"));
+        assert!(of_default("fedmd[7,8,9]").contains("as in fedmd[7,8,9;0.2]"));
+        for (number, written) in networks::PUBLISHED.into_iter().enumerate() {
+            let text = refused(&format!("fedmd[{number}]"), DIGIT);
+            assert!(
+                text.contains(&format!("write {written} for that of FedMD's party {number}")),
+                "{text}"
+            );
+        }
+        // A family of one's own says whether it takes one.
+        let perceptron = |_: &Architecture, shape, classes| {
+            networks::mlp(&"mlp[9]".parse().expect("an architecture"), shape, classes)
+        };
+        let registry = Registry::default()
+            .with("plain", perceptron)
+            .with_dropout("dropping", perceptron);
+        let built = |name: &str| registry.build(&name.parse().unwrap(), DIGIT, 3).is_ok();
+        assert!(built("plain") && !built("plain[1;0.5]"));
+        assert!(built("dropping") && built("dropping[1;0.5]"));
     }
 
     #[test]
@@ -305,8 +392,8 @@ mod tests {
         assert!(refused("cnn[4,4,4,4]", small(8)).contains("16x16"));
         assert!(refused("lenet", small(8)).contains("12x12"));
         assert!(refused("mcmahan", small(3)).contains("4x4"));
-        assert!(refused("fedmd[5]", small(11)).contains("12x12"));
-        assert!(refused("fedmd[0]", small(2)).contains("3x3"));
+        assert!(refused("fedmd[4,4,4;0.2]", small(11)).contains("12x12"));
+        assert!(refused("fedmd[4,4;0.2]", small(2)).contains("3x3"));
         assert!(refused("resnet[18]", small(7)).contains("8x8"));
         assert!(
             Registry::default()

@@ -253,6 +253,8 @@ fn numbers_are_in_their_ranges() {
         ("proximal = 0.01", "proximal = 0.01, clip = 0", "round[0].fit.clip", "'clip' of step 'train' is 0, and must be above 0", "write clip = 5.0"),
         ("proximal = 0.01", "proximal = 0.01, clip = inf", "round[0].fit.clip", "'clip' of step 'train' is inf", "write clip = 5.0"),
         ("proximal = 0.01", "proximal = nan", "round[0].fit.proximal", "is NaN, and must be at least 0", "write proximal = 0.0"),
+        ("proximal = 0.01", "proximal = 0.01, head_l2 = -1", "round[0].fit.head_l2", "'head_l2' of step 'train' is -1, and must be at least 0", "write head_l2 = 0.0"),
+        ("proximal = 0.01", "proximal = 0.01, head_l2 = inf", "round[0].fit.head_l2", "'head_l2' of step 'train' is inf", "write head_l2 = 0.0"),
         ("steps = 5000", "steps = 0", "round[6].fit.steps", "at least 1", "write steps = 1000"),
         ("lr = 0.001", "lr = inf", "round[6].fit.optimizer.lr", "above 0", "write lr = 0.001"),
         ("lr = 0.001", "lr = 0.001, beta_1 = 1", "round[6].fit.optimizer.beta_1", "below 1", "write beta_1 = 0.9"),

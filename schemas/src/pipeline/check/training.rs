@@ -65,6 +65,7 @@ fn of_numbers(at: &StepAt<'_>, fit: &Fit) -> Vec<Fault> {
             "32",
         ),
         not_negative("proximal", fit.proximal),
+        not_negative("head_l2", fit.head_l2),
     ];
     numbers.extend(fit.steps.map(|steps| count("steps", steps, "1000")));
     numbers.extend(fit.clip.map(|clip| positive("clip", clip, "5.0")));

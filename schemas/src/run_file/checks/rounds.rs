@@ -1,6 +1,6 @@
 //! Who takes part in a round, and who answers, against what its phases need.
 
-use super::{Catalog, Problem, RunFile};
+use super::{Catalog, Problem, RunFile, parties};
 use crate::architecture::Architecture;
 use crate::events;
 use crate::pipeline::{Pipeline, Selection};
@@ -12,10 +12,10 @@ pub(super) fn all_are_selected(file: &RunFile) -> Option<Problem> {
     (written && file.parties.selection.is_all()).then(|| {
         file.complain(
             "parties.selection",
-            format!(
-                "'parties.selection' would change nothing: all {} parties are active",
-                file.parties.count
-            ),
+            match file.parties.count {
+                1 => "'parties.selection' would change nothing: the only party is active".to_owned(),
+                count => format!("'parties.selection' would change nothing: all {count} parties are active"),
+            },
             "remove it, or write active = 0.5 for half of them in each round",
         )
     })
@@ -67,8 +67,10 @@ pub(super) fn quorum_exceeds_active(file: &RunFile, pipelines: &[Pipeline]) -> O
         file.complain(
             key,
             format!(
-                "a quorum of {} needs {needed} of {count} parties, and {active} are active in a round",
-                file.close.quorum
+                "a quorum of {} needs {needed} of {}, and {active} {} active in a round",
+                file.close.quorum,
+                parties(count),
+                if active == 1 { "is" } else { "are" }
             ),
             format!(
                 "write quorum = {} or less in [close], or raise parties.active",
@@ -95,11 +97,16 @@ pub(super) fn architectures_exceed_active(file: &RunFile, pipelines: &[Pipeline]
         file.complain(
             "parties.active",
             format!(
-                "{active} active parties are too few for {architectures} architectures: each needs one in every round"
+                "{active} active {} too few for {architectures} architectures: each needs one in every round",
+                if active == 1 { "party is" } else { "parties are" }
             ),
             format!(
-                "write active = {} or more, or list {active} architectures or fewer",
-                f64::from(architectures) / f64::from(count)
+                "write active = {} or more, or list {}",
+                f64::from(architectures) / f64::from(count),
+                match active {
+                    1 => "1 architecture".to_owned(),
+                    _ => format!("{active} architectures or fewer"),
+                }
             ),
         )
     })
@@ -154,7 +161,9 @@ pub(super) fn answers_cannot_reach_the_quorum(file: &RunFile) -> Option<Problem>
         file.complain(
             "simulate",
             format!(
-                "{silent} parties that never answer leave {left} of {count}, and a quorum of {} needs {needed}",
+                "{} that never {} {left} of {count}, and a quorum of {} needs {needed}",
+                parties(silent),
+                if silent == 1 { "answers leaves" } else { "answer leave" },
                 file.close.quorum
             ),
             "lower close.quorum, or let fewer parties fail or be offline",

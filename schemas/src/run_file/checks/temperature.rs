@@ -15,11 +15,13 @@ pub(super) fn changes_nothing(file: &RunFile, pipelines: &[Pipeline]) -> Option<
     let (name, _) =
         settings.find(|(name, settings)| settings.temperature.is_some() && !having.contains(&name.as_str()))?;
     let with_step = |pipeline: &&Pipeline| pipeline.all_steps().any(|step| step.name == *name);
-    let of: Vec<&str> = pipelines
-        .iter()
-        .filter(with_step)
-        .map(|pipeline| pipeline.name.as_str())
-        .collect();
+    let mut of: Vec<&str> = Vec::new();
+    for pipeline in pipelines.iter().filter(with_step) {
+        // Of a sweep's points there may be several of one name.
+        if !of.contains(&pipeline.name.as_str()) {
+            of.push(&pipeline.name);
+        }
+    }
     let help = match having.as_slice() {
         [] => "remove it, or name a pipeline with such a term, as feddf has in distill".to_owned(),
         steps => format!("remove it; steps with such a term: {}", steps.join(", ")),

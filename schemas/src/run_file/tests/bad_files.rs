@@ -132,6 +132,7 @@ fn wrong_types() {
         ("{ url = \"../c.parquet\", rows = 10, image = \"img\", label = \"coarse_label\" }", "\"../c.parquet\"", 12, 13, "'data.test' is the text", "test = { url"),
         ("{ kind = \"dirichlet\", alpha = 1, min = 20 }", "\"iid\"", 14, 13, "but a table", "{ kind = \"iid\" }"),
         ("alpha = 1,", "alpha = \"1\",", 14, 43, "'data.partition.alpha' is the text '1'", "write alpha = 0.5"),
+        ("min = 20", "groups = 0", 14, 55, "'data.partition.groups' is 0, but a whole number of at least 1", "groups = 10"),
         ("min = 20", "balanced = 1", 14, 57, "'data.partition.balanced' is 1, but true or false", "balanced = true"),
         ("[\"cnn[16, 32]\", \"lenet\"]", "\"lenet\"", 19, 17, "but a list", "architectures = [\"lenet\"]"),
         ("stop      = false", "stop = true", 30, 8, "'steps.revisit.stop' is true, but false or a table", "stop = false"),
@@ -168,6 +169,7 @@ fn values_out_of_range() {
         ("count         = 3", "count = 0", 18, 9, "'parties.count' is 0, but a whole number of at least 1", "count = 10"),
         ("[\"cnn[16, 32]\", \"lenet\"]", "[]", 19, 17, "'parties.architectures' is an empty list", "[\"lenet\"]"),
         ("\"lenet\"", "\"cnn[16\"", 19, 33, "'cnn[16' is not an architecture", "cnn[16,32]"),
+        ("\"lenet\"", "\"cnn[16;1.5]\"", 19, 33, "'cnn[16;1.5]' is not an architecture", "fedmd[128,256;0.2]: below 1, of three decimals at most"),
         ("active        = 1.0", "active = 4", 20, 10, "'parties.active' is 4, but a fraction above 0 and at most 1", "leave it out for all"),
         ("epochs    = 2", "epochs = 0", 23, 10, "'steps.digest.epochs' is 0", "epochs = 1"),
         ("batch     = 64", "batch = 0", 24, 9, "'steps.digest.batch' is 0", "batch = 32"),
@@ -197,7 +199,7 @@ fn values_out_of_range() {
 fn fields_against_each_other() {
     each_is_one_problem(MOST, &[
         ("\"standalone\"]", "\"fedmd\"]", 6, 31, "'fedmd' is the file's pipeline", "remove it from baselines"),
-        ("count         = 3", "count = 1", 19, 33, "2 architectures for 1 parties: no party would have lenet", "count = 2"),
+        ("count         = 3", "count = 1", 19, 33, "2 architectures for 1 party: no party would have lenet", "count = 2"),
         ("1_000", "2", 10, 46, "2 private rows are too few for 3 parties", "write rows = 3 or more"),
         ("min = 20", "min = 334", 14, 52, "need 1002 private rows, but there are 1000", "write min = 333 or less"),
         ("kind = \"dirichlet\", alpha = 1, min = 20", "kind = \"natural\"", 14, 13, "does not name a column of owners", "owner = \"client\""),

@@ -5,17 +5,25 @@ use crate::data::Partition;
 
 #[test]
 fn every_kind_of_partition_is_read() {
-    let balanced = Partition::Dirichlet {
+    let dirichlet = |balanced, groups| Partition::Dirichlet {
         alpha: 1.0,
         min: 20,
-        balanced: true,
+        balanced,
+        groups,
     };
     let log_normal = |sigma, min| Partition::LogNormal { sigma, min };
     for (written, partition) in [
         ("kind = \"iid\"", Partition::Iid),
         ("kind = \"log_normal\", sigma = 1", log_normal(1.0, 1)),
         ("kind = \"log_normal\", sigma = 0, min = 5", log_normal(0.0, 5)),
-        ("kind = \"dirichlet\", alpha = 1, min = 20, balanced = true", balanced),
+        (
+            "kind = \"dirichlet\", alpha = 1, min = 20, balanced = true",
+            dirichlet(true, None),
+        ),
+        (
+            "kind = \"dirichlet\", alpha = 1, min = 20, groups = 10",
+            dirichlet(false, Some(10)),
+        ),
         ("kind = \"classes\", per_party = 2", Partition::Classes { per_party: 2 }),
         ("kind = \"shards\", per_party = 3", Partition::Shards { per_party: 3 }),
     ] {

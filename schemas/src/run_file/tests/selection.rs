@@ -47,7 +47,11 @@ fn mistakes_about_who_takes_part() {
         ("active        = 0.4", "", 16, 17, "all 10 parties are active", "remove it, or write active"),
         ("active        = 0.4", "active = 0.2", 38, 12, "a quorum of 0.3 needs 3 of 10 parties, and 2 are active in a round", "write quorum = 0.2 or less in [close], or raise parties.active"),
         ("quorum   = 0.3", "", 15, 17, "a quorum of 0.5 needs 5 of 10 parties, and 4 are active in a round", "write quorum = 0.4 or less"),
-        ("[\"lenet\", \"mlp[9]\"]", "[\"lenet\", \"mlp[1]\", \"mlp[2]\", \"mlp[3]\", \"mlp[4]\"]", 15, 17, "4 active parties are too few for 5 architectures", "write active = 0.5 or more, or list 4 architectures"),
+        ("[\"lenet\", \"mlp[9]\"]", "[\"lenet\", \"mlp[1]\", \"mlp[2]\", \"mlp[3]\", \"mlp[4]\"]", 15, 17, "4 active parties are too few for 5 architectures", "write active = 0.5 or more, or list 4 architectures or fewer"),
+    ]);
+    let one = SELECTING.replace("quorum   = 0.3", "quorum   = 0.1");
+    each_is_one_problem(&one, &[
+        ("active        = 0.4", "active        = 0.1", 15, 17, "1 active party is too few for 2 architectures", "write active = 0.2 or more, or list 1 architecture"),
     ]);
     // The quorum has a default, which nobody wrote and nobody can be pointed at.
     let without_close = SELECTING.replace("offline = { parties = 1 }\n", "");

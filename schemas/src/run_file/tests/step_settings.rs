@@ -67,6 +67,8 @@ fn settings_change_what_they_name_and_leave_the_rest() {
     assert_eq!(by(&steps["distill"]).schedule, Schedule::Cosine);
     let clipped = SELECTING.replace("schedule = \"cosine\"", "clip = 5");
     assert_eq!(by(&parse(&clipped).unwrap().steps["distill"]).clip, Some(5.0));
+    let penalised = SELECTING.replace("schedule = \"cosine\"", "head_l2 = 0.001");
+    assert_eq!(by(&parse(&penalised).unwrap().steps["distill"]).head_l2, 0.001);
     assert_eq!(by(&StepSettings::default()), fit);
 }
 
@@ -88,6 +90,12 @@ fn baselines_are_made_of_the_steps_of_the_file_s_pipeline_with_its_settings() {
         assert_eq!(baseline.step(1, "revisit"), None, "{}", baseline.name);
     }
     assert!(asked[3].step(1, "digest").is_some());
+    // Where a name is none, what is listed is the file's own, and not what the baselines have.
+    let problems = parse(&compared.replace("[steps.train]", "[steps.local]")).unwrap_err();
+    assert_eq!(
+        problems[0].help.as_deref(),
+        Some("steps of feddf that have settings: train, average, aggregate, distill")
+    );
     // Of another pipeline they are others, and have no such step.
     let problems = parse(&MOST.replace("[steps.revisit]", "[steps.train]")).unwrap_err();
     assert!(
@@ -247,19 +255,22 @@ fn mistakes_about_settings() {
         ("steps    = 50", "steps = 50\nepochs = 2", 24, 9, "'steps.train.steps' says how long to train, and so does 'epochs'", "remove one of the two"),
         ("steps    = 50", "steps = 0", 24, 9, "'steps.train.steps' is 0, but a whole number of at least 1", "steps = 1000"),
         ("proximal = 0.01", "proximal = -1", 25, 12, "'steps.train.proximal' is -1, but a number of at least 0", "proximal = 0.01"),
+        ("proximal = 0.01", "head_l2 = -1", 25, 11, "'steps.train.head_l2' is -1, but a number of at least 0", "head_l2 = 0.001"),
+        ("proximal = 0.01", "head_l2 = nan", 25, 11, "'steps.train.head_l2' is nan, but a number of at least 0", "head_l2 = 0.001"),
         ("proximal = 0.01", "clip = 0", 25, 8, "'steps.train.clip' is 0, but a number above 0", "clip = 5.0"),
         ("proximal = 0.01", "clip = inf", 25, 8, "'steps.train.clip' is inf, but a number above 0", "clip = 5.0"),
         ("proximal =", "proximl =", 25, 1, "unknown key 'proximl' in steps.train", "did you mean 'proximal'?"),
         ("\"cosine\"", "\"cosin\"", 34, 12, "'cosin', which is not a schedule of the learning rate", "did you mean 'cosine'?"),
         ("every = 100", "every = 0", 35, 59, "'steps.distill.stop.every' is 0", "leave it out for every epoch"),
         ("\"mean_probability\"", "\"mean_probabilty\"", 31, 8, "'mean_probabilty', which is not a rule that combines predictions", "did you mean 'mean_probability'?"),
+        ("\"mean_probability\"", "\"trimmed\"", 31, 8, "'steps.aggregate.rule' is 'trimmed', which is not a rule that combines predictions", "valid: mean, mean_probability, { weights = [..] }"),
         ("\"mean_probability\"", "\"median\"", 31, 8, "'steps.aggregate.rule' is 'median'", "did you mean 'mean'?"),
         ("\"mean_probability\"", "{ weights = \"samples\" }", 31, 8, "'steps.aggregate.rule' is a table, but a rule that combines predictions", "rule = \"mean\""),
         ("{ weights = \"parties\" }", "\"mean\"", 28, 8, "'steps.average.rule' is the text 'mean', but a table", "rule = { weights = \"samples\" }"),
         ("weights = \"parties\"", "weights = \"rows\"", 28, 20, "'rows', which is not what a party counts by", "valid: samples, parties"),
         ("weights = \"parties\"", "weigths = \"parties\"", 28, 10, "unknown key 'weigths' in steps.average.rule", "did you mean 'weights'?"),
         ("[steps.aggregate]", "[steps.aggregate]\nepochs = 1", 31, 1, "unknown key 'epochs' in steps.aggregate", "valid keys here: rule"),
-        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, clip, stop"),
+        ("[steps.distill]", "[steps.distill]\nrule = \"mean\"", 34, 1, "unknown key 'rule' in steps.distill", "valid keys here: epochs, steps, batch, optimizer, schedule, proximal, head_l2, clip, stop"),
         ("[steps.average]", "[steps.predict]", 27, 8, "step 'predict' of feddf neither trains nor combines anything", "that have settings: train, average, aggregate, distill"),
         ("[steps.average]", "[steps.initial]", 27, 8, "step 'initial' of feddf neither trains nor combines anything", "remove this table"),
     ]);

@@ -1,6 +1,7 @@
 //! Sweep files: their points, the run files that these make, and where problems are.
 
 use super::{LEAST, MOST, SELECTING, parse, with_catalog};
+use crate::pipeline::Pipeline;
 use crate::resolved::Precision;
 use crate::run_file::{Catalog, Origin, Point, SweepFile};
 use std::collections::BTreeMap;
@@ -117,6 +118,12 @@ fn pipelines_of_a_grid_may_be_files_beside_the_sweep_file() {
         "a file of data is none of a pipeline"
     );
 
+    let both = LEAST.replace("\"fedmd\"", "\"mine.toml\"\nbaselines = [\"other.toml\"]");
+    assert!(
+        sweep.kept_pipeline_files(&both).is_empty(),
+        "the grid has others at every point"
+    );
+
     // The run file's own `mine.toml` is another one, in another folder.
     let run = LEAST.replace("\"fedmd\"", "\"mine.toml\"");
     let at = |point: usize, of_grid: Result<String, String>| {
@@ -185,6 +192,52 @@ fn temperatures_are_compared_by_a_grid() {
 }
 
 #[test]
+fn settings_of_a_step_that_some_pipeline_of_the_grid_has_are_no_mistake_at_the_points_of_others() {
+    // feddf's steps, its selection and its validation rows, none of which fedmd has.
+    let run = SELECTING.replace("schedule = \"cosine\"", "temperature = 3");
+    let of_grid = over("pipeline = [\"feddf\", \"fedmd\"]");
+    let found = problems(&of_grid, &run);
+    assert!(found.is_empty(), "{found:?}");
+    let sweep = sweep(&of_grid);
+    let points = sweep.points();
+    let of_fedmd = with_catalog(|catalog| {
+        let file = sweep.at(&points[1], &run, catalog).unwrap();
+        file.asked(catalog.pipelines)
+    });
+    let fedmd = with_catalog(|catalog| catalog.pipeline("fedmd").cloned()).unwrap();
+    let fits = |pipeline: &Pipeline| pipeline.all_steps().map(|step| step.fit.clone()).collect::<Vec<_>>();
+    assert_eq!(fits(&of_fedmd[0]), fits(&fedmd));
+    // And of a baseline that other points are compared with.
+    let baselines = over("baselines = [[], [\"fedmd\"]]");
+    let of_both = run
+        .replace("[steps.average]", "[steps.digest]")
+        .replace("rule = { weights = \"parties\" }", "epochs = 1");
+    let found = problems(&baselines, &of_both);
+    assert!(found.is_empty(), "{found:?}");
+
+    // What no point has stays a mistake of every point, with the nearest name of all.
+    let slip = run.replace("[steps.distill]", "[steps.digset]");
+    let found = problems(&of_grid, &slip);
+    let said: Vec<(&str, &str)> = found.iter().map(|found| (found.4.as_str(), found.5.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("feddf has no step 'digset'", "did you mean 'digest'?"),
+            ("fedmd has no step 'digset'", "did you mean 'digest'?"),
+        ]
+    );
+    let none = run.replace("[steps.distill]", "[steps.local]");
+    let found = problems(&of_grid, &none);
+    assert_eq!(
+        found[0].5,
+        "steps of feddf that have settings: train, average, aggregate, distill"
+    );
+    // Without such a grid a file is about its own pipeline.
+    let found = problems(&over("pipeline = [\"fedmd\"]"), &run);
+    assert!(found[0].4.contains("fedmd has no step 'train'"), "{found:?}");
+}
+
+#[test]
 fn names_are_distinct_and_do_not_depend_on_what_else_is_listed() {
     let seen = |line: &str| names(&over(line));
     assert_eq!(seen("rounds = [1, 2]"), ["tiny-rounds1", "tiny-rounds2"]);
@@ -229,9 +282,14 @@ fn a_mistake_in_a_sweep_file_is_one_problem_with_its_fix() {
         (
             "rounds = 5",
             "'grid.rounds' is 5, but a list of values is expected",
-            "[1, 4]",
+            "write rounds = [..], with the values to run",
         ),
-        ("rounds = []", "a list of at least one value", "[1, 4]"),
+        ("rounds = []", "a list of at least one value", "write rounds = [..]"),
+        (
+            "data.partition.alpha = 0.1",
+            "'grid.data.partition.alpha' is 0.1, but a list of values is expected",
+            "write \"data.partition.alpha\" = [..]",
+        ),
         ("rounds = [1, 2, 1]", "'rounds' has the value 1 twice", "remove one"),
         ("name = [\"a\"]", "'name' is no key for a grid", "name of its own"),
         ("seeds = [[0], [1]]", "'seeds' is no key for a grid", "above [grid]"),

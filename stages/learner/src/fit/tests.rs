@@ -5,6 +5,7 @@ mod clip;
 mod continuing;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod head;
 mod held_out;
 mod learning;
 mod proximal;

@@ -1,6 +1,7 @@
 //! A job on its way: a step is a forward pass of each group, a backward pass, and a step of the optimizer.
 
 use super::clip::Clip;
+use super::head::HeadPenalty;
 use super::proximal::Proximal;
 use super::terms::Group;
 use crate::batches::Batches;
@@ -20,6 +21,7 @@ pub(super) struct Training<'a> {
     pub(super) tensors: Tensors,
     pub(super) optimizer: Optimizer,
     pub(super) proximal: Option<Proximal>,
+    pub(super) penalty: Option<HeadPenalty>,
     pub(super) clip: Option<Clip>,
     pub(super) mode: Mode,
     /// What augments each group's images.
@@ -79,6 +81,10 @@ impl Training<'_> {
             let gradient = tensor.grad_remove(&mut gradients)?;
             let gradient = match &self.proximal {
                 Some(proximal) => proximal.added(&parameter.name, &tensor.clone().inner(), gradient),
+                None => gradient,
+            };
+            let gradient = match &self.penalty {
+                Some(penalty) => penalty.added(&parameter.name, &tensor.clone().inner(), gradient),
                 None => gradient,
             };
             Some((parameter, tensor, gradient))

@@ -205,6 +205,10 @@ impl Network for CharLstm {
         Some(self)
     }
 
+    fn head(&self) -> String {
+        self.head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         let of_layer = |layer: usize| 4 * HIDDEN * (inputs(layer) + HIDDEN);
         let layers: usize = (0..self.layers).map(of_layer).sum();

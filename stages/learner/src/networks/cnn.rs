@@ -91,6 +91,10 @@ impl Network for Cnn {
         self.head.forward(tensors, flatten(maps))
     }
 
+    fn head(&self) -> String {
+        self.head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         let blocks: f64 = self
             .blocks

@@ -1,6 +1,7 @@
-//! `fedmd[0]` to `fedmd[9]`: the networks of FedMD's ten parties (Li and Wang 2019, arXiv:1910.03581), as its public code
-//! has them. Two or three convolutions, each with batch norm, ReLU and dropout, mean pooling between them, and a head
-//! without bias, for images of any shape from 3x3 pixels on (12x12 where there are three convolutions).
+//! `fedmd[k,l;dropout]` and `fedmd[k,l,m;dropout]`: the networks of FedMD (Li and Wang 2019, arXiv:1910.03581), as its
+//! public code has them. Two or three convolutions of so many channels, each with batch norm, ReLU and dropout at that rate,
+//! mean pooling between them, and a head without bias, for images of any shape from 3x3 pixels on (12x12 where there are
+//! three convolutions).
 //!
 //! In PyTorch, with two: `conv1 = Conv2d(c, k, 3, padding=1)`, `bn1 = BatchNorm2d(k)`, ReLU, dropout, and
 //! `AvgPool2d(2, stride=1)` after the last row and the last column are repeated once (TensorFlow's padding "same", whose
@@ -8,8 +9,8 @@
 //! `fc = Linear(l * pixels, classes, bias=False)`. With three: `conv2 = Conv2d(k, l, 2, stride=2)`, after whose dropout
 //! comes `AvgPool2d(2)`, and `conv3 = Conv2d(l, m, 3, stride=2)`, `bn3`, ReLU, dropout.
 //!
-//! First values and the constants of batch norm are PyTorch's, not Keras'. The published L2 penalty on the head is left
-//! out: an optimizer's `weight_decay` is for all parameters.
+//! First values and the constants of batch norm are PyTorch's, not Keras'. The public code's L2 penalty on the head is
+//! `head_l2 = 0.001` of a step.
 
 use super::{large_enough, wrong_sizes};
 use crate::error::LearnError;
@@ -24,18 +25,18 @@ use burn::tensor::ops::AvgPoolOptions;
 use fedstill_schemas::Architecture;
 use fedstill_schemas::data::Shape;
 
-/// Channels and dropout of each party's network.
-static PARTIES: [(&[usize], f64); 10] = [
-    (&[128, 256], 0.2),
-    (&[128, 384], 0.2),
-    (&[128, 512], 0.2),
-    (&[256, 256], 0.3),
-    (&[256, 512], 0.4),
-    (&[64, 128, 256], 0.2),
-    (&[64, 128, 192], 0.2),
-    (&[128, 192, 256], 0.2),
-    (&[128, 128, 128], 0.3),
-    (&[128, 128, 192], 0.3),
+/// The networks of FedMD's ten parties.
+pub(crate) const PUBLISHED: [&str; 10] = [
+    "fedmd[128,256;0.2]",
+    "fedmd[128,384;0.2]",
+    "fedmd[128,512;0.2]",
+    "fedmd[256,256;0.3]",
+    "fedmd[256,512;0.4]",
+    "fedmd[64,128,256;0.2]",
+    "fedmd[64,128,192;0.2]",
+    "fedmd[128,192,256;0.2]",
+    "fedmd[128,128,128;0.3]",
+    "fedmd[128,128,192;0.3]",
 ];
 
 struct Fedmd {
@@ -63,16 +64,8 @@ enum Pool {
 }
 
 pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> Result<Box<dyn Network>, LearnError> {
-    let party = match architecture.sizes() {
-        [party] => PARTIES.get(*party as usize),
-        _ => None,
-    };
-    let Some((channels, dropout)) = party else {
-        return Err(wrong_sizes(
-            architecture,
-            "write the number of one of its ten networks, fedmd[0] to fedmd[9]",
-        ));
-    };
+    let dropout = dropout_of(architecture).map_err(|wants| wrong_sizes(architecture, &wants))?;
+    let channels = architecture.sizes();
     // Kernel, stride, padding, and what follows.
     let layers: &[(usize, usize, usize, Pool)] = if channels.len() == 2 {
         &[(3, 1, 1, Pool::Same), (3, 2, 0, Pool::Nothing)]
@@ -84,10 +77,11 @@ pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> 
     let (mut height, mut width) = (shape.height as usize, shape.width as usize);
     let mut blocks = Vec::new();
     for (i, (outputs, (kernel, stride, padding, pool))) in channels.iter().zip(layers).enumerate() {
+        let outputs = *outputs as usize;
         let conv = Conv {
             name: format!("conv{}", i + 1),
             inputs,
-            outputs: *outputs,
+            outputs,
             kernel: *kernel,
             stride: *stride,
             padding: *padding,
@@ -95,7 +89,7 @@ pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> 
         };
         let norm = BatchNorm {
             name: format!("bn{}", i + 1),
-            channels: *outputs,
+            channels: outputs,
         };
         (height, width) = (conv.output(height), conv.output(width));
         blocks.push(Block {
@@ -107,7 +101,7 @@ pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> 
         if matches!(pool, Pool::Half) {
             (height, width) = (height / 2, width / 2);
         }
-        inputs = *outputs;
+        inputs = outputs;
     }
     let head = Linear {
         name: "fc".to_owned(),
@@ -115,11 +109,30 @@ pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> 
         outputs: classes as usize,
         bias: false,
     };
-    Ok(Box::new(Fedmd {
-        blocks,
-        dropout: *dropout,
-        head,
-    }))
+    Ok(Box::new(Fedmd { blocks, dropout, head }))
+}
+
+/// The dropout rate of a name with two or three convolutions, or what to write in its place.
+fn dropout_of(architecture: &Architecture) -> Result<f64, String> {
+    let (sizes, dropout) = (architecture.sizes(), architecture.dropout());
+    if let ([number], None) = (sizes, dropout)
+        && let Some(written) = PUBLISHED.get(*number as usize)
+    {
+        return Err(format!(
+            "networks have no numbers, write {written} for that of FedMD's party {number}"
+        ));
+    }
+    if !matches!(sizes.len(), 2 | 3) || sizes.contains(&0) {
+        return Err(format!(
+            "write the channels of its two or three convolutions and the dropout rate, as in {} or {}",
+            PUBLISHED[0], PUBLISHED[5]
+        ));
+    }
+    dropout.ok_or_else(|| {
+        let written = architecture.to_string();
+        let sizes = written.trim_end_matches(']');
+        format!("write its dropout rate too, as in {sizes};0.2] for the rate that the public code has by default")
+    })
 }
 
 /// The mean of the square whose first corner is each pixel; what is outside does not count.
@@ -153,6 +166,10 @@ impl Network for Fedmd {
             };
         }
         self.head.forward(tensors, flatten(maps))
+    }
+
+    fn head(&self) -> String {
+        self.head.weight()
     }
 
     fn multiply_adds(&self) -> f64 {

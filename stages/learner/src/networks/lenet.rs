@@ -71,6 +71,11 @@ impl Network for Lenet {
         head.forward(tensors, relu(second.forward(tensors, hidden)))
     }
 
+    fn head(&self) -> String {
+        let [_, _, head] = &self.linears;
+        head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         let convs: f64 = self
             .convs

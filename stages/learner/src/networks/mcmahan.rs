@@ -68,6 +68,10 @@ impl Network for Mcmahan {
         self.head.forward(tensors, hidden)
     }
 
+    fn head(&self) -> String {
+        self.head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         let convs = self.convs.iter().zip(self.pixels);
         let convs: f64 = convs.map(|(conv, pixels)| conv.multiply_adds(pixels)).sum();

@@ -64,6 +64,10 @@ impl Network for Mlp {
         self.head.forward(tensors, hidden)
     }
 
+    fn head(&self) -> String {
+        self.head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         self.hidden.iter().chain([&self.head]).map(Linear::multiply_adds).sum()
     }

@@ -11,6 +11,8 @@ mod two_nn;
 
 pub(crate) use charlstm::charlstm;
 pub(crate) use cnn::cnn;
+#[cfg(test)]
+pub(crate) use fedmd::PUBLISHED;
 pub(crate) use fedmd::fedmd;
 pub(crate) use lenet::lenet;
 pub(crate) use mcmahan::mcmahan;

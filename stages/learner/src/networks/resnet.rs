@@ -203,6 +203,10 @@ impl Network for ResNet {
         self.head.forward(tensors, mean_of_maps(maps))
     }
 
+    fn head(&self) -> String {
+        self.head.weight()
+    }
+
     fn multiply_adds(&self) -> f64 {
         let of_block = |block: &Block| -> f64 {
             let layers = block.layers();

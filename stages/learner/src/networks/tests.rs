@@ -11,6 +11,7 @@ use crate::tensors::{Tensors, values};
 use crate::testing::{SHAPE, architecture, patterns, windows};
 use burn::tensor::{Device, Tensor, TensorData};
 use fedstill_schemas::data::{LabelsPer, Shape};
+use std::collections::BTreeSet;
 
 const DIGIT: Shape = Shape {
     channels: 1,
@@ -63,8 +64,8 @@ fn gradients_agree_with_finite_differences() {
         "mlp[5,4]",
         "2nn",
         "mcmahan",
-        "fedmd[0]",
-        "fedmd[6]",
+        "fedmd[128,256;0.2]",
+        "fedmd[64,128,192;0.2]",
         "resnet[8]",
         "resnetgn[8]",
         "charlstm[1]",
@@ -285,7 +286,7 @@ fn names_are_those_of_plain_pytorch_modules() {
         ]
     );
     assert_eq!(
-        weights("fedmd[0]"),
+        weights("fedmd[128,256;0.2]"),
         [
             "conv1.weight [128, 1, 3, 3]",
             "bn1.weight [128]",
@@ -295,7 +296,7 @@ fn names_are_those_of_plain_pytorch_modules() {
         ]
     );
     assert_eq!(
-        weights("fedmd[9]"),
+        weights("fedmd[128,128,192;0.3]"),
         [
             "conv1.weight [128, 1, 3, 3]",
             "bn1.weight [128]",
@@ -306,7 +307,11 @@ fn names_are_those_of_plain_pytorch_modules() {
             "fc.weight [7, 192]",
         ]
     );
-    assert!(!names("fedmd[9]").iter().any(|name| name.starts_with("fc.bias")));
+    assert!(
+        !names("fedmd[128,128,192;0.3]")
+            .iter()
+            .any(|name| name.starts_with("fc.bias"))
+    );
     assert_eq!(
         weights("resnet[8]"),
         [
@@ -353,6 +358,49 @@ fn names_are_those_of_plain_pytorch_modules() {
 }
 
 #[test]
+fn every_head_is_the_last_matrix_that_is_trained_with_a_row_a_class() {
+    const CLASSES: u32 = 7;
+    let names = [
+        "lenet",
+        "cnn[2,3]",
+        "mlp[5,4]",
+        "2nn",
+        "mcmahan",
+        "fedmd[4,5;0.2]",
+        "fedmd[4,5,6;0.2]",
+        "resnet[8]",
+        "resnet[18]",
+        "resnet[20]",
+        "resnetgn[8]",
+        "resnetgn[18]",
+        "resnetgn[20]",
+        "charlstm[1]",
+        "charlstm[2]",
+    ];
+    // A family that is added needs a name here.
+    let families = BTreeSet::from(names.map(|name| name.split('[').next().unwrap_or(name)));
+    let registry = Registry::default();
+    assert_eq!(families.into_iter().collect::<Vec<_>>(), registry.families());
+    for name in names {
+        let of_text = name.starts_with("charlstm");
+        let shape = if of_text { WINDOW } else { SHAPE };
+        for labels_per in LabelsPer::ALL {
+            if labels_per == LabelsPer::Position && !of_text {
+                continue;
+            }
+            let network = network(name, shape, CLASSES, labels_per);
+            let parameters = network.parameters();
+            let last = parameters.iter().rfind(|parameter| parameter.shape.len() > 1).unwrap();
+            assert_eq!(network.head(), last.name, "{name}");
+            assert!(last.trainable, "{name}");
+            assert_eq!((last.shape.len(), last.shape[0]), (2, CLASSES as usize), "{name}");
+            let named = parameters.iter().filter(|parameter| parameter.name == last.name);
+            assert_eq!(named.count(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn sizes_and_costs_are_those_of_the_architecture() {
     let registry = Registry::default();
     for (name, shape, classes, parameters, cost) in [
@@ -362,11 +410,11 @@ fn sizes_and_costs_are_those_of_the_architecture() {
         ("2nn", DIGIT, 10, 199_210, 198_800.0),
         ("mcmahan", DIGIT, 10, 1_663_370, 12_273_152.0),
         // Ten classes of CIFAR-10 and six of CIFAR-100; those of MNIST and six letters.
-        ("fedmd[0]", COLOUR, 16, 1_221_120, 70_815_744.0),
-        ("fedmd[4]", COLOUR, 16, 3_032_064, 274_341_888.0),
-        ("fedmd[9]", COLOUR, 16, 319_168, 22_334_464.0),
-        ("fedmd[0]", DIGIT, 16, 989_440, 51_435_520.0),
-        ("fedmd[9]", DIGIT, 16, 316_864, 15_766_528.0),
+        ("fedmd[128,256;0.2]", COLOUR, 16, 1_221_120, 70_815_744.0),
+        ("fedmd[256,512;0.4]", COLOUR, 16, 3_032_064, 274_341_888.0),
+        ("fedmd[128,128,192;0.3]", COLOUR, 16, 319_168, 22_334_464.0),
+        ("fedmd[128,256;0.2]", DIGIT, 16, 989_440, 51_435_520.0),
+        ("fedmd[128,128,192;0.3]", DIGIT, 16, 316_864, 15_766_528.0),
         // ResNet-18 with this stem is well known to have 11.17 million parameters and 0.56 billion multiply-adds.
         ("resnet[8]", COLOUR, 10, 78_042, 12_501_632.0),
         ("resnet[18]", COLOUR, 10, 11_173_962, 555_422_720.0),

@@ -34,7 +34,7 @@ pub(super) fn dirichlet(
 
 /// Class after class by its own proportions, where a party that has an equal share of all rows already gets none, and all
 /// of them drawn anew until every party has half of an equal share, and `min` (the code of Lin et al. 2020,
-/// arXiv:2006.07242, without its groups of ten parties, and of FedLess with knowledge distillation, arXiv:2402.07295). After
+/// arXiv:2006.07242, whose groups of ten parties are [`in_groups`], and of FedLess with knowledge distillation, arXiv:2402.07295). After
 /// ten thousand classes drawn, as there, parties that have too few take rows of the largest, one by one.
 pub(super) fn balanced(
     alpha: f64,
@@ -71,6 +71,40 @@ pub(super) fn balanced(
             break;
         };
         held[small].push(row);
+    }
+    Ok(held)
+}
+
+/// Parties in groups of `most`, the last one of those that are left; the rows, in a seeded order, in parts in proportion to
+/// the groups' parties; and each part divided by `divide` among its group alone, with at least `min` rows a party (the code
+/// of Lin et al. 2020, arXiv:2006.07242, with ten parties a group).
+pub(super) fn in_groups(
+    most: u32,
+    min: u32,
+    rows: &[u32],
+    parties: u32,
+    stream: &mut Stream,
+    divide: impl Fn(&[u32], u32, &mut Stream) -> Result<Vec<Vec<u32>>, PartitionError>,
+) -> Result<Vec<Vec<u32>>, PartitionError> {
+    let mut rows = rows.to_vec();
+    stream.shuffle(&mut rows);
+    let firsts = (0..parties).step_by(most as usize);
+    let sizes: Vec<u32> = firsts.map(|first| most.min(parties - first)).collect();
+    let parts: Vec<f64> = sizes.iter().copied().map(f64::from).collect();
+    let mut held = Vec::new();
+    let mut start = 0;
+    for (size, end) in sizes.into_iter().zip(ends(&parts, rows.len())) {
+        let own = &rows[start..end];
+        // In whole numbers no part lacks what all of them have; in floats it may, and no division would end.
+        if (own.len() as u64) < u64::from(min) * u64::from(size) {
+            return Err(PartitionError::TooFewRows {
+                rows: own.len(),
+                parties: size,
+                min,
+            });
+        }
+        held.extend(divide(own, size, stream)?);
+        start = end;
     }
     Ok(held)
 }

@@ -33,6 +33,7 @@ fn dirichlet(alpha: f64, min: u32) -> Partition {
         alpha,
         min,
         balanced: false,
+        groups: None,
     }
 }
 
@@ -41,6 +42,7 @@ fn balanced(alpha: f64) -> Partition {
         alpha,
         min: 1,
         balanced: true,
+        groups: None,
     }
 }
 
@@ -50,6 +52,12 @@ fn kind() -> impl Strategy<Value = Partition> {
         (0.0..1.0_f64, 0_u32..6).prop_map(|(sigma, min)| Partition::LogNormal { sigma, min }),
         (0.05..20.0_f64, 0_u32..6).prop_map(|(alpha, min)| dirichlet(alpha, min)),
         (0.05..20.0_f64).prop_map(balanced),
+        (0.05..20.0_f64, 0_u32..13).prop_map(|(alpha, most)| Partition::Dirichlet {
+            alpha,
+            min: 1,
+            balanced: false,
+            groups: Some(most),
+        }),
         (1_u32..5).prop_map(|per_party| Partition::Classes { per_party }),
         (1_u32..5).prop_map(|per_party| Partition::Shards { per_party }),
         (0_u32..6).prop_map(|min| Partition::Natural { min }),
@@ -237,6 +245,42 @@ fn parts_are_the_same_everywhere() {
 }
 
 #[test]
+fn groups_of_parties_divide_parts_of_the_rows_among_themselves() {
+    let labels = labels(3000, 10);
+    let grouped = |alpha, balanced, groups| Partition::Dirichlet {
+        alpha,
+        min: 1,
+        balanced,
+        groups,
+    };
+    for balanced in [false, true] {
+        let parts = all(&grouped(0.1, balanced, Some(4)), 3000, 10, 10, 3).unwrap();
+        let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+        // Four parties, four, and the two that are left.
+        let of_groups: Vec<usize> = sizes.chunks(4).map(|group| group.iter().sum()).collect();
+        assert_eq!(of_groups, [1200, 1200, 600]);
+        let distinct: BTreeSet<u32> = parts.concat().into_iter().collect();
+        assert_eq!(distinct.len(), 3000);
+        assert!(!balanced || sizes.iter().all(|size| *size >= 150), "{sizes:?}");
+        // Each group has every class alike, however few its parties have.
+        for group in parts.chunks(4) {
+            let rows = group.concat();
+            for class in 0..10 {
+                let share =
+                    rows.iter().filter(|row| labels[**row as usize] == class).count() as f64 / rows.len() as f64;
+                assert!((0.05..0.15).contains(&share), "{share} of class {class}");
+            }
+        }
+        // One draw over all parties where no group is smaller than that, and another one where some are.
+        let one = all(&grouped(0.1, balanced, None), 3000, 10, 10, 3).unwrap();
+        assert_eq!(all(&grouped(0.1, balanced, Some(10)), 3000, 10, 10, 3).unwrap(), one);
+        assert_ne!(parts, one);
+    }
+    let few = all(&grouped(1.0, false, Some(0)), 4, 2, 4, 0).unwrap();
+    assert_eq!(few.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 1]);
+}
+
+#[test]
 fn balance_holds_where_no_draw_is_balanced() {
     let labels = labels(3000, 10);
     for (alpha, parties) in [(0.1, 100), (1e-3, 20), (100.0, 10)] {
@@ -311,6 +355,8 @@ fn what_cannot_be_done_is_said() {
     assert!(text(Partition::Shards { per_party: 0 }, 100, 4).contains("at least 1 shard"));
     assert!(text(Partition::Shards { per_party: 26 }, 100, 4).contains("100 rows cannot give 4 parties 26"));
     assert!(text(Partition::Natural { min: 1 }, 100, 9).contains("8 owners have at least 1 rows, for 9 parties"));
+    assert!(text(Partition::Natural { min: 14 }, 100, 1).contains("0 owners have at least 14 rows, for 1 party;"));
+    assert!(text(dirichlet(1.0, 101), 100, 1).contains("100 rows cannot give 1 party 101 each"));
     assert!(text(Partition::Natural { min: 13 }, 100, 8).contains("4 owners have at least 13 rows"));
     let nobody = partition(&Partition::Natural { min: 1 }, known(&[0, 1], 2, &[]), &[0, 1], 1, 0);
     assert!(nobody.unwrap_err().to_string().contains("owner = \"client\""));

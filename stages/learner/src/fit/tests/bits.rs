@@ -5,7 +5,14 @@ use crate::FitJob;
 use crate::testing::{SHAPE, adam, architecture, job, labels, patterns, positions, run};
 
 /// The other families, whose layers take more time.
-const LARGER: [&str; 6] = ["2nn", "mcmahan", "fedmd[6]", "resnet[8]", "resnetgn[8]", "charlstm[1]"];
+const LARGER: [&str; 6] = [
+    "2nn",
+    "mcmahan",
+    "fedmd[64,128,192;0.2]",
+    "resnet[8]",
+    "resnetgn[8]",
+    "charlstm[1]",
+];
 
 #[test]
 fn the_same_job_gives_the_same_bits_alone_and_beside_others() {

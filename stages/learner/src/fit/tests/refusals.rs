@@ -131,6 +131,10 @@ fn what_does_not_fit_is_refused_before_it_starts() {
         let text = set(Fit { proximal, ..adam(1, 8) });
         assert!(text.contains("proximal must be 0 or positive"), "{text}");
     }
+    for head_l2 in [-0.5, f64::NAN, f64::INFINITY] {
+        let text = set(Fit { head_l2, ..adam(1, 8) });
+        assert!(text.contains("head_l2 must be 0 or positive"), "{text}");
+    }
     for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let text = set(Fit {
             clip: Some(clip),

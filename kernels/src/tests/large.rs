@@ -1,0 +1,171 @@
+//! More values than one dimension of cubes holds: 65,535 cubes of 256 units.
+
+use super::cases::values;
+use super::reference::{self, wide};
+use super::{devices, matrix, vector};
+use crate::row_loss::{RowLossOps, SoftmaxLoss};
+use crate::{
+    AdamState, AdamStep, Averaged, Kl, Reduction, Sharpening, Teacher, Weights, adam, ensemble, max_pool_2x2,
+    softmax_kl,
+};
+use burn::backend::Dispatch;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Rows of two classes: their values need more than one dimension.
+const ROWS: usize = 65_535 * 128 + 333;
+
+/// Values that repeat, as many as are asked for, after so many that no size here is a multiple of it.
+fn repeating(count: usize) -> Vec<f32> {
+    let some = values(41, 1009, 4.0, false);
+    some.iter().copied().cycle().take(count).collect()
+}
+
+/// Fails where two vectors differ, without printing them.
+fn assert_equal(found: &[f32], expected: impl Iterator<Item = f32>, what: &str) {
+    let mut count = 0;
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!(*found == expected, "{what}: {found} instead of {expected}, value {at}");
+        count += 1;
+    }
+    assert_eq!(count, found.len(), "{what}");
+}
+
+#[test]
+fn all_rows_are_scaled_where_they_are_and_elsewhere() {
+    let numbers = repeating(ROWS * 2);
+    let by: Vec<f32> = (0..ROWS).map(|row| (row % 7) as f32).collect();
+    for (name, device) in devices() {
+        for elsewhere in [false, true] {
+            let rows = matrix(&numbers, [ROWS, 2], &device);
+            // Rows that somebody else holds are not changed.
+            let held = elsewhere.then(|| rows.clone());
+            let by_row = Tensor::<1>::from_data(TensorData::new(by.clone(), [ROWS]), &device);
+            let scaled: Tensor<2> = Tensor::from_dispatch(<Dispatch as RowLossOps>::scale_rows(
+                rows.into_dispatch(),
+                by_row.into_dispatch(),
+            ));
+            let what = format!("on the {name}, elsewhere {elsewhere}");
+            let expected = numbers.iter().enumerate().map(|(at, value)| value * by[at / 2]);
+            assert_equal(&vector(scaled), expected, &what);
+            if let Some(held) = held {
+                assert_equal(&vector(held), numbers.iter().copied(), &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_values_of_parties_are_averaged() {
+    let numbers = repeating(ROWS * 2);
+    for (name, device) in devices() {
+        let party: Tensor<3> = matrix(&numbers, [ROWS, 2], &device).reshape([1, ROWS, 2]);
+        let mean = ensemble(party, &Weights::Equal, Averaged::Values, Sharpening::None).unwrap();
+        assert_equal(&vector(mean), numbers.iter().copied(), name);
+    }
+}
+
+#[test]
+fn all_parameters_take_a_step_of_adam() {
+    const STEP: AdamStep = AdamStep {
+        lr: 0.1,
+        beta_1: 0.9,
+        beta_2: 0.99,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        step: 1,
+    };
+    let step = |gradient: Vec<f32>, device: &Device| {
+        let count = gradient.len();
+        let zeros = || Tensor::<1>::zeros([count], device);
+        let state = AdamState {
+            parameter: zeros(),
+            first: zeros(),
+            second: zeros(),
+        };
+        let gradient = Tensor::from_data(TensorData::new(gradient, [count]), device);
+        let state = adam(state, gradient, STEP);
+        [state.parameter, state.first, state.second].map(vector)
+    };
+    for (name, device) in devices() {
+        // The same few gradients alone.
+        let few = step(repeating(1009), &device);
+        let many = step(repeating(ROWS * 2), &device);
+        assert!(few[0].iter().any(|value| *value != 0.0), "{name}");
+        for (many, few) in many.iter().zip(&few) {
+            assert_equal(many, few.iter().copied().cycle(), name);
+        }
+    }
+}
+
+#[test]
+fn all_squares_are_pooled_and_all_values_get_their_gradient() {
+    for (name, device) in devices() {
+        // Of one image many views: pooled they need more than one dimension.
+        let image = Tensor::<4>::from_data(TensorData::new(repeating(8), [1, 1, 2, 4]), &device);
+        let pooled = vector(max_pool_2x2(image.clone().expand([ROWS, 1, 2, 4])));
+        assert_eq!(pooled.len(), ROWS * 2);
+        assert_equal(&pooled, vector(max_pool_2x2(image)).into_iter().cycle(), name);
+
+        let dims = [2049, 1, 64, 128];
+        let count: usize = dims.iter().product();
+        let numbers = repeating(count);
+        let images = Tensor::<4>::from_data(TensorData::new(numbers.clone(), dims), &device);
+        let images = images.autodiff().require_grad();
+        let gradients = max_pool_2x2(images.clone()).sum().backward();
+        let found = vector(images.grad(&gradients).unwrap());
+        // The first of the largest values of each square.
+        let mut expected = vec![0.0; count];
+        for first in (0..count).step_by(2).filter(|at| at / 128 % 2 == 0) {
+            let square = [first, first + 1, first + 128, first + 129];
+            let best = square
+                .into_iter()
+                .reduce(|best, at| if numbers[at] > numbers[best] { at } else { best });
+            expected[best.unwrap()] = 1.0;
+        }
+        assert_equal(&found, expected.into_iter(), name);
+    }
+}
+
+#[test]
+fn gradients_of_divergences_reach_all_rows() {
+    // Each row takes a cube: there are more rows than a dimension has cubes, and more values than it has units. All are views of
+    // one row, and those that are not looked at have a weight of 0.
+    let (rows, classes) = (65_600, 513);
+    let (row, said) = (values(42, classes, 3.0, false), values(43, classes, 3.0, false));
+    let kl = Kl {
+        temperature: 2.0,
+        reduction: Reduction::None,
+        ..Kl::default()
+    };
+    let what = SoftmaxLoss {
+        cross_entropy: 0.0,
+        kl: 1.0,
+        temperature: 2.0,
+        teacher: Teacher::Logits,
+        not_true: false,
+    };
+    let (loss, slopes, _) = reference::row_loss(&wide(&row), &wide(&said), 0, what);
+    let largest = slopes.iter().fold(0.0_f64, |most, slope| most.max(slope.abs()));
+    // Distinct powers of two: no row can stand for another.
+    let mut weights = vec![0.0_f32; rows];
+    for (at, weight) in [(0, 1.0), (65_534, 2.0), (65_535, 4.0), (rows - 1, 8.0)] {
+        weights[at] = weight;
+    }
+    for (name, device) in devices() {
+        let teacher = matrix(&said, [1, classes], &device).expand([rows, classes]);
+        let weights = Tensor::<1>::from_data(TensorData::new(weights.clone(), [rows]), &device);
+        let leaf = matrix(&row, [1, classes], &device).autodiff().require_grad();
+        let student = leaf.clone().expand([rows, classes]);
+        let losses = softmax_kl(student, teacher, kl, None, None).unwrap();
+        let gradients = (losses.clone() * weights).sum().backward();
+        for found in vector(losses.inner()) {
+            assert!((f64::from(found) - loss).abs() < 1e-5 * loss, "{name}: {found} {loss}");
+        }
+        let found = vector(leaf.grad(&gradients).unwrap());
+        for (found, slope) in found.iter().zip(&slopes) {
+            let expected = 15.0 * slope;
+            let off = (f64::from(*found) - expected).abs();
+            assert!(off <= 1e-4 * (slope.abs() + largest), "{name}: {found} {expected}");
+        }
+    }
+}
