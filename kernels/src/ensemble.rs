@@ -1,7 +1,7 @@
 //! What several parties predict, combined: the mean of their logits or of their probabilities, sharpened or not.
 //!
-//! Parties are added a few at a time, always in the order given: all of them need not be in memory at once. Beside each sum goes what
-//! rounding took from it: however many parties there are, and however they are cut into parts, the average is as exact.
+//! Parties are added a few at a time, always in the order given: all of them need not be in memory at once. Beside each sum goes
+//! what rounding took from it: however many parties there are, and however they are cut into parts, the average is as exact.
 
 use crate::OperandError;
 use crate::cpu;

@@ -1,7 +1,8 @@
 //! Weighted sums of parties' predictions, or of their probabilities: one party after the other, always in the same order.
 //!
-//! Beside each sum goes what rounding took from it: ten thousand parties are averaged as exactly as ten. Sums of predictions stay in registers until all parties of a launch are added, and so do those of probabilities where a unit
-//! has few classes of its row. Of longer rows each party's prediction is read twice, and the sums are read and written.
+//! Beside each sum goes what rounding took from it: ten thousand parties are averaged as exactly as ten. Sums of predictions stay
+//! in registers until all parties of a launch are added, and so do those of probabilities where a unit has few classes of its
+//! row. Of longer rows each party's prediction is read twice, and the sums are read and written.
 
 use super::group::{self, Shape, position};
 use super::online;
