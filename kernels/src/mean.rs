@@ -39,7 +39,7 @@ impl MeanOps for burn_cubecl::CubeBackend {
     fn mean_of_rows(losses: FloatTensor<Self>) -> FloatTensor<Self> {
         use burn::backend::ops::FloatTensorOps;
 
-        Self::float_mean(losses)
+        <Self as FloatTensorOps<Self>>::float_mean(losses)
     }
 }
 
@@ -55,7 +55,9 @@ impl<B: MeanOps> Backward<B, 1> for MeanBackward {
         let mean_gradient = gradients.consume::<B>(&ops.node);
         if let Some(parent) = parent {
             let share = 1.0 / ops.state.num_elements() as f64;
-            let ones = B::float_ones(ops.state, &mean_gradient.device(), mean_gradient.dtype().into());
+            let device = TensorMetadata::device(&mean_gradient);
+            let dtype = TensorMetadata::dtype(&mean_gradient);
+            let ones = B::float_ones(ops.state, &device, dtype.into());
             let shares = B::float_mul_scalar(ones, share.into());
             gradients.register::<B>(parent.id, B::float_mul(shares, mean_gradient));
         }
@@ -66,8 +68,9 @@ impl<B: MeanOps, C: CheckpointStrategy> MeanOps for Autodiff<B, C> {
     fn mean_of_rows(losses: FloatTensor<Self>) -> FloatTensor<Self> {
         let node = losses.node();
         let losses = losses.into_primitive();
+        let shape = TensorMetadata::shape(&losses);
         match MeanBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(losses.shape(), B::mean_of_rows(losses)),
+            OpsKind::Tracked(prepared) => prepared.finish(shape, B::mean_of_rows(losses)),
             OpsKind::UnTracked(prepared) => prepared.finish(B::mean_of_rows(losses)),
         }
     }
