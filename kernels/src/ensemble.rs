@@ -1,11 +1,13 @@
 //! What several parties predict, combined: the mean of their logits or of their probabilities, sharpened or not.
 //!
-//! Parties are added a few at a time, always in the order given: all of them need not be in memory at once.
+//! Parties are added a few at a time, always in the order given: all of them need not be in memory at once. Beside each sum goes
+//! what rounding took from it: however many parties there are, and however they are cut into parts, the average is as exact.
 
 use crate::OperandError;
 use crate::cpu;
 #[cfg(feature = "gpu")]
 use crate::cube;
+use crate::flex::{floats, tensor};
 use crate::operands::Operation;
 use crate::row_loss::values;
 use crate::softmax::softmax;
@@ -18,9 +20,10 @@ const OPERATION: Operation = Operation("ensemble");
 /// What is averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Averaged {
-    /// The predictions as they are: logits as a rule.
+    /// The predictions as they are: logits as a rule. What a party that counts masks (minus infinity) is masked in the average; NaN,
+    /// and infinities of both signs, make it no number.
     Values,
-    /// The softmax of each row.
+    /// The softmax of each row, in which a masked class has no probability.
     Probabilities,
 }
 
@@ -71,8 +74,8 @@ impl Sharpening {
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     averaged: Averaged,
-    /// `rows x classes`.
-    sums: Tensor<2>,
+    /// `rows x 2 x classes`: sums, and what rounding took from them.
+    sums: Tensor<3>,
     totals: Option<Totals>,
 }
 
@@ -95,6 +98,19 @@ impl Totals {
     }
 }
 
+/// Weights have the shape that follows from the predictions, lie on their device, and can be read there: all before the first of
+/// them is moved or cast.
+fn fits<const D: usize>(
+    operand: &'static str,
+    expected: &[usize],
+    weights: &Tensor<D>,
+    device: &Device,
+) -> Result<(), OperandError> {
+    OPERATION.shape(operand, expected, &weights.dims())?;
+    OPERATION.device(operand, device, &weights.device())?;
+    OPERATION.weight(operand, weights)
+}
+
 /// Predictions of some parties with their weights, both checked.
 struct Weighed {
     predictions: Tensor<3>,
@@ -109,13 +125,14 @@ impl Ensemble {
     /// # Errors
     /// [`OperandError`] where there are no classes, or a GPU cannot count so many elements.
     pub fn new(rows: usize, classes: usize, averaged: Averaged, device: &Device) -> Result<Self, OperandError> {
-        OPERATION.has_classes([rows, classes])?;
+        OPERATION.has_classes("the average", [rows, classes])?;
         // Constants: nobody learns through an ensemble.
         let device = device.clone().inner();
         OPERATION.countable("the average", &[rows, classes], &device)?;
+        OPERATION.countable("sums with what rounding takes from them", &[rows, 2, classes], &device)?;
         Ok(Self {
             averaged,
-            sums: Tensor::zeros([rows, classes], (&device, DType::F32)),
+            sums: Tensor::zeros([rows, 2, classes], (&device, DType::F32)),
             totals: None,
         })
     }
@@ -135,7 +152,7 @@ impl Ensemble {
 
     /// What is to be added, if anything.
     fn checked(&self, predictions: Tensor<3>, weights: &Weights) -> Result<Option<Weighed>, OperandError> {
-        let [rows, classes] = self.sums.dims();
+        let [rows, _, classes] = self.sums.dims();
         let parties = predictions.dims()[0];
         let device = self.sums.device();
         OPERATION.shape("a prediction", &[parties, rows, classes], &predictions.dims())?;
@@ -148,26 +165,28 @@ impl Ensemble {
         let own: Option<Tensor<3>> = match weights {
             Weights::Equal => None,
             Weights::Party(weights) => {
-                OPERATION.shape("a party's weight", &[parties], &weights.dims())?;
+                fits("a party's weight", &[parties], weights, &device)?;
                 Some(weights.clone().reshape([parties, 1, 1]))
             }
             Weights::PartyClass(weights) => {
-                OPERATION.shape("a party's weight of each class", &[parties, classes], &weights.dims())?;
+                fits("a party's weight of each class", &[parties, classes], weights, &device)?;
                 Some(weights.clone().reshape([parties, 1, classes]))
             }
             Weights::PartyRow(weights) => {
-                OPERATION.shape("a party's weight of each row", &[parties, rows], &weights.dims())?;
+                fits("a party's weight of each row", &[parties, rows], weights, &device)?;
                 // Of no rows there is nothing to weigh.
                 (rows > 0).then(|| weights.clone().reshape([parties, rows, 1]))
             }
         };
         let (weights, totals) = match own {
             Some(weights) => {
-                OPERATION.device("a party's weight", &device, &weights.device())?;
                 let weights = weights.inner().cast(DType::F32);
                 let [_, rows, classes] = weights.dims();
                 let mut values = vec![0.0; rows * classes];
-                for party in OPERATION.read(&weights)?.chunks_exact(rows * classes) {
+                for party in OPERATION
+                    .read("a party's weight", &weights)?
+                    .chunks_exact(rows * classes)
+                {
                     for (total, weight) in values.iter_mut().zip(party) {
                         *total += f64::from(*weight);
                     }
@@ -195,7 +214,7 @@ impl Ensemble {
     }
 
     fn launch(&mut self, weighed: Weighed) {
-        let nothing = Tensor::zeros([0, 0], (&self.sums.device(), DType::F32));
+        let nothing = Tensor::zeros([0, 0, 0], (&self.sums.device(), DType::F32));
         let sums = std::mem::replace(&mut self.sums, nothing);
         self.sums = Tensor::from_dispatch(<Dispatch as EnsembleOps>::add_predictions(
             sums.into_dispatch(),
@@ -223,7 +242,11 @@ impl Ensemble {
         let divisor = totals.divisor()?;
         let temperature = sharpening.temperature()?;
         let device = self.sums.device();
-        let average = self.sums / Tensor::<2>::from_data(TensorData::new(divisor, totals.dims), (&device, DType::F32));
+        let divisor = Tensor::<2>::from_data(TensorData::new(divisor, totals.dims), (&device, DType::F32));
+        let average: Tensor<2> = Tensor::from_dispatch(<Dispatch as EnsembleOps>::mean_of_sums(
+            self.sums.into_dispatch(),
+            divisor.into_dispatch(),
+        ));
         let Some(temperature) = temperature else {
             return Ok(average);
         };
@@ -258,7 +281,7 @@ pub fn ensemble(
 
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Fusion: cfg(feature = "fusion"))]
 pub(crate) trait EnsembleOps: Backend {
-    /// `sums` (`rows x classes`) and the weighted predictions of each party, in order.
+    /// `sums` (`rows x 2 x classes`: sums, and what rounding took from them) and the weighted predictions of each party, in order.
     #[fusion(dtype = sums, shape = sums)]
     fn add_predictions(
         sums: FloatTensor<Self>,
@@ -266,6 +289,9 @@ pub(crate) trait EnsembleOps: Backend {
         weights: FloatTensor<Self>,
         probabilities: bool,
     ) -> FloatTensor<Self>;
+    /// The sums over `divisor` (`(rows or 1) x (classes or 1)`): `rows x classes`.
+    #[fusion(dtype = sums, shape = burn::tensor::Shape::new([sums[0], sums[2]]))]
+    fn mean_of_sums(sums: FloatTensor<Self>, divisor: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl EnsembleOps for Flex {
@@ -290,6 +316,21 @@ impl EnsembleOps for Flex {
         cpu::ensemble::add(&input, sums.storage_mut::<f32>());
         sums
     }
+
+    fn mean_of_sums(sums: FloatTensor<Self>, divisor: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (dims, divisor_dims) = (sums.shape().to_vec(), divisor.shape().to_vec());
+        let (rows, classes) = (dims[0], dims[2]);
+        let [sums, divisor] = [sums, divisor].map(|tensor| tensor.to_contiguous());
+        let mut means = vec![0.0; rows * classes];
+        cpu::ensemble::mean(
+            floats(&sums),
+            floats(&divisor),
+            [divisor_dims[0], divisor_dims[1]],
+            classes,
+            &mut means,
+        );
+        tensor(means, &[rows, classes])
+    }
 }
 
 #[cfg(feature = "gpu")]
@@ -301,5 +342,9 @@ impl EnsembleOps for burn_cubecl::CubeBackend {
         probabilities: bool,
     ) -> FloatTensor<Self> {
         cube::ensemble::add(sums, predictions, weights, probabilities)
+    }
+
+    fn mean_of_sums(sums: FloatTensor<Self>, divisor: FloatTensor<Self>) -> FloatTensor<Self> {
+        cube::ensemble::mean(sums, divisor)
     }
 }

@@ -43,10 +43,12 @@ pub enum OperandError {
         most: usize,
     },
     /// A row without classes has no distribution.
-    #[error("{operation}: there are no classes; give at least one")]
+    #[error("{operation}: there are no classes in {operand}; give at least one")]
     NoClasses {
         /// The operation.
         operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
     },
     /// The kernels take some types, and a device may lack one of them.
     #[error("{operation}: {operand} in {found} cannot be used here; give {must}")]
@@ -88,6 +90,28 @@ pub enum OperandError {
         /// Classes of the logits.
         classes: usize,
     },
+    /// A party is named by its place among all of them.
+    #[error("{operation}: there is no party {party}; give one of the {parties}, from 0 on")]
+    Party {
+        /// The operation.
+        operation: &'static str,
+        /// The one asked for.
+        party: usize,
+        /// How many there are.
+        parties: usize,
+    },
+    /// A constant of an operation is out of its range.
+    #[error("{operation}: {constant} must be {must}, not {found}")]
+    Constant {
+        /// The operation.
+        operation: &'static str,
+        /// Which constant.
+        constant: &'static str,
+        /// What it may be.
+        must: &'static str,
+        /// What it is, as written.
+        found: String,
+    },
     /// Nobody was added to an ensemble.
     #[error("{operation}: there are no parties; add one at least")]
     Nobody {
@@ -101,6 +125,29 @@ pub enum OperandError {
         operation: &'static str,
         /// Which operand.
         operand: &'static str,
+    },
+    /// What a loss is multiplied by is taken in float32.
+    #[error(
+        "{operation}: {operand} would be multiplied by {factor}; its weight, and that times the temperature's square where it \
+         counts, must be numbers of float32"
+    )]
+    Factor {
+        /// The operation.
+        operation: &'static str,
+        /// Which part of the loss.
+        operand: &'static str,
+        /// The factor, as written.
+        factor: String,
+    },
+    /// A device did not hand back what is looked at on the host.
+    #[error("{operation}: {operand} cannot be read back from the device: {why}")]
+    Unreadable {
+        /// The operation.
+        operation: &'static str,
+        /// Which operand.
+        operand: &'static str,
+        /// What the device said.
+        why: String,
     },
     /// An average needs something to divide by.
     #[error("{operation}: the weights must be finite, not negative, and not all zero")]

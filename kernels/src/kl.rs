@@ -63,12 +63,15 @@ impl Kl {
 ///
 /// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
-/// nothing. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and gradient of a row are NaN where one
-/// of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label that is no class.
+/// nothing. Finite values give finite divergences and gradients: what lies more than 1e25 below the largest of its row, divided
+/// by the temperature, counts as that far. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and
+/// gradient of a row are NaN where one of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label
+/// that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not positive and finite, weights are negative
-/// or sum to zero (which waits for them to be computed), or, on the CPU, a label is no class.
+/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not
+/// positive and finite, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the
+/// CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,
     teacher: Tensor<2>,
@@ -86,7 +89,7 @@ pub fn softmax_kl(
         .transpose()?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 0.0,
-        kl: operation.factor(kl.scale(classes))?,
+        kl: operation.factor("the divergence", kl.scale(classes))?,
         temperature,
         teacher: kl.teacher,
         not_true: labels.is_some(),

@@ -20,6 +20,7 @@ mod flex;
 mod gram;
 mod kl;
 mod max_pool;
+mod mean;
 mod operands;
 mod regress;
 mod robust;

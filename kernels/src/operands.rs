@@ -2,13 +2,27 @@
 
 use crate::OperandError;
 use crate::kl::Reduction;
+use crate::mean::mean;
 use crate::row_loss::integers;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Int, Tensor};
+use std::fmt::Display;
 
-/// Elements of an operand that kernels on a GPU count: their indices have 32 bits, and a launch has up to 65,534 cubes of 256
-/// units more than it needs, whose indices must not begin anew.
-pub(crate) const MOST_ON_A_GPU: usize = u32::MAX as usize - 65_535 * 256;
+/// Elements of an operand that kernels on a GPU count, 2^32 - 65,536: their indices have 32 bits, and those of a launch's last
+/// units, which a launch of whole rows of 65,535 cubes has beyond what it needs, must not begin anew. So many elements fill whole
+/// rows of cubes, whatever power of two a cube's units are, and no fewer elements take more cubes.
+pub(crate) const MOST_ON_A_GPU: usize = 65_535 << 16;
+
+/// How an operand is read.
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// By kernels, in its own type of floats.
+    AsItIs,
+    /// Cast to float32 first, from any type of floats.
+    Cast,
+    /// As classes, by kernels, in its own type of integers.
+    Label,
+}
 
 /// An operation by its name for people; its methods check operands and say what is wrong with them.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +35,7 @@ impl Operation {
             return Err(self.bad_type("the student", logits.dtype(), "float32"));
         }
         self.countable("the student", &logits.dims(), &logits.device())?;
-        self.has_classes(logits.dims())
+        self.has_classes("the student", logits.dims())
     }
 
     /// An operand whose elements the kernels of its device can count. Every operation asks before it launches: what has no more
@@ -39,9 +53,16 @@ impl Operation {
     }
 
     /// Rows and classes, of which there is one at least.
-    pub(crate) fn has_classes(self, [rows, classes]: [usize; 2]) -> Result<[usize; 2], OperandError> {
+    pub(crate) fn has_classes(
+        self,
+        operand: &'static str,
+        [rows, classes]: [usize; 2],
+    ) -> Result<[usize; 2], OperandError> {
         if classes == 0 {
-            return Err(OperandError::NoClasses { operation: self.0 });
+            return Err(OperandError::NoClasses {
+                operation: self.0,
+                operand,
+            });
         }
         Ok([rows, classes])
     }
@@ -77,18 +98,47 @@ impl Operation {
         Ok(())
     }
 
-    /// A type that is read, by the kernels and by the device.
+    /// Predictions or a target, in a type that is read.
     pub(crate) fn float<const D: usize>(self, operand: &'static str, tensor: &Tensor<D>) -> Result<(), OperandError> {
-        let found = tensor.dtype();
-        if !matches!(found, DType::F32 | DType::F16) || !tensor.device().supports_dtype(found) {
-            return Err(self.bad_type(operand, found, "float32 or float16"));
+        let device = tensor.device();
+        self.readable(operand, tensor.dtype(), Read::AsItIs, |dtype| {
+            device.supports_dtype(dtype)
+        })
+    }
+
+    /// Weights, in a type that is read: in another one nothing may be launched for them, not even a cast.
+    pub(crate) fn weight<const D: usize>(self, operand: &'static str, tensor: &Tensor<D>) -> Result<(), OperandError> {
+        let device = tensor.device();
+        self.readable(operand, tensor.dtype(), Read::Cast, |dtype| {
+            device.supports_dtype(dtype)
+        })
+    }
+
+    /// A type that is read, by the kernels and by a device that has what `supports` says. Any type can be put on a device; a kernel
+    /// for one that its compiler lacks ends the process.
+    fn readable(
+        self,
+        operand: &'static str,
+        found: DType,
+        read: Read,
+        supports: impl FnOnce(DType) -> bool,
+    ) -> Result<(), OperandError> {
+        let (is_taken, must) = match read {
+            Read::AsItIs if found == DType::F16 => (true, "float32"),
+            Read::AsItIs => (found == DType::F32, "float32 or float16"),
+            Read::Cast => (found.is_float(), "float32"),
+            Read::Label => (found.is_int() || found.is_uint(), "int32"),
+        };
+        if !is_taken || !supports(found) {
+            return Err(self.bad_type(operand, found, must));
         }
         Ok(())
     }
 
     /// A temperature as the kernels take it.
     pub(crate) fn temperature(self, temperature: f64) -> Result<f32, OperandError> {
-        // So that differences of any logits, divided by it, stay in float32, and so does its square.
+        // So that neither it nor its inverse nor its square leaves float32. How far logits lie apart, divided by it, may: what takes
+        // exponentials of that clamps it.
         if !(1e-9..=1e9).contains(&temperature) {
             return Err(OperandError::Temperature {
                 operation: self.0,
@@ -104,6 +154,10 @@ impl Operation {
         let [rows, classes] = student.dims();
         self.one_a_row("labels", labels.dims()[0], rows)?;
         self.device("labels", &student.device(), &labels.device())?;
+        let device = labels.device();
+        self.readable("labels", labels.dtype(), Read::Label, |dtype| {
+            device.supports_dtype(dtype)
+        })?;
         let labels = labels.inner();
         if let Ok(on_host) = labels.clone().try_into_primitive::<Flex>() {
             let is_none = |label: &i64| !usize::try_from(*label).is_ok_and(|label| label < classes);
@@ -131,12 +185,13 @@ impl Operation {
         let [rows, _] = student.dims();
         self.one_a_row("weights", weights.dims()[0], rows)?;
         self.device("weights", &student.device(), &weights.device())?;
+        self.weight("weights", &weights)?;
         let weights = weights.cast(DType::F32);
         if rows == 0 {
             return Ok(weights);
         }
         let mean = self
-            .read(&weights)?
+            .read("weights", &weights)?
             .iter()
             .map(|weight| f64::from(*weight))
             .sum::<f64>()
@@ -151,21 +206,70 @@ impl Operation {
     }
 
     /// Weights, which are finite and not negative. Waits for them to be computed.
-    pub(crate) fn read<const D: usize>(self, weights: &Tensor<D>) -> Result<Vec<f32>, OperandError> {
-        let values = weights.clone().try_into_vec_as::<f32>().unwrap_or_default();
+    pub(crate) fn read<const D: usize>(
+        self,
+        operand: &'static str,
+        weights: &Tensor<D>,
+    ) -> Result<Vec<f32>, OperandError> {
+        self.weighing(operand, weights.clone().try_into_vec_as::<f32>())
+    }
+
+    /// Weights as the device gave them, if it did.
+    fn weighing(self, operand: &'static str, given: Result<Vec<f32>, impl Display>) -> Result<Vec<f32>, OperandError> {
+        let values = given.map_err(|error| OperandError::Unreadable {
+            operation: self.0,
+            operand,
+            why: error.to_string(),
+        })?;
         if values.iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
             return Err(self.bad_weights());
         }
         Ok(values)
     }
 
-    /// A factor as the kernels take it.
-    pub(crate) fn factor(self, factor: f64) -> Result<f32, OperandError> {
+    /// What a part of a loss is multiplied by, as the kernels take it.
+    pub(crate) fn factor(self, operand: &'static str, factor: f64) -> Result<f32, OperandError> {
         let narrow = factor as f32;
         if !narrow.is_finite() {
-            return Err(self.bad_weights());
+            return Err(OperandError::Factor {
+                operation: self.0,
+                operand,
+                factor: factor.to_string(),
+            });
         }
         Ok(narrow)
+    }
+
+    /// A constant of the operation for which this must hold.
+    pub(crate) fn constant(
+        self,
+        constant: &'static str,
+        must: &'static str,
+        found: impl Display,
+        holds: bool,
+    ) -> Result<(), OperandError> {
+        if !holds {
+            return Err(OperandError::Constant {
+                operation: self.0,
+                constant,
+                must,
+                found: found.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Values of parties on the host, one slice a party: all of one length, whole rows of so many classes.
+    pub(crate) fn slices(self, predictions: &[&[f32]], classes: usize) -> Result<(), OperandError> {
+        self.has_classes("the predictions", [predictions.len(), classes])?;
+        let Some(first) = predictions.first() else {
+            return Ok(());
+        };
+        let whole_rows = first.len().next_multiple_of(classes);
+        for values in predictions {
+            self.shape("what a party predicts", &[whole_rows], &[values.len()])?;
+        }
+        Ok(())
     }
 
     pub(crate) fn bad_weights(self) -> OperandError {
@@ -216,7 +320,7 @@ pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Te
     match reduction {
         // Divided by their number they would be 0 / 0.
         Reduction::BatchMean | Reduction::ElementMean if losses.dims()[0] == 0 => losses.sum(),
-        Reduction::BatchMean | Reduction::ElementMean => losses.mean(),
+        Reduction::BatchMean | Reduction::ElementMean => mean(losses),
         Reduction::None => losses,
     }
 }
@@ -236,16 +340,70 @@ mod tests {
             &[1000, 65_536, 100],
             &[usize::MAX, 2],
             &[MOST_ON_A_GPU + 1],
+            // Begins another row of cubes, not all of whose units have an index of their own.
+            &[(1 << 32) - 65_535],
         ] {
             assert!(!is_countable(shape), "{shape:?}");
         }
         for shape in [
             &[MOST_ON_A_GPU][..],
+            &[(1 << 32) - 65_536],
             &[10, 65_536, 100],
             &[2_097_152, 1000],
             &[usize::MAX, 0, usize::MAX],
         ] {
             assert!(is_countable(shape), "{shape:?}");
         }
+    }
+
+    #[test]
+    fn a_type_that_a_device_lacks_is_refused_and_one_that_it_has_named() {
+        let operation = Operation("KL divergence");
+        let all = |_: DType| true;
+        let no_halves = |dtype: DType| !matches!(dtype, DType::F16 | DType::BF16);
+        let as_32_bits = |dtype: DType| matches!(dtype, DType::F32 | DType::I32 | DType::U32);
+        let refused = |found: DType, read: Read, supports: &dyn Fn(DType) -> bool| {
+            let error = operation.readable("the operand", found, read, supports).unwrap_err();
+            error.to_string()
+        };
+        assert!(operation.readable("the operand", DType::F16, Read::AsItIs, all).is_ok());
+        assert_eq!(
+            refused(DType::F16, Read::AsItIs, &no_halves),
+            "KL divergence: the operand in f16 cannot be used here; give float32"
+        );
+        for found in [DType::BF16, DType::F64, DType::I32] {
+            assert!(refused(found, Read::AsItIs, &all).ends_with("give float32 or float16"));
+        }
+        for found in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            assert!(operation.readable("the operand", found, Read::Cast, all).is_ok());
+        }
+        for found in [DType::F16, DType::BF16, DType::F64] {
+            assert!(refused(found, Read::Cast, &as_32_bits).ends_with("give float32"));
+        }
+        for found in [DType::U8, DType::I64, DType::U32] {
+            assert!(operation.readable("the operand", found, Read::Label, all).is_ok());
+        }
+        for found in [DType::U8, DType::I16, DType::I64, DType::U64] {
+            assert!(refused(found, Read::Label, &as_32_bits).ends_with("give int32"));
+        }
+        assert!(refused(DType::F32, Read::Label, &all).ends_with("give int32"));
+    }
+
+    #[test]
+    fn weights_that_a_device_does_not_hand_back_are_not_called_bad_ones() {
+        let operation = Operation("ensemble");
+        let error = operation
+            .weighing("a party's weight", Err("the device is lost"))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "ensemble: a party's weight cannot be read back from the device: the device is lost"
+        );
+        for bad in [-1.0, f32::NAN, f32::INFINITY] {
+            let error = operation.weighing("a party's weight", Ok::<_, String>(vec![1.0, bad]));
+            assert!(matches!(error, Err(OperandError::Weights { .. })), "{bad}");
+        }
+        let kept = operation.weighing("a party's weight", Ok::<_, String>(vec![0.0, 2.0]));
+        assert_eq!(kept.unwrap(), [0.0, 2.0]);
     }
 }

@@ -8,6 +8,7 @@
 use crate::cpu;
 #[cfg(feature = "gpu")]
 use crate::cube;
+use crate::flex::floats;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -188,17 +189,7 @@ impl RowLossOps for Flex {
         let classes = rows.shape()[1].max(1);
         // Taken, so that nobody else holds the rows and they are changed where they are.
         let [mut rows, by] = [rows, by].map(|tensor| tensor.to_contiguous());
-        let by = by.as_slice::<f32>().unwrap_or_default();
-        for (row, by) in rows.storage_mut::<f32>().chunks_exact_mut(classes).zip(by) {
-            // What does not count may be anything.
-            if *by == 0.0 {
-                row.fill(0.0);
-                continue;
-            }
-            for value in row {
-                *value *= by;
-            }
-        }
+        cpu::row_loss::scale(rows.storage_mut::<f32>(), floats(&by), classes);
         rows
     }
 }

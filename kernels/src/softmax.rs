@@ -13,10 +13,11 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 
 /// `softmax(logits / temperature)` of each row: `rows x classes` in float32, from float32 or float16. A class of minus
-/// infinity has no probability; nor has any in a row of nothing else. Of no rows, no rows come out.
+/// infinity has no probability; nor has any in a row of nothing else. Of no rows, no rows come out. The gradient has the logits'
+/// type.
 ///
 /// # Errors
 /// [`OperandError`] where there are no classes, the type is another one, the temperature is not positive and finite, or a GPU
@@ -25,7 +26,7 @@ pub fn softmax(logits: Tensor<2>, temperature: f64) -> Result<Tensor<2>, Operand
     checked(Operation("softmax"), logits, temperature, Form::Probabilities).map(Tensor::from_dispatch)
 }
 
-/// The natural logarithm of [`softmax`], exact where that rounds to 0.
+/// The natural logarithm of [`softmax`], exact where that rounds to 0, but of finite logits not below -1e25.
 ///
 /// # Errors
 /// As [`softmax`].
@@ -50,8 +51,14 @@ fn checked(
 ) -> Result<FloatTensor<Dispatch>, OperandError> {
     operation.float("the logits", &logits)?;
     operation.countable("the logits", &logits.dims(), &logits.device())?;
-    operation.has_classes(logits.dims())?;
+    operation.has_classes("the logits", logits.dims())?;
     let temperature = operation.temperature(temperature)?;
+    // The gradient of what comes out is in float32; the cast's own brings it into the type of what it is the gradient of.
+    let logits = if logits.is_autodiff() && logits.dtype() == DType::F16 {
+        logits.cast(DType::F32)
+    } else {
+        logits
+    };
     Ok(<Dispatch as SoftmaxOps>::softmax_rows(
         logits.into_dispatch(),
         temperature,

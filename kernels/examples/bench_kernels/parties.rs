@@ -72,13 +72,13 @@ pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usiz
                 weighted,
             };
             let burns = stream.clone();
-            // The sums of a longer row are read and written for each party, and its predictions read twice.
-            let again = averaged == Averaged::Probabilities && classes > HELD && (width + 4) * classes > ON_CHIP;
+            // A sum is two values: itself, and what rounding took from it. Those of a longer row are read and written for each party, and its predictions read twice.
+            let again = averaged == Averaged::Probabilities && classes > HELD && (width + 8) * classes > ON_CHIP;
             operations.push(Operation {
                 name: format!("{name} of {parties}, {precision}"),
-                bytes: parties * of_one + parts.len() * 8 * values,
-                bytes_read_twice: again.then_some(parties * (2 * width + 8) * values),
-                data: in_memory * of_one + 8 * values,
+                bytes: parties * of_one + parts.len() * 16 * values,
+                bytes_read_twice: again.then_some(parties * (2 * width + 16) * values),
+                data: in_memory * of_one + 16 * values,
                 own: Box::new(move || Box::new(stream.average())),
                 burn: Box::new(move || Box::new(burns.average_by_burn())),
             });

@@ -29,7 +29,7 @@ const BLOCK: usize = 1024;
 /// The sum of values, always in the same order: by lanes, across them, and of long rows by blocks, whose sums are added in
 /// float64, so that it does not drift.
 #[inline(always)]
-pub(super) fn sum(row: &[f32]) -> f32 {
+pub(crate) fn sum(row: &[f32]) -> f32 {
     if row.len() <= BLOCK {
         return sum_of_block(row);
     }
@@ -63,15 +63,28 @@ pub(super) fn exponentials(values: &mut [f32]) {
     }
 }
 
-/// Writes `(x - maximum) * scale` of each value, `maximum` being the largest and `scale` positive, and returns the maximum. A
-/// row that has nothing but minus infinity is all minus infinity again.
+/// The furthest that a class lies below the largest one of its row, after the temperature: what lies further has no probability
+/// either way, and infinity would say that the class is masked. Sums of it over any number of classes stay in float32, and times
+/// the least normal number, which a GPU may give for an exponential that should be 0, it is nothing.
+pub(crate) const FURTHEST: f32 = 1e25;
+
+/// Writes `(x - maximum) * scale` of each value, `maximum` being the largest and `scale` positive, and returns the maximum. Of
+/// finite values it is finite, down to minus [`FURTHEST`]. A row that has nothing but minus infinity is all minus infinity again.
 #[inline(always)]
 pub(super) fn below_maximum(row: &[f32], scale: f32, to: &mut [f32]) -> f32 {
     let maximum = maximum(row);
     // Of an empty row anything is as good; NaN stays.
     let shift = if maximum == f32::NEG_INFINITY { 0.0 } else { maximum };
     for (to, value) in to.iter_mut().zip(row) {
-        *to = (*value - shift) * scale;
+        let below = (*value - shift) * scale;
+        // NaN stays.
+        *to = if *value == f32::NEG_INFINITY {
+            f32::NEG_INFINITY
+        } else if below < -FURTHEST {
+            -FURTHEST
+        } else {
+            below
+        };
     }
     maximum
 }
@@ -124,6 +137,21 @@ mod tests {
         assert_eq!(exp(-0.0), 1.0);
         assert_eq!([exp(-87.1), exp(-1e30), exp(f32::NEG_INFINITY)], [0.0; 3]);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn what_lies_below_the_maximum_is_finite_unless_it_is_masked() {
+        for (largest, scale) in [(3e38, 1.0), (1e37, 20.0), (1e31, 1.0), (1e-3, 1e9)] {
+            let row = [largest, -largest, 0.0, f32::NEG_INFINITY, -3.4e38];
+            let mut below = [0.0; 5];
+            assert_eq!(below_maximum(&row, scale, &mut below), largest);
+            assert_eq!((below[0], below[3]), (0.0, f32::NEG_INFINITY));
+            assert!(below.iter().all(|below| *below <= 0.0), "{below:?}");
+            assert!([1, 2, 4].iter().all(|i| below[*i] >= -FURTHEST), "{below:?}");
+        }
+        let mut below = [0.0; 2];
+        below_maximum(&[1.0, f32::NAN], 1.0, &mut below);
+        assert!(below[1].is_nan());
     }
 
     #[test]

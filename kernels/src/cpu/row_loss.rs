@@ -32,6 +32,24 @@ pub(crate) fn run(input: &Input<'_>, losses: &mut [f32], gradient: &mut [f32]) {
     });
 }
 
+/// Multiplies each row by its value: by 0 whatever the row holds is 0.
+pub(crate) fn scale(rows: &mut [f32], by: &[f32], classes: usize) {
+    // A job is given places of its own beside its rows: they hold what these are multiplied by.
+    let mut by = by.to_vec();
+    in_blocks(&mut by, rows, classes, |_, by, rows| {
+        for (row, by) in rows.chunks_exact_mut(classes).zip(by) {
+            // What does not count may be anything.
+            if *by == 0.0 {
+                row.fill(0.0);
+                continue;
+            }
+            for value in row {
+                *value *= *by;
+            }
+        }
+    });
+}
+
 /// Some rows, one after the other.
 struct Block<'a> {
     input: &'a Input<'a>,
@@ -277,6 +295,32 @@ impl Rows<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_scaled_each_by_its_own_value_on_any_number_of_threads() {
+        // Enough to be shared, in blocks that are not as long as each other.
+        let (rows, classes) = (1009, 101);
+        let mut values: Vec<f32> = (0..rows * classes).map(|i| i as f32 - 5e4).collect();
+        let by: Vec<f32> = (0..rows).map(|row| (row % 5) as f32 * 0.3).collect();
+        let mut expected = values.clone();
+        for (place, value) in expected.iter_mut().enumerate() {
+            *value *= by[place / classes];
+        }
+        // Rows that count nothing may hold anything.
+        values[5 * classes + 7] = f32::NAN;
+        values[1000 * classes] = f32::INFINITY;
+        for threads in [1, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut scaled = values.clone();
+            pool.install(|| scale(&mut scaled, &by, classes));
+            assert!(scaled == expected, "{threads} threads");
         }
     }
 }

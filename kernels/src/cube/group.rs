@@ -153,17 +153,28 @@ mod tests {
 
     #[test]
     fn the_last_unit_of_the_largest_launch_has_an_index_of_32_bits() {
-        let most = crate::operands::MOST_ON_A_GPU;
-        for classes in [1, 100, 131_072] {
-            // Of one class a row, a unit a row: as kernels launch that take values one by one.
-            let shape = Shape::fitting(classes, 1024, 32);
-            let CubeCount::Static(wide, high, 1) = shape.cubes(most / classes) else {
+        let rows_launched = |shape: Shape, rows: usize| {
+            let CubeCount::Static(wide, high, 1) = shape.cubes(rows) else {
                 panic!("the number of cubes is known");
             };
-            let units = u64::from(wide) * u64::from(high) * u64::from(shape.units);
-            let rows = units / u64::from(shape.group);
-            assert!(rows <= 1 << 32, "{rows} rows of {classes}");
+            assert!(wide <= CUBES && high <= CUBES, "{wide} x {high} cubes");
+            u64::from(wide) * u64::from(high) * u64::from(shape.units / shape.group)
+        };
+        let most = crate::operands::MOST_ON_A_GPU;
+        for (classes, units) in [(1, 1024), (1, 128), (2, 256), (8, 64), (100, 1024), (131_072, 1024)] {
+            // Of one class a row, a unit a row: as kernels launch that take values one by one.
+            let shape = Shape::fitting(classes, units, 32);
+            for fewer in [0, 1, 65_535, 65_536, 1 << 24, 1 << 31] {
+                let rows = (most - fewer) / classes;
+                let launched = rows_launched(shape, rows);
+                assert!(
+                    rows as u64 <= launched && launched <= 1 << 32,
+                    "{launched} rows for {rows} of {classes} classes, {units} units a cube"
+                );
+            }
         }
+        // One more would be done twice.
+        assert!(rows_launched(Shape::fitting(1, 1024, 32), most + 1) > 1 << 32);
     }
 
     #[test]

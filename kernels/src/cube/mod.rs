@@ -24,6 +24,7 @@ mod scale;
 pub(crate) mod softmax;
 mod softmax_loss;
 mod special;
+mod sum;
 
 pub(crate) use adam::run as adam;
 pub(crate) use scale::run as scale_rows;

@@ -4,7 +4,19 @@
 //! A sum of 0 has seen no logit yet, whatever the largest is: minus infinity in its place would not be told from a masked class.
 
 use super::group::{self, Shape};
+use crate::cpu::FURTHEST;
 use cubecl::prelude::*;
+
+/// How far a logit lies from another, divided by the temperature: at most [`FURTHEST`], as on the CPU. Finite ones make nothing
+/// infinite on the way, which a shading language may assume not to exist: their halves differ by a number, and that times the
+/// inverse temperature is one after it is clamped. Halving and doubling change no bit of what is not near 0.
+#[cube]
+pub(super) fn exponent(logit: f32, other: f32, inverse_temperature: f32) -> f32 {
+    let twice = inverse_temperature * 2.0f32;
+    let most = f32::new(FURTHEST) / twice;
+    let half = logit * 0.5f32 - other * 0.5f32;
+    max(min(half, most), -most) * twice
+}
 
 /// Maximum and sum of exponentials once another logit is seen.
 #[cube]
@@ -15,10 +27,12 @@ pub(super) fn with_logit(logit: f32, maximum: f32, total: f32) -> (f32, f32) {
         sum = 1.0f32;
         larger = logit;
     } else if logit > maximum {
-        sum = total * (maximum - logit).exp() + 1.0f32;
+        let below = exponent(maximum, logit, 1.0f32);
+        sum = total * below.exp() + 1.0f32;
         larger = logit;
     } else {
-        sum += (logit - maximum).exp();
+        let below = exponent(logit, maximum, 1.0f32);
+        sum += below.exp();
     }
     (larger, sum)
 }
@@ -35,7 +49,7 @@ pub(super) fn of_group(maximum: f32, total: f32, inverse_temperature: f32, #[com
     let largest = group::largest(own, shape);
     let mut shift = 0.0f32;
     if total > 0.0f32 {
-        shift = (maximum - largest) * inverse_temperature;
+        shift = exponent(maximum, largest, inverse_temperature);
     }
     (largest, shift)
 }

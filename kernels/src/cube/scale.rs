@@ -1,8 +1,8 @@
 //! Rows, each multiplied by a value: a unit a value of the rows.
 
-use super::empty;
 use super::group::{elementwise, position};
 use super::special::is_nan;
+use super::{empty, within_reach};
 use burn::backend::TensorMetadata;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -14,7 +14,7 @@ pub(crate) fn run(rows: CubeTensor, by: CubeTensor) -> CubeTensor {
     if count == 0 {
         return rows;
     }
-    let rows = into_contiguous(rows);
+    let (rows, by) = (into_contiguous(rows), within_reach(by));
     let client = rows.client.clone();
     let (cubes, units) = elementwise(&rows);
     if rows.can_mut() {

@@ -167,7 +167,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                 fault = max(fault, defect(value));
                 fault = max(fault, teacher_defect(given, config.probabilities));
                 // Divided by the temperature once the largest is taken off: large logits lose nothing then.
-                let mut exponent = (value - maximum) * inverse_temperature;
+                let mut exponent = online::exponent(value, maximum, inverse_temperature);
                 if !masked {
                     if total == 0.0f32 {
                         total = 1.0f32;
@@ -183,7 +183,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                     }
                 }
                 if !is_masked(said) {
-                    let mut teacher_exponent = (said - teacher_maximum) * teacher_inverse_temperature;
+                    let mut teacher_exponent = online::exponent(said, teacher_maximum, teacher_inverse_temperature);
                     let mut e = 1.0f32;
                     if teacher_total == 0.0f32 {
                         teacher_maximum = said;
@@ -253,7 +253,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                 if is_masked(chosen) {
                     fault = max(fault, f32::new(INFINITE));
                 } else {
-                    loss += cross_entropy * (plain_total.ln() + (plain_maximum - chosen));
+                    let above = online::exponent(plain_maximum, chosen, 1.0f32);
+                    loss += cross_entropy * (plain_total.ln() + above);
                 }
             }
         }
@@ -271,7 +272,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
             let mut slope = 0.0f32;
             if comptime![config.cross_entropy] {
                 if !masked {
-                    slope = (value - plain_maximum).exp() * by_plain_total;
+                    let exponent = online::exponent(value, plain_maximum, 1.0f32);
+                    slope = exponent.exp() * by_plain_total;
                 }
                 if class == label {
                     slope -= from_label;
@@ -288,10 +290,12 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                         config.probabilities,
                     );
                     if !masked {
-                        slope += ((value - maximum) * inverse_temperature).exp() * by_total;
+                        let exponent = online::exponent(value, maximum, inverse_temperature);
+                        slope += exponent.exp() * by_total;
                     }
                     if !is_masked(said) {
-                        slope -= ((said - teacher_maximum) * teacher_inverse_temperature).exp() * by_teacher_total;
+                        let exponent = online::exponent(said, teacher_maximum, teacher_inverse_temperature);
+                        slope -= exponent.exp() * by_teacher_total;
                     }
                 }
             }

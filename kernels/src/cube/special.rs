@@ -19,6 +19,12 @@ pub(super) fn is_nan(value: f32) -> bool {
     (u32::reinterpret(value) & 0x7fff_ffffu32) > 0x7f80_0000u32
 }
 
+/// Whether a value is a number, and no infinity.
+#[cube]
+pub(super) fn is_finite(value: f32) -> bool {
+    (u32::reinterpret(value) & 0x7f80_0000u32) != 0x7f80_0000u32
+}
+
 /// How far from being a logit a value is: 0 for finite ones and minus infinity, [`NOT_A_NUMBER`] for the others.
 #[cube]
 pub(super) fn defect(value: f32) -> f32 {

@@ -112,6 +112,47 @@ fn weights_of_one_and_equal_ones_are_the_same_in_any_order() {
     }
 }
 
+#[test]
+fn what_many_parties_agree_on_is_their_average() {
+    for (name, device) in devices() {
+        // Probabilities where registers hold the row's sums, and of a longer row; logits where they need no exponential.
+        for (averaged, classes, said, expected) in [
+            (Averaged::Values, 3, 0.1_f32, f64::from(0.1_f32)),
+            (Averaged::Probabilities, 10, 0.0, 0.1),
+            (Averaged::Probabilities, 1100, 0.0, 1.0 / 1100.0),
+        ] {
+            for parties in [1000, 10_000] {
+                if parties * classes > 2_000_000 {
+                    continue;
+                }
+                let predictions = || Tensor::<3>::full([parties, 1, classes], said, &device);
+                let weights = || Tensor::<1>::full([parties], 0.7, &device);
+                let mut averages = Vec::new();
+                for part in [parties, parties / 50] {
+                    let mut equal = Ensemble::new(1, classes, averaged, &device).unwrap();
+                    let mut weighted = equal.clone();
+                    for first in (0..parties).step_by(part) {
+                        let part_of = predictions().narrow(0, first, part);
+                        equal.add(part_of.clone(), &Weights::Equal).unwrap();
+                        let weights = Weights::Party(weights().narrow(0, first, part));
+                        weighted.add(part_of, &weights).unwrap();
+                    }
+                    let finished = [equal, weighted].map(|sum| vector(sum.finish(Sharpening::None).unwrap()));
+                    for found in finished.iter().flatten() {
+                        let error = (f64::from(*found) - expected).abs() / expected;
+                        assert!(
+                            error < 1e-6,
+                            "{averaged:?} of {parties} in parts of {part} on the {name}: {found}, {error:e} off"
+                        );
+                    }
+                    averages.push(finished);
+                }
+                assert_eq!(averages[0], averages[1], "the same in parts, on the {name}");
+            }
+        }
+    }
+}
+
 fn ensembles_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
     let parties = 1 + case.seed as usize % 5;
     let (rows, classes) = (case.rows.min(9), case.classes);

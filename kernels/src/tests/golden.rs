@@ -226,8 +226,8 @@ fn ensembles_agree_with_the_reference() {
                 case.agrees("entropy", &vector(entropy(logarithms, 1.0).unwrap()));
             }
             let each: Vec<&[f32]> = values.chunks_exact(rows * classes).collect();
-            case.agrees("median", &median(&each));
-            case.agrees("trimmed_mean", &trimmed_mean(&each, 0.2));
+            case.agrees("median", &median(&each).unwrap());
+            case.agrees("trimmed_mean", &trimmed_mean(&each, 0.2).unwrap());
         }
     }
 }
@@ -242,14 +242,15 @@ fn knowledge_coefficients_agree_with_the_reference() {
         let each: Vec<&[f32]> = values.chunks_exact(rows * classes).collect();
         let mut gram = vec![0.0; parties * parties];
         let first: Vec<&[f32]> = each.iter().map(|values| &values[..cut]).collect();
-        add_gram(&mut gram, &first, classes, 10.0);
+        add_gram(&mut gram, &first, classes, 10.0).unwrap();
         let second: Vec<&[f32]> = each.iter().map(|values| &values[cut..]).collect();
-        add_gram(&mut gram, &second, classes, 10.0);
+        add_gram(&mut gram, &second, classes, 10.0).unwrap();
         let coefficients: Vec<f64> = case.floats("coefficients").iter().map(|c| f64::from(*c)).collect();
         let (mut gradients, mut updated) = (Vec::new(), Vec::new());
         for (party, row) in coefficients.chunks_exact(parties).enumerate() {
-            let gradient = coefficient_gradient(&gram, row, party, case.constant("rho"), rows * classes);
-            updated.extend(coefficient_step(row, &gradient, 0.5, 5.0).iter().map(|c| *c as f32));
+            let gradient = coefficient_gradient(&gram, row, party, case.constant("rho"), rows * classes).unwrap();
+            let moved = coefficient_step(row, &gradient, 0.5, 5.0).unwrap();
+            updated.extend(moved.iter().map(|c| *c as f32));
             gradients.extend(gradient.iter().map(|slope| *slope as f32));
         }
         case.agrees("grad", &gradients);

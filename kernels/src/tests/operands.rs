@@ -2,8 +2,8 @@
 
 use super::{devices, vector};
 use crate::{
-    Averaged, Ensemble, Kl, OperandError, Sharpening, Weights, cross_entropy, cross_entropy_kl, ensemble, mae, mse,
-    softmax, softmax_kl,
+    Averaged, Ensemble, Kl, OperandError, Sharpening, Weights, cross_entropy, cross_entropy_kl, ensemble, entropy, mae,
+    mse, softmax, softmax_kl,
 };
 use burn::tensor::{DType, Device, Int, Tensor};
 
@@ -18,8 +18,15 @@ fn operands_that_do_not_fit_are_refused() {
         );
         for rows in [0, 3] {
             let none = || zeros(rows, 0);
-            assert!(matches!(kl(none(), none()), Err(OperandError::NoClasses { .. })));
-            assert!(matches!(mse(none(), none()), Err(OperandError::NoClasses { .. })));
+            for (result, named) in [
+                (kl(none(), none()), "the student"),
+                (mse(none(), none()), "the student"),
+                (entropy(none(), 1.0), "the logits"),
+            ] {
+                let error = result.unwrap_err();
+                let is_named = matches!(error, OperandError::NoClasses { operand, .. } if operand == named);
+                assert!(is_named && error.to_string().contains(named), "{error}");
+            }
             assert!(matches!(softmax(none(), 1.0), Err(OperandError::NoClasses { .. })));
         }
         assert!(matches!(mae(zeros(2, 3), zeros(2, 4)), Err(OperandError::Shape { .. })));
@@ -57,7 +64,30 @@ fn operands_that_do_not_fit_are_refused() {
             [f64::NAN, 1.0],
             false,
         );
-        assert!(matches!(both, Err(OperandError::Weights { .. })));
+        let error = both.unwrap_err();
+        let is_named = matches!(
+            error,
+            OperandError::Factor {
+                operand: "the cross entropy",
+                ..
+            }
+        );
+        assert!(is_named, "{error}");
+        // The weight alone is finite in float32, and so is the temperature's square.
+        let large = Kl {
+            temperature: 1e9,
+            times_t2: true,
+            ..Kl::default()
+        };
+        let error = cross_entropy_kl(zeros(2, 3), labels(2), zeros(2, 3), large, [1.0, 1e30], false).unwrap_err();
+        let is_named = matches!(
+            error,
+            OperandError::Factor {
+                operand: "the divergence",
+                ..
+            }
+        );
+        assert!(is_named && error.to_string().contains("temperature"), "{error}");
         for weights in [[0.0, 0.0], [-1.0, 2.0], [f32::NAN, 1.0]] {
             let weights = Tensor::from_data(weights, &device);
             let error = softmax_kl(zeros(2, 3), zeros(2, 3), Kl::default(), Some(weights), None).unwrap_err();
@@ -145,7 +175,7 @@ fn operands_on_another_device_are_refused() {
 
 #[test]
 fn a_type_that_the_kernels_do_not_take_is_refused_before_anything_runs() {
-    // The CPU has float64; what a GPU lacks cannot even be put there.
+    // Of types that every device can hold and the CPU computes in; what a GPU lacks is below.
     let device = burn::tensor::Device::flex();
     let wide = Tensor::<2>::zeros([2, 3], (&device, DType::F64));
     let narrow = Tensor::<2>::zeros([2, 3], (&device, DType::F32));
@@ -161,6 +191,71 @@ fn a_type_that_the_kernels_do_not_take_is_refused_before_anything_runs() {
     assert!(kl(&narrow, &half).is_ok());
     let three = Tensor::<3>::zeros([2, 3, 4], (&device, DType::F64));
     assert!(ensemble(three, &Weights::Equal, Averaged::Values, Sharpening::None).is_err());
+}
+
+#[test]
+fn a_type_that_a_device_cannot_read_is_refused_before_anything_is_launched() {
+    for (name, device) in devices() {
+        // Any type can be put on a device. A launch that reads one which its compiler lacks ends the process.
+        let student = || Tensor::<2>::zeros([4, 3], &device);
+        let in_bytes = || Tensor::<1, Int>::from_data([0, 2, 1, 0], (&device, DType::U8));
+        let in_brain_floats = || Tensor::<1>::from_data([1.0, 0.0, 3.0, 1.0], (&device, DType::BF16));
+        let kl = |weights, labels| softmax_kl(student(), student(), Kl::default(), weights, labels);
+        let losses = [
+            (cross_entropy(student(), in_bytes()), "labels", DType::U8),
+            (kl(None, Some(in_bytes())), "labels", DType::U8),
+            (
+                cross_entropy_kl(student(), in_bytes(), student(), Kl::default(), [0.5, 0.5], false),
+                "labels",
+                DType::U8,
+            ),
+            (kl(Some(in_brain_floats()), None), "weights", DType::BF16),
+        ];
+        for (loss, named, dtype) in losses {
+            let what = format!("{named} in {} on the {name}", dtype.name());
+            if device.supports_dtype(dtype) {
+                let loss = vector(loss.unwrap())[0];
+                assert!(loss.is_finite(), "{what}: {loss}");
+            } else {
+                let error = loss.unwrap_err();
+                let is_named = matches!(error, OperandError::Type { operand, .. } if operand == named);
+                assert!(is_named && error.to_string().contains(dtype.name()), "{what}: {error}");
+            }
+        }
+        let teacher = Tensor::<2>::from_data([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]], (&device, DType::BF16));
+        for loss in [
+            softmax_kl(
+                Tensor::zeros([2, 4], &device),
+                teacher.clone(),
+                Kl::default(),
+                None,
+                None,
+            ),
+            mae(Tensor::zeros([2, 4], &device), teacher.clone()),
+            mse(Tensor::zeros([2, 4], &device), teacher),
+        ] {
+            let error = loss.unwrap_err().to_string();
+            assert!(error.contains("the teacher in bf16"), "{name}: {error}");
+        }
+        let parties = || Tensor::<3>::ones([4, 2, 4], &device);
+        let turned = Tensor::<2>::from_data([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]], (&device, DType::BF16));
+        for weights in [
+            Weights::Party(in_brain_floats()),
+            // A view, of which a launch would make a copy.
+            Weights::PartyRow(turned.swap_dims(0, 1)),
+        ] {
+            let average = ensemble(parties(), &weights, Averaged::Values, Sharpening::None);
+            if device.supports_dtype(DType::BF16) {
+                assert_eq!(vector(average.unwrap()), [1.0; 8], "{name}");
+            } else {
+                let error = average.unwrap_err().to_string();
+                assert!(
+                    error.contains("a party's weight") && error.contains("in bf16"),
+                    "{name}: {error}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The operations in float64, one value after the other, as their definitions say.
 
+use crate::cpu::FURTHEST;
 use crate::row_loss::{SoftmaxLoss, Teacher};
 
 /// Softmax of `x`; all 0 where nothing has any probability.
@@ -13,14 +14,21 @@ pub(super) fn softmax(x: &[f64]) -> Vec<f64> {
     e.iter().map(|e| e / total).collect()
 }
 
-/// The natural logarithms of [`softmax`].
+/// The natural logarithms of [`softmax`]; of finite values none is infinite, nor further below the largest than is told apart.
 pub(super) fn log_softmax(x: &[f64]) -> Vec<f64> {
     let maximum = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if maximum == f64::NEG_INFINITY {
         return vec![f64::NEG_INFINITY; x.len()];
     }
     let total: f64 = x.iter().map(|x| (x - maximum).exp()).sum();
-    x.iter().map(|x| x - maximum - total.ln()).collect()
+    let below = |x: &f64| {
+        if *x == f64::NEG_INFINITY {
+            *x
+        } else {
+            (x - maximum).max(-f64::from(FURTHEST))
+        }
+    };
+    x.iter().map(|x| below(x) - total.ln()).collect()
 }
 
 pub(super) fn wide(row: &[f32]) -> Vec<f64> {

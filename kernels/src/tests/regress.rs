@@ -9,8 +9,10 @@ use proptest::prelude::*;
 
 fn distances_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
     let count = case.rows * case.classes;
-    let student = values(case.seed, count, case.magnitude, case.masked);
-    let mut teacher = values(case.seed.rotate_left(9), count, case.magnitude, false);
+    // Squares of larger ones leave float32.
+    let magnitude = case.magnitude.min(6e4);
+    let student = values(case.seed, count, magnitude, case.masked);
+    let mut teacher = values(case.seed.rotate_left(9), count, magnitude, false);
     // What one masks both do: `special` has the rest.
     for (target, value) in teacher.iter_mut().zip(&student) {
         if *value == f32::NEG_INFINITY {

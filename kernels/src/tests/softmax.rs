@@ -2,9 +2,9 @@
 
 use super::cases::{Case, near, try_all, values};
 use super::reference::{self, wide};
-use super::{both, devices, matrix, vector};
+use super::{both, devices, has_halves, matrix, vector};
 use crate::{entropy, log_softmax, softmax};
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use proptest::prelude::*;
 
 fn softmax_agrees_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
@@ -75,6 +75,35 @@ fn gradients_agree_with_float64(case: &Case, device: &Device) -> Result<(), Test
 #[test]
 fn gradients_of_softmax_and_its_logarithm_are_those_of_float64() {
     try_all(128, gradients_agree_with_float64);
+}
+
+#[test]
+fn the_gradient_of_logits_in_float16_is_in_float16() {
+    for (name, device) in devices() {
+        if !has_halves(&device) {
+            continue;
+        }
+        let logits = [0.5, -1.0, 2.0, 0.25, 3.0, -2.0];
+        let weights = || matrix(&[1.0, -2.0, 0.5, 3.0, 1.0, 0.0], [2, 3], &device);
+        for form in [softmax, log_softmax] {
+            let gradient = |dtype: DType| {
+                let leaf = matrix(&logits, [2, 3], &device).cast(dtype).autodiff().require_grad();
+                let made = form(leaf.clone(), 1.5).unwrap();
+                assert_eq!(made.dtype(), DType::F32, "{name}");
+                let gradients = (made * weights()).sum().backward();
+                leaf.grad(&gradients).unwrap()
+            };
+            let half = gradient(DType::F16);
+            assert_eq!(half.dtype(), DType::F16, "{name}");
+            let pairs = vector(half).into_iter().zip(vector(gradient(DType::F32)));
+            for (half, single) in pairs {
+                assert!(
+                    (half - single).abs() <= 1e-3 * (single.abs() + 0.1),
+                    "{name}: {half} {single}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

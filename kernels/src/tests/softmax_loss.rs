@@ -8,6 +8,9 @@ use crate::{Kl, Reduction, cross_entropy_kl, softmax_kl};
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 
+/// A loss of which only this is said: that it is as far as this.
+const FAR: f64 = 1e20;
+
 fn agrees_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
     let count = case.rows * case.classes;
     let student = values(case.seed, count, case.magnitude, case.masked);
@@ -49,7 +52,19 @@ fn agrees_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError
             what,
         );
         let text = format!("loss of row {row}");
-        near(losses[row], loss, size.min(1e30), &text)?;
+        if loss.is_finite() && loss > FAR {
+            // Kernels that read a row once add up how much further the largest value moved away, and clamp each of these.
+            let found = f64::from(losses[row]);
+            prop_assert!(
+                found.is_finite() && found > 0.99 * loss && found < 100.0 * loss,
+                "{}: {} instead of {}",
+                text,
+                found,
+                loss
+            );
+        } else {
+            near(losses[row], loss, size.min(1e30), &text)?;
+        }
         // A slope is a difference of probabilities, times this: three units in the last place of that are allowed.
         let scale = weights[0] + weights[1] / case.temperature;
         let largest = slopes.iter().fold(0.02 * scale, |most, slope| most.max(slope.abs()));

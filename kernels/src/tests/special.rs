@@ -3,7 +3,10 @@
 use super::cases::values;
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
-use crate::{Kl, Reduction, Teacher, cross_entropy, cross_entropy_kl, mae, mse, softmax, softmax_kl};
+use crate::{
+    Averaged, Ensemble, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, cross_entropy_kl, ensemble,
+    entropy, log_softmax, mae, mse, softmax, softmax_kl,
+};
 use burn::tensor::{DType, Device, Int, Tensor};
 
 const EACH: Kl = Kl {
@@ -87,6 +90,91 @@ fn what_is_no_number_is_not_hidden() {
                 "{name}: {probabilities:?}"
             );
         }
+    }
+}
+
+#[test]
+fn finite_values_of_any_size_give_finite_losses_probabilities_and_entropies() {
+    for (name, device) in devices() {
+        let tensor = |values: [f32; 2]| matrix(&values, [1, 2], &device);
+        // Student, teacher, temperature, and what the divergence is: of the first two the student's second class is where the
+        // teacher has no probability, of the others where it has half of it.
+        for (student, teacher, temperature, far) in [
+            ([3e38, -3e38], [1000.0, 0.0], 1.0, 0.0),
+            ([1e37, -1e37], [1e37, -1e37], 0.05, 0.0),
+            ([3e38, -3e38], [0.0, 0.0], 1.0, 0.5e25),
+            ([-1e37, 1e37], [7.0, 7.0], 0.05, 0.5e25),
+            ([-3e38, 3e38], [0.0, 1e30], 1e-9, 0.0),
+            ([3e38, -3e38], [3e38, -3e38], 1e9, 0.0),
+        ] {
+            let kl = Kl { temperature, ..EACH };
+            let what = format!("{student:?} and {teacher:?} at {temperature} on the {name}");
+            let (losses, gradient) = both(tensor(student), |student| {
+                softmax_kl(student, tensor(teacher), kl, None, None).unwrap()
+            });
+            assert!((losses[0] - far).abs() <= 1e-5 * (1.0 + far), "{what}: {losses:?}");
+            assert!(gradient.iter().all(|slope| slope.is_finite()), "{what}: {gradient:?}");
+            let (losses, gradient) = both(tensor(student), |student| {
+                cross_entropy_kl(student, labels(&[1], &device), tensor(teacher), kl, [1.0, 1.0], false).unwrap()
+            });
+            assert!(losses[0].is_finite() && losses[0] >= 0.99 * far, "{what}: {losses:?}");
+            assert!(gradient.iter().all(|slope| slope.is_finite()), "{what}: {gradient:?}");
+        }
+        let large = || tensor([3e38, -3e38]);
+        assert_same(&vector(softmax(large(), 1.0).unwrap()), &[1.0, 0.0], name);
+        assert_same(&vector(entropy(large(), 0.05).unwrap()), &[0.0], name);
+        let logarithms = vector(log_softmax(large(), 1.0).unwrap());
+        assert!(
+            logarithms[0].abs() < 1e-6 && (-1.1e25..-0.9e25).contains(&logarithms[1]),
+            "{name}: {logarithms:?}"
+        );
+        for classes in [2, 2049] {
+            let mut said = vec![-3e38; classes];
+            said[1] = 3e38;
+            let parties = matrix(&said, [1, classes], &device).reshape([1, 1, classes]);
+            let mean = ensemble(parties, &Weights::Equal, Averaged::Probabilities, Sharpening::None);
+            let mean = vector(mean.unwrap());
+            assert!((mean[1] - 1.0).abs() < 1e-6, "{name}: {}", mean[1]);
+            assert!((mean.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{name}");
+        }
+    }
+}
+
+#[test]
+fn averages_of_masked_classes_and_of_what_is_no_number_are_as_documented() {
+    const NONE: f32 = f32::NEG_INFINITY;
+    const MANY: f32 = f32::INFINITY;
+    const NAN: f32 = f32::NAN;
+    // The third party counts nothing, whatever it holds.
+    let said = [
+        [NONE, MANY, MANY, NAN, 1.0, NONE, 2.0, NONE],
+        [2.0, 2.0, NONE, 1.0, 3.0, NONE, MANY, NAN],
+        [NAN, NONE, 1.0, MANY, NAN, MANY, NONE, 1.0],
+    ];
+    let expected = [NONE, MANY, NAN, NAN, 2.0, NONE, MANY, NAN];
+    for (name, device) in devices() {
+        for make in [matrix, half_matrix] {
+            let parties: Tensor<3> = make(&said.concat(), [3, 8], &device).reshape([3, 1, 8]);
+            let weights = Tensor::<1>::from_data([0.5, 0.5, 0.0], &device);
+            let all = ensemble(
+                parties.clone(),
+                &Weights::Party(weights.clone()),
+                Averaged::Values,
+                Sharpening::None,
+            );
+            assert_same(&vector(all.unwrap()), &expected, name);
+            let mut sum = Ensemble::new(1, 8, Averaged::Values, &device).unwrap();
+            for party in 0..3 {
+                let weight = Weights::Party(weights.clone().narrow(0, party, 1));
+                sum.add(parties.clone().narrow(0, party, 1), &weight).unwrap();
+            }
+            let streamed = vector(sum.finish(Sharpening::None).unwrap());
+            assert_same(&streamed, &expected, &format!("one by one on the {name}"));
+        }
+        // What all mask has no probability once it is sharpened.
+        let parties: Tensor<3> = matrix(&[NONE, 1.0, 1.0, NONE, 3.0, 3.0], [2, 3], &device).reshape([2, 1, 3]);
+        let sharpened = ensemble(parties, &Weights::Equal, Averaged::Values, Sharpening::Era(1.0));
+        assert_same(&vector(sharpened.unwrap()), &[0.0, 0.5, 0.5], name);
     }
 }
 
