@@ -14,14 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_NAMES: usize = 10;
 
 impl Comparison {
-    /// A line a note: means of fewer evaluations than asked for, seeds and run names without a pair, seeds of an earlier
-    /// release, pairs of other data, and who was late or refused.
+    /// A line a note: means of fewer evaluations than asked for, methods, seeds and run names without a pair, seeds of an
+    /// earlier release, pairs of other data, and who was late or refused.
     pub(super) fn remarks(&self, scored: &[Scored<'_>]) -> Vec<String> {
         let mut remarks: Vec<String> = self
             .names()
             .iter()
             .filter_map(|name| self.fewer(name, scored))
             .collect();
+        remarks.extend(self.unequal());
         for row in scored.iter().filter(|row| row.unpaired > 0) {
             let (seeds, lacks) = (counted(row.unpaired, "seed"), &self.baselines.name);
             let remark = format!(
@@ -61,14 +62,26 @@ impl Comparison {
         };
         let all = rows().all(|row| evaluations(row).is_some());
         let means = if all { "means" } else { "some means" };
-        let goes_on = rows().any(|row| {
-            let last = row.method.main.last();
-            row.method
-                .counted()
-                .any(|run| run.wanted.is_some() && last < run.wanted)
-        });
+        let goes_on = rows().any(|row| row.method.short_of().is_some());
         let yet = if goes_on { "; there are no more yet" } else { "" };
         Some(format!("{name}: {means} of {of}{yet}"))
+    }
+
+    /// Which methods are not as far as what they are compared with, or further.
+    fn unequal(&self) -> Vec<String> {
+        let methods = self.methods.iter().enumerate();
+        let unequal = methods.filter_map(|(at, method)| {
+            let other = self.baseline(at)?;
+            let (own, its) = (method.main.last()?, other.main.last()?);
+            (own != its).then(|| {
+                let (rounds, other) = (counted(own, "round"), &other.label);
+                format!(
+                    "{}: {rounds} where {other} has {its}, and so no difference",
+                    method.label
+                )
+            })
+        });
+        unequal.collect()
     }
 
     /// Which seeds have one score a model of the server on the parties' own test sets, where others have one a party: a
