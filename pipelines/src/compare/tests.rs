@@ -340,6 +340,15 @@ fn bytes_that_results_do_not_say_are_not_shown_as_none() {
         line(&text, "fedavg 1 of 1").starts_with("fedavg 1 of 1 so far 0 –"),
         "{text}"
     );
+    let note = "\nfedavg: seed 0 is of an earlier release, without `bytes_up` and `bytes_down` in `steps`: no bytes\n";
+    assert!(text.contains(note), "{text}");
+    // Without a target there are no bytes to miss; and where no seed reaches it, that is why there is a dash.
+    let without = |target: Option<f64>| {
+        let asked = Asked { target, ..ASKED };
+        let comparison = compared(&results, std::slice::from_ref(&run), &asked);
+        comparison.expect("a comparison").text()
+    };
+    assert!(!without(None).contains("no bytes") && !without(Some(0.9)).contains("no bytes"));
 }
 
 #[test]
