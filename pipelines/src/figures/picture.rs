@@ -2,11 +2,14 @@
 //! ground, so that it reads the same on a dark page. Lines that leave the axis are cut at the plot's edge, and small print
 //! says how many points are outside. Equal results give equal bytes.
 
+mod across;
 mod legend;
 #[cfg(test)]
 mod tests;
 
-use super::axis::{self, Accuracy};
+pub(crate) use across::Across;
+
+use super::axis::Accuracy;
 use super::clip::{Heights, Point, crossings, held, is_within, parts};
 use super::labels::apart;
 use super::names;
@@ -71,15 +74,6 @@ pub(crate) struct Picture {
     pub(crate) target: Option<f64>,
 }
 
-/// The axis from left to right; accuracy goes up.
-#[derive(Debug)]
-pub(crate) struct Across {
-    name: String,
-    /// Its right end; it begins at 0.
-    end: f64,
-    marks: Vec<(f64, String)>,
-}
-
 /// A method.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -106,36 +100,6 @@ enum Look {
     Band,
     /// From a line's end to its label.
     Leader,
-}
-
-impl Across {
-    pub(crate) fn rounds(last: u32) -> Self {
-        let marks = axis::rounds(last, 20).into_iter();
-        Self {
-            name: "round".to_owned(),
-            end: f64::from(last.max(1)),
-            marks: marks.map(|round| (f64::from(round), round.to_string())).collect(),
-        }
-    }
-
-    /// An axis that ends where the largest amount is.
-    pub(crate) fn amounts(name: String, largest: f64) -> Self {
-        Self {
-            name,
-            end: if largest > 0.0 { largest } else { 1.0 },
-            marks: axis::amounts(largest, 6),
-        }
-    }
-
-    fn place(&self, value: f64) -> i32 {
-        fine(value / self.end)
-    }
-
-    fn label(&self, place: i32) -> String {
-        let mut marks = self.marks.iter();
-        let found = marks.find(|(value, _)| self.place(*value) == place);
-        found.map_or_else(String::new, |(_, label)| label.clone())
-    }
 }
 
 impl Line {
@@ -189,11 +153,13 @@ impl Picture {
     fn ranges(&self) -> Vec<Vec<(f64, f64)>> {
         let means = self.lines.iter().map(|line| {
             let points = line.mean.iter();
-            points.map(|(_, spread)| (spread.low, spread.high)).collect()
+            points
+                .map(|(_, spread)| (spread.low, spread.high))
+                .collect::<Vec<(f64, f64)>>()
         });
         let worsts = self.lines.iter().map(|line| {
             let points = line.worst.iter();
-            points.map(|(_, worst)| (*worst, *worst)).collect()
+            points.map(|(_, worst)| (*worst, *worst)).collect::<Vec<(f64, f64)>>()
         });
         means.chain(worsts).collect()
     }
