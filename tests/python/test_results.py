@@ -155,6 +155,25 @@ def test_the_queries_that_are_shown_give_the_numbers_that_compare_gives(averaged
     assert len(duckdb.sql(others).fetchall()) > 2
 
 
+def test_the_queries_of_comparisons_that_are_shown_tell_run_names_apart(averaged, run, tmp_path):
+    """Those of docs/compare.md, of a table in which two run names have the same pipelines."""
+    out, _ = averaged
+    run("fedstill", "compare", "averaged", "--out", out, "--to", tmp_path)
+    own, both = (f"'{tmp_path}/{name}.parquet'" for name in ["compare", "both"])
+    other = f"select * replace ('other' as name) from {own}"
+    duckdb.sql(f"copy (select * from {own} union all {other}) to {both} (format parquet)")
+    text = (ROOT / "docs/compare.md").read_text()
+    queries = re.findall(r'^duckdb -c "(.*?)"$', text, re.MULTILINE | re.DOTALL)
+    assert len(queries) == 2
+    for query in queries:
+        assert "'runs/compare/compare.parquet'" in query
+        found = duckdb.connect().execute(query.replace("'runs/compare/compare.parquet'", both))
+        assert [column[0] for column in found.description[:3]] == ["name", "pipeline", "step"]
+        rows = [row[:3] for row in found.fetchall()]
+        assert {name for name, *_ in rows} == {"averaged", "other"}
+        assert len(rows) == len(set(rows)) > 4, query
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 def test_pyarrow_reads_the_same_rows(results, query, table):
     read = pq.read_table(results / table)

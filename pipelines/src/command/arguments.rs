@@ -156,7 +156,8 @@ pub(super) struct Comparing {
     /// Count rounds, bytes and price up to the first round with this mean accuracy, as in 0.9
     #[arg(long, value_parser = share)]
     pub(super) target: Option<f64>,
-    /// What differences are against: a pipeline, or name/pipeline [default: standalone, or else the first]
+    /// What differences are against: a pipeline, or name/pipeline [default: standalone, or else the first in
+    /// the order of `fedstill pipelines`]
     #[arg(long)]
     pub(super) baseline: Option<String>,
     /// How many evaluations at the end of a run its mean is of

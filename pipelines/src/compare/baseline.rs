@@ -1,6 +1,7 @@
 //! What each method is compared with.
 
 use super::{NoComparison, find};
+use crate::algorithms;
 
 /// What is taken where nobody says otherwise, and it is there: the same steps without any exchange.
 const STANDALONE: &str = "standalone";
@@ -18,14 +19,15 @@ pub(super) struct Baselines {
 
 /// Chooses for methods, at least one, each a run name and a pipeline. A pipeline is the baseline of every method: the one of
 /// its own run name and no other, which may have other data and settings. `name/pipeline` is the baseline of all. Where
-/// nothing is asked for, it is the pipeline `standalone`, or else the first method.
+/// nothing is asked for, it is the pipeline `standalone`, or else the first one in the order of `fedstill pipelines`, others
+/// after those by name: whatever order the methods are in, which a run file and a run name do not share.
 ///
 /// # Errors
 /// A baseline that is not there.
 pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Baselines, NoComparison> {
     let label = |(name, pipeline): &(&str, &str)| format!("{name}/{pipeline}");
     let is_pipeline = |asked: &str| methods.iter().any(|(_, pipeline)| *pipeline == asked);
-    let pipeline = asked.unwrap_or(STANDALONE);
+    let pipeline = asked.unwrap_or_else(|| default(methods));
     if is_pipeline(pipeline) {
         let beside = |name: &str| methods.iter().position(|other| *other == (name, pipeline));
         let of: Vec<Option<usize>> = methods.iter().map(|(name, _)| beside(name)).collect();
@@ -42,17 +44,14 @@ pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Ba
         });
     }
     let labels: Vec<String> = methods.iter().map(label).collect();
-    let at = match asked {
-        None => 0,
-        Some(asked) => labels.iter().position(|label| label == asked).ok_or_else(|| {
-            let pipelines = methods.iter().map(|(_, pipeline)| *pipeline);
-            let fix = find::suggestion(asked, pipelines.chain(labels.iter().map(String::as_str)));
-            NoComparison::Baseline {
-                asked: asked.to_owned(),
-                fix,
-            }
-        })?,
-    };
+    let at = labels.iter().position(|label| label == pipeline).ok_or_else(|| {
+        let pipelines = methods.iter().map(|(_, pipeline)| *pipeline);
+        let fix = find::suggestion(pipeline, pipelines.chain(labels.iter().map(String::as_str)));
+        NoComparison::Baseline {
+            asked: pipeline.to_owned(),
+            fix,
+        }
+    })?;
     let several = methods.iter().any(|(name, _)| *name != methods[0].0);
     Ok(Baselines {
         name: if several {
@@ -63,6 +62,19 @@ pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Ba
         of: vec![Some(at); methods.len()],
         lacking: Vec::new(),
     })
+}
+
+/// The pipeline that methods are compared with where nobody says otherwise: one of theirs, if there are any.
+fn default<'a>(methods: &[(&'a str, &'a str)]) -> &'a str {
+    let shipped = algorithms::all();
+    let rank = |pipeline: &str| {
+        let position = shipped.iter().position(|one| one.name == pipeline);
+        (pipeline != STANDALONE, position.unwrap_or(shipped.len()))
+    };
+    let pipelines = methods.iter().map(|(_, pipeline)| *pipeline);
+    pipelines
+        .min_by_key(|pipeline| (rank(pipeline), *pipeline))
+        .unwrap_or(STANDALONE)
 }
 
 #[cfg(test)]
@@ -107,11 +119,26 @@ mod tests {
         let expected = ("alpha-1/fedmd".to_owned(), vec![Some(0); 5]);
         assert_eq!(chosen(&TWO_NAMES, Some("alpha-1/fedmd")), expected);
         let one = [("quick", "feddf"), ("quick", "fedmd")];
-        assert_eq!(chosen(&one, None), ("feddf".to_owned(), vec![Some(0); 2]));
         assert_eq!(
-            chosen(&one, Some("quick/fedmd")),
-            ("fedmd".to_owned(), vec![Some(1); 2])
+            chosen(&one, Some("quick/feddf")),
+            ("feddf".to_owned(), vec![Some(0); 2])
         );
+    }
+
+    #[test]
+    fn without_standalone_the_baseline_is_the_first_that_ships_in_whatever_order_the_methods_are() {
+        // As a run file about FedDF has them, and as its run name does.
+        let of_file = [("t", "mine"), ("t", "feddf"), ("t", "fedavg"), ("t", "also_mine")];
+        let mut by_name = of_file;
+        by_name.sort_unstable();
+        assert_eq!(chosen(&of_file, None), ("feddf".to_owned(), vec![Some(1); 4]));
+        assert_eq!(chosen(&by_name, None), ("feddf".to_owned(), vec![Some(2); 4]));
+        let own = [("t", "mine"), ("t", "also_mine")];
+        assert_eq!(chosen(&own, None), ("also_mine".to_owned(), vec![Some(1); 2]));
+        // Of each run name its own, as any pipeline that is named.
+        let names = [("a", "fedavg"), ("a", "feddf"), ("b", "feddf"), ("c", "fedavg")];
+        let expected = ("feddf".to_owned(), vec![Some(1), Some(1), Some(2), None]);
+        assert_eq!(chosen(&names, None), expected);
     }
 
     #[test]

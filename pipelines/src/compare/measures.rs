@@ -14,7 +14,8 @@ pub(super) struct Scored<'a> {
     pub(super) label: String,
     /// The mean accuracy of the last evaluations.
     pub(super) accuracy: Option<Spread>,
-    /// By how much it is above the baseline's main scores, over the seeds that both have.
+    /// By how much it is above the baseline's main scores, over the seeds that both have; none where their methods are not
+    /// equally far, which is a difference of rounds too.
     pub(super) difference: Option<Spread>,
     /// Its seeds that the baseline lacks.
     pub(super) unpaired: usize,
@@ -64,8 +65,9 @@ impl Comparison {
     /// A row a method and scoring step.
     pub(super) fn scored(&self) -> Vec<Scored<'_>> {
         let mut rows = Vec::new();
-        for (method, baseline) in self.methods.iter().zip(&self.baselines.of) {
-            let baseline = baseline.map(|at| &self.methods[at].main);
+        for (at, method) in self.methods.iter().enumerate() {
+            let baseline = self.baseline(at).map(|other| &other.main);
+            let baseline = baseline.filter(|other| other.last() == method.main.last());
             for track in method.tracks() {
                 let accuracy = track.late(self.evaluations);
                 let other = baseline.filter(|other| !std::ptr::eq(*other, track));
@@ -89,6 +91,11 @@ impl Comparison {
             }
         }
         rows
+    }
+
+    /// What the method with that index is compared with: it can be itself.
+    pub(super) fn baseline(&self, at: usize) -> Option<&Method> {
+        self.baselines.of[at].map(|other| &self.methods[other])
     }
 
     /// A row a method; none where no target is asked for.

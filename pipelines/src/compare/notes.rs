@@ -14,14 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const MOST_NAMES: usize = 10;
 
 impl Comparison {
-    /// A line a note: means of fewer evaluations than asked for, seeds and run names without a pair, seeds of an earlier
-    /// release, pairs of other data, and who was late or refused.
+    /// A line a note: means of fewer evaluations than asked for, methods, seeds and run names without a pair, seeds of an
+    /// earlier release, bytes that results do not say, pairs of other data, and who was late or refused.
     pub(super) fn remarks(&self, scored: &[Scored<'_>]) -> Vec<String> {
         let mut remarks: Vec<String> = self
             .names()
             .iter()
             .filter_map(|name| self.fewer(name, scored))
             .collect();
+        remarks.extend(self.unequal());
         for row in scored.iter().filter(|row| row.unpaired > 0) {
             let (seeds, lacks) = (counted(row.unpaired, "seed"), &self.baselines.name);
             let remark = format!(
@@ -38,6 +39,7 @@ impl Comparison {
                 remarks.push(remark);
             }
         }
+        remarks.extend(self.without_bytes());
         remarks.extend(self.lacking());
         remarks.extend(self.other_data.iter().cloned());
         remarks.extend(self.methods.iter().filter_map(troubles));
@@ -61,18 +63,30 @@ impl Comparison {
         };
         let all = rows().all(|row| evaluations(row).is_some());
         let means = if all { "means" } else { "some means" };
-        let goes_on = rows().any(|row| {
-            let last = row.method.main.last();
-            row.method
-                .counted()
-                .any(|run| run.wanted.is_some() && last < run.wanted)
-        });
+        let goes_on = rows().any(|row| row.method.short_of().is_some());
         let yet = if goes_on { "; there are no more yet" } else { "" };
         Some(format!("{name}: {means} of {of}{yet}"))
     }
 
-    /// Which seeds have one score a model of the server on the parties' own test sets, where others have one a party: a
-    /// release wrote them that scored such a model on the mean of its parties' proportions.
+    /// Which methods are not as far as what they are compared with, or further.
+    fn unequal(&self) -> Vec<String> {
+        let methods = self.methods.iter().enumerate();
+        let unequal = methods.filter_map(|(at, method)| {
+            let other = self.baseline(at)?;
+            let (own, its) = (method.main.last()?, other.main.last()?);
+            (own != its).then(|| {
+                let (rounds, other) = (counted(own, "round"), &other.label);
+                format!(
+                    "{}: {rounds} where {other} has {its}, and so no difference",
+                    method.label
+                )
+            })
+        });
+        unequal.collect()
+    }
+
+    /// Which seeds have one score a model of the server on the parties' own test sets, and not one a party: a release wrote
+    /// them that scored such a model on the mean of its parties' proportions.
     fn earlier(&self, row: &Scored<'_>) -> Option<String> {
         if self.test_set != LOCAL_TEST {
             return None;
@@ -85,18 +99,39 @@ impl Comparison {
             curves.map(|curve| curve.seed.to_string()).collect::<Vec<_>>()
         };
         let earlier = seeds(false);
-        if earlier.is_empty() || seeds(true).is_empty() {
+        if earlier.is_empty() {
             return None;
         }
-        let (noun, is, its) = match earlier.len() {
-            1 => ("seed", "is", "its"),
-            _ => ("seeds", "are", "their"),
+        let of = of_earlier_release(&earlier);
+        // Whose the worst then is, the table says: of no party.
+        let how = if seeds(true).is_empty() {
+            "a model of the server has one score, in the mean of its parties' proportions"
+        } else if earlier.len() == 1 {
+            "its models are scored otherwise"
+        } else {
+            "their models are scored otherwise"
         };
-        Some(format!(
-            "{}: {noun} {} {is} of an earlier release: on '{LOCAL_TEST}' {its} models are scored otherwise",
-            row.method.label,
-            earlier.join(", ")
-        ))
+        Some(format!("{}: {of}: on '{LOCAL_TEST}' {how}", row.method.label))
+    }
+
+    /// Which seeds do not say the bytes that a target took, so that there is a dash for all: a release wrote them that did
+    /// not count what crosses.
+    fn without_bytes(&self) -> Vec<String> {
+        let rows = self.to_target().into_iter();
+        let notes = rows
+            .filter(|row| row.reached > 0 && row.bytes.is_none())
+            .filter_map(|row| {
+                let runs = row.method.counted().filter(|run| run.lacks_bytes());
+                let seeds: Vec<String> = runs.map(|run| run.seed.to_string()).collect();
+                (!seeds.is_empty()).then(|| {
+                    let of = of_earlier_release(&seeds);
+                    format!(
+                        "{}: {of}, without `bytes_up` and `bytes_down` in `steps`: no bytes",
+                        row.method.label
+                    )
+                })
+            });
+        notes.collect()
     }
 
     /// Which run names have no baseline, and how to compare them all the same.
@@ -115,6 +150,15 @@ impl Comparison {
             other.label
         ))
     }
+}
+
+/// Seeds, at least one, as a part of a sentence.
+fn of_earlier_release(seeds: &[String]) -> String {
+    let (noun, are) = match seeds.len() {
+        1 => ("seed", "is"),
+        _ => ("seeds", "are"),
+    };
+    format!("{noun} {} {are} of an earlier release", seeds.join(", "))
 }
 
 /// Which methods have other data than their baseline in a seed that both have. Nothing of runs whose folders are not there:

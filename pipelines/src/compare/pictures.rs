@@ -47,6 +47,7 @@ impl Comparison {
             test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: "worst",
+            target: self.target,
         }
         .svg()
     }

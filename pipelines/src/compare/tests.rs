@@ -105,6 +105,43 @@ fn a_run_that_is_behind_is_left_out_and_named() {
 }
 
 #[test]
+fn a_method_that_is_not_as_far_as_its_baseline_is_marked_and_has_no_difference() {
+    let results = Results::new();
+    let runs = [shown("fedavg", 0), shown("fedmd", 0), shown("standalone", 0)];
+    for (run, rounds) in runs.iter().zip([3, 5, 5]) {
+        finish(&results, run, rounds, 0.02, 500);
+    }
+    let asked = Asked {
+        target: Some(0.55),
+        ..ASKED
+    };
+    let comparison = compared(&results, &runs, &asked).expect("a comparison");
+    let text = comparison.text();
+    assert_eq!(line(&text, "fedavg 1"), "fedavg 1 3 of 5 .540 – .520 3 parties");
+    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 5 .560 .000 1 .540 3 parties");
+    assert!(
+        line(&text, "fedavg 1 of 1").starts_with("fedavg 1 of 1 so far 3"),
+        "{text}"
+    );
+    assert!(line(&text, "fedmd 1 of 1").starts_with("fedmd 1 of 1 3"), "{text}");
+    let note = "\nfedavg: 3 rounds where standalone has 5, and so no difference\n";
+    assert!(text.contains(note), "{text}");
+    let with: Vec<bool> = comparison.scored().iter().map(|row| row.difference.is_some()).collect();
+    assert_eq!(with, [false, true, false]);
+    // Runs that are asked for no more than they have are not marked, and are no pair either.
+    let ended = runs.map(|run| Shown { rounds: None, ..run });
+    let text = compared(&results, &ended, &ASKED).expect("a comparison").text();
+    assert_eq!(line(&text, "fedavg 1"), "fedavg 1 3 .540 – .520 3 parties");
+    assert!(text.contains(note), "{text}");
+    // Those that are equally far are one.
+    let both = [ended[0].clone(), named("quick-start", "feddf", 0)];
+    finish(&results, &both[1], 3, 0.03, 500);
+    let text = compared(&results, &both, &ASKED).expect("a comparison").text();
+    assert!(text.contains("minus feddf"), "{text}");
+    assert_eq!(line(&text, "fedavg 1"), "fedavg 1 3 .540 -.020 1 .520 3 parties");
+}
+
+#[test]
 fn a_mean_of_fewer_evaluations_says_so() {
     let results = Results::new();
     let run = shown("fedmd", 0);
@@ -112,7 +149,7 @@ fn a_mean_of_fewer_evaluations_says_so() {
     let text = compared(&results, std::slice::from_ref(&run), &ASKED)
         .expect("a comparison")
         .text();
-    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 2 .530 – .510 3 parties");
+    assert_eq!(line(&text, "fedmd 1"), "fedmd 1 2 of 5 .530 – .510 3 parties");
     assert!(
         text.contains("quick-start: means of 2 evaluations; there are no more yet\n"),
         "{text}"
@@ -299,7 +336,19 @@ fn bytes_that_results_do_not_say_are_not_shown_as_none() {
     assert_eq!(comparison.to_target()[0].bytes, None);
     assert_eq!(comparison.to_target()[0].rounds.map(|rounds| rounds.mean), Some(0.0));
     let text = comparison.text();
-    assert!(line(&text, "fedavg 1 of 1").starts_with("fedavg 1 of 1 0 –"), "{text}");
+    assert!(
+        line(&text, "fedavg 1 of 1").starts_with("fedavg 1 of 1 so far 0 –"),
+        "{text}"
+    );
+    let note = "\nfedavg: seed 0 is of an earlier release, without `bytes_up` and `bytes_down` in `steps`: no bytes\n";
+    assert!(text.contains(note), "{text}");
+    // Without a target there are no bytes to miss; and where no seed reaches it, that is why there is a dash.
+    let without = |target: Option<f64>| {
+        let asked = Asked { target, ..ASKED };
+        let comparison = compared(&results, std::slice::from_ref(&run), &asked);
+        comparison.expect("a comparison").text()
+    };
+    assert!(!without(None).contains("no bytes") && !without(Some(0.9)).contains("no bytes"));
 }
 
 #[test]

@@ -59,7 +59,10 @@ impl Comparison {
         ];
         let mut columns = Columns::new(1, &headers);
         for row in scored {
-            let rounds = row.track.last().unwrap_or(0).to_string();
+            let mut rounds = row.track.last().unwrap_or(0).to_string();
+            if let Some(wanted) = row.method.short_of() {
+                let _ = write!(rounds, " of {wanted}");
+            }
             let mut cells = vec![row.track.counted().count().to_string(), rounds];
             cells.extend(over_seeds(row.accuracy, number, number));
             cells.extend(over_seeds(row.difference, signed, number));
@@ -77,7 +80,8 @@ fn taken(rows: &[ToTarget<'_>], price: &str) -> String {
     let headers = ["method", "seeds", "rounds", "", "bytes", "", "GB-s", "", price, ""];
     let mut columns = Columns::new(1, &headers);
     for row in rows {
-        let mut cells = vec![format!("{} of {}", row.reached, row.of)];
+        let so_far = row.method.short_of().map_or("", |_| " so far");
+        let mut cells = vec![format!("{} of {}{so_far}", row.reached, row.of)];
         cells.extend(over_seeds(row.rounds, rounds, rounds));
         cells.extend(over_seeds(row.bytes, bytes, bytes));
         cells.extend(over_seeds(row.gb_seconds, amount, amount));

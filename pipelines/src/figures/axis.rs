@@ -4,6 +4,13 @@
 const STEPS: [u32; 6] = [5, 10, 20, 50, 100, 200];
 /// The most steps on the axis of accuracy.
 const INTERVALS: u32 = 6;
+/// Points of the first half of lines are left outside where values so many times as far apart as those of the second half
+/// have no place with them.
+const FINER: f64 = 3.0;
+/// The least that the second halves count as far apart: what is closer is not worth more of the picture.
+const CLOSE: f64 = 0.02;
+/// The fewest points of a line that are never left outside, if it has so many.
+const FEWEST: usize = 3;
 
 /// An axis of accuracy, in thousandths: from `low` to `high`, both marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,28 @@ impl Accuracy {
             high: 1000,
             step: 200,
         })
+    }
+
+    /// The axis of lines, each of the lowest and highest value at its points from left to right. It holds the `target`, the
+    /// second half of every line, and its last three points. Where these take less than a third of what all points would,
+    /// as models that nobody has trained do at first, the fewest points at the beginning of every line are left outside
+    /// with which the rest takes at most three times as much as the second halves do.
+    pub(crate) fn of_lines(lines: &[Vec<(f64, f64)>], target: Option<f64>) -> Self {
+        let held = |left_out: usize| {
+            let own = move |line: &Vec<(f64, f64)>| left_out.min(line.len() / 2).min(line.len().saturating_sub(FEWEST));
+            let points = lines.iter().flat_map(move |line| &line[own(line)..]);
+            points.flat_map(|(low, high)| [*low, *high]).chain(target)
+        };
+        let apart = |left_out: usize| {
+            let (low, high) = held(left_out).fold((1.0_f64, 0.0_f64), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+            high - low
+        };
+        let longest = lines.iter().map(Vec::len).max().unwrap_or(0);
+        let most = FINER * apart(longest).max(CLOSE);
+        let left_out = (0..longest).find(|left_out| apart(*left_out) <= most);
+        Self::around(held(left_out.unwrap_or(0)))
     }
 
     /// How many steps it has.
@@ -124,6 +153,52 @@ mod tests {
                 assert!(axis.intervals() <= 6 && axis.high <= 1000, "{axis:?}");
             }
         }
+    }
+
+    fn ends(lines: &[Vec<(f64, f64)>], target: Option<f64>) -> (u32, u32) {
+        let axis = Accuracy::of_lines(lines, target);
+        (axis.low, axis.high)
+    }
+
+    /// A line of one seed.
+    fn line(values: &[f64]) -> Vec<(f64, f64)> {
+        values.iter().map(|value| (*value, *value)).collect()
+    }
+
+    #[test]
+    fn models_that_nobody_has_trained_do_not_flatten_the_lines_of_later_rounds() {
+        let untrained = line(&[
+            0.02, 0.935, 0.960, 0.966, 0.970, 0.972, 0.974, 0.976, 0.978, 0.979, 0.980,
+        ]);
+        let pretrained = line(&[
+            0.945, 0.955, 0.958, 0.960, 0.961, 0.962, 0.963, 0.964, 0.965, 0.965, 0.965,
+        ]);
+        assert_eq!(ends(&[untrained.clone(), pretrained.clone()], None), (930, 980));
+        // Of many rounds more than the first: no more than makes the axis three times as fine.
+        let risen = |round: i32| 0.97 - 0.9 * 0.8_f64.powi(round);
+        let slow: Vec<f64> = (0..=100).map(risen).collect();
+        let (low, high) = ends(&[line(&slow)], None);
+        assert_eq!((low, high), (920, 970));
+        // A target that is asked for has its place.
+        assert_eq!(ends(&[untrained.clone(), pretrained], Some(0.9)).0, 900);
+        assert_eq!(ends(&[untrained], Some(0.5)).0, 0);
+    }
+
+    #[test]
+    fn an_axis_leaves_nothing_outside_where_that_would_show_little_more() {
+        // Lines that rise all the time, or end far apart.
+        assert_eq!(ends(&[line(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6])], None), (100, 600));
+        let apart = [line(&[0.0, 0.8, 0.9, 0.9, 0.9]), line(&[0.0, 0.3, 0.4, 0.4, 0.4])];
+        assert_eq!(ends(&apart, None).0, 0);
+        // What falls late is what is to be seen.
+        assert_eq!(ends(&[line(&[0.9, 0.9, 0.9, 0.9, 0.1])], None).0, 0);
+        // Three points are no more than a line has to have.
+        assert_eq!(ends(&[line(&[0.1, 0.9, 0.9])], None).0, 0);
+        assert_eq!(ends(&[line(&[0.1, 0.9, 0.9, 0.9])], None), (900, 905));
+        assert_eq!(ends(&[line(&[0.5]), Vec::new()], None), (500, 505));
+        // A band's lowest seed counts as its mean does.
+        let band = vec![(0.1, 0.2), (0.3, 0.5), (0.4, 0.5), (0.4, 0.5), (0.3, 0.5)];
+        assert_eq!(ends(&[band], None).0, 100);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! read or written here but the fonts of the machine.
 
 pub(crate) mod axis;
+mod clip;
 mod columns;
 mod costs;
 mod divided;

@@ -1,12 +1,11 @@
-//! Numbers as tables and axes show them.
+//! Numbers as tables and axes show them. What is shown as zero has no sign, on whichever side of it the value is.
 
 use crate::reached::Spread;
 
 /// An accuracy: `.598`.
 pub(crate) fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
+    let text = unsigned_zero(format!("{value:.3}"));
     match text.strip_prefix("-0.") {
-        Some("000") => ".000".to_owned(),
         Some(digits) => format!("-.{digits}"),
         None => text.strip_prefix('0').map(ToOwned::to_owned).unwrap_or(text),
     }
@@ -28,7 +27,15 @@ pub(crate) fn amount(value: f64) -> String {
         return "0".to_owned();
     }
     let decimals = (2 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
-    format!("{value:.decimals$}")
+    unsigned_zero(format!("{value:.decimals$}"))
+}
+
+/// A number as it is written, without the minus where no digit of it is left.
+fn unsigned_zero(text: String) -> String {
+    match text.strip_prefix('-') {
+        Some(digits) if digits.bytes().all(|digit| matches!(digit, b'0' | b'.')) => digits.to_owned(),
+        _ => text,
+    }
 }
 
 /// A mean over seeds and, in a column of its own, its standard deviation: `.598` and `± .012`.
@@ -57,6 +64,16 @@ mod tests {
             [0.0984, 0.0, -0.5, -0.0001].map(signed),
             ["+.098", ".000", "-.500", ".000"]
         );
+    }
+
+    #[test]
+    fn what_is_shown_as_zero_has_no_sign_whatever_shows_it() {
+        for zero in [0.0, -0.0, 0.0004, -0.0004] {
+            assert_eq!([number(zero), signed(zero)], [".000", ".000"], "{zero}");
+        }
+        assert_eq!([0.0006, -0.0006].map(signed), ["+.001", "-.001"]);
+        assert_eq!([-1.0, -0.9996].map(number), ["-1.000", "-1.000"]);
+        assert_eq!([-0.0, -1e-30, -0.5].map(amount), ["0", "0.000000000000", "-0.500"]);
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! Mean accuracy of some methods as a picture: a line a method, with its name beside the plot. It brings its own white
-//! ground, so that it reads the same on a dark page. Equal results give equal bytes.
+//! ground, so that it reads the same on a dark page. Lines that leave the axis are cut at the plot's edge, and small print
+//! says how many points are outside. Equal results give equal bytes.
 
+mod across;
+mod legend;
 #[cfg(test)]
 mod tests;
 
-use super::axis::{self, Accuracy};
+pub(crate) use across::Across;
+
+use super::axis::Accuracy;
+use super::clip::{Heights, Point, crossings, held, is_within, parts};
 use super::labels::apart;
 use super::names;
 use super::numbers::number;
 use super::pens::{Pen, pens};
+use crate::estimate::counted;
 use crate::reached::Spread;
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
@@ -31,6 +38,10 @@ const LEFT: i32 = 84;
 const EDGE: i32 = 10;
 /// The room below the plot, for the axis' numbers and its name.
 const BELOW: i32 = 50;
+/// The room for small print at the bottom, where there is any.
+const SMALL: i32 = 18;
+/// Half the width of the mark where a line goes over the plot's edge, and its height.
+const MARK: Point = (5, 8);
 /// From the plot to the labels: the room in which what leads from a line's end to its label bends.
 const BEND: i32 = 20;
 /// The length of a line's sample in the legend and before a label; of the latter where some are dashed.
@@ -46,6 +57,8 @@ pub(super) const GRID: RGBColor = RGBColor(225, 225, 225);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+/// Where in the picture a point of the plot is.
+type Placing<'a> = &'a dyn Fn(Point) -> Point;
 
 /// What is drawn.
 #[derive(Debug)]
@@ -57,15 +70,8 @@ pub(crate) struct Picture {
     pub(crate) lines: Vec<Line>,
     /// What the dashed lines are.
     pub(crate) worst: &'static str,
-}
-
-/// The axis from left to right; accuracy goes up.
-#[derive(Debug)]
-pub(crate) struct Across {
-    name: String,
-    /// Its right end; it begins at 0.
-    end: f64,
-    marks: Vec<(f64, String)>,
+    /// A mean accuracy that is marked by a line across the plot.
+    pub(crate) target: Option<f64>,
 }
 
 /// A method.
@@ -96,36 +102,6 @@ enum Look {
     Leader,
 }
 
-impl Across {
-    pub(crate) fn rounds(last: u32) -> Self {
-        let marks = axis::rounds(last, 20).into_iter();
-        Self {
-            name: "round".to_owned(),
-            end: f64::from(last.max(1)),
-            marks: marks.map(|round| (f64::from(round), round.to_string())).collect(),
-        }
-    }
-
-    /// An axis that ends where the largest amount is.
-    pub(crate) fn amounts(name: String, largest: f64) -> Self {
-        Self {
-            name,
-            end: if largest > 0.0 { largest } else { 1.0 },
-            marks: axis::amounts(largest, 6),
-        }
-    }
-
-    fn place(&self, value: f64) -> i32 {
-        fine(value / self.end)
-    }
-
-    fn label(&self, place: i32) -> String {
-        let mut marks = self.marks.iter();
-        let found = marks.find(|(value, _)| self.place(*value) == place);
-        found.map_or_else(String::new, |(_, label)| label.clone())
-    }
-}
-
 impl Line {
     fn has_band(&self) -> bool {
         self.mean.iter().any(|(_, spread)| spread.low < spread.high)
@@ -136,25 +112,74 @@ impl Picture {
     pub(crate) fn svg(&self) -> String {
         let mut picture = String::new();
         let keys = self.keys();
+        let scale = self.scale();
+        let small = self.outside(scale);
         let labels = LEGEND + LEGEND_LINE + LABEL_LINE * self.lines.len() as i32 + BELOW + EDGE;
+        let labels = labels + small.as_ref().map_or(0, |_| SMALL);
         let width = WIDTH + LETTER * (longest(&keys) - names::LONGEST as i32).max(0);
         let size = (width as u32, HEIGHT.max(labels) as u32);
         let area = SVGBackend::with_string(&mut picture, size).into_drawing_area();
-        self.draw(&area, width, &keys).expect("a string takes what is written");
+        let drawn = self.draw(&area, &keys, scale, small.as_deref());
+        drawn.expect("a string takes what is written");
         drop(area);
         picture
     }
 
-    fn draw(&self, area: &Area<'_>, width: i32, keys: &[Key]) -> Drawn {
+    fn draw(&self, area: &Area<'_>, keys: &[Key], scale: Accuracy, small: Option<&str>) -> Drawn {
+        let (width, height) = area.dim_in_pixel();
         area.fill(&WHITE)?;
         let middle = Pos::new(HPos::Center, VPos::Center);
         let title = font(22).pos(middle);
-        area.draw_text(&self.title(), &title, (width / 2, TITLE))?;
-        let below = self.legend(area)?;
+        area.draw_text(&self.title(), &title, (width as i32 / 2, TITLE))?;
+        let top = self.legend(area)?;
+        let mut bottom = EDGE;
+        if let Some(small) = small {
+            let text = font(14).pos(Pos::new(HPos::Left, VPos::Center));
+            area.draw_text(small, &text, (LEFT, height as i32 - EDGE - SMALL / 2))?;
+            bottom += SMALL;
+        }
         let names = LETTER * longest(keys);
-        let plot = area.margin(below, EDGE, EDGE, BEND + sample(keys) + names + EDGE);
-        self.plot(area, &plot, keys)?;
+        let plot = area.margin(top, bottom, EDGE, BEND + sample(keys) + names + EDGE);
+        self.plot(area, &plot, keys, scale)?;
         area.present()
+    }
+
+    /// The axis of accuracy.
+    fn scale(&self) -> Accuracy {
+        Accuracy::of_lines(&self.ranges(), self.target)
+    }
+
+    /// The lowest and the highest value at each point of each line, of means and of dashed lines.
+    fn ranges(&self) -> Vec<Vec<(f64, f64)>> {
+        let means = self.lines.iter().map(|line| {
+            let points = line.mean.iter();
+            points
+                .map(|(_, spread)| (spread.low, spread.high))
+                .collect::<Vec<(f64, f64)>>()
+        });
+        let worsts = self.lines.iter().map(|line| {
+            let points = line.worst.iter();
+            points.map(|(_, worst)| (*worst, *worst)).collect::<Vec<(f64, f64)>>()
+        });
+        means.chain(worsts).collect()
+    }
+
+    /// Small print on the points that are not in the plot, or whose lowest or highest seed is not; none where all are.
+    fn outside(&self, scale: Accuracy) -> Option<String> {
+        let is_outside = |value: &f64| !is_within((0, fine(*value)), heights(scale));
+        let ranges = self.ranges().into_iter().flatten();
+        let outside: Vec<Vec<f64>> = ranges
+            .map(|(low, high)| [low, high].into_iter().filter(is_outside).collect::<Vec<f64>>())
+            .filter(|values| !values.is_empty())
+            .collect();
+        let values = || outside.iter().flatten().copied();
+        let [low, high] = [values().reduce(f64::min)?, values().reduce(f64::max)?].map(number);
+        let at = if low == high {
+            format!("at {low}")
+        } else {
+            format!("from {low} to {high}")
+        };
+        Some(format!("outside the plot: {}, {at}", counted(outside.len(), "point")))
     }
 
     /// The run names.
@@ -176,13 +201,10 @@ impl Picture {
         keys.map(|(label, pen)| Key { label, pen }).collect()
     }
 
-    fn plot(&self, whole: &Area<'_>, area: &Area<'_>, keys: &[Key]) -> Drawn {
-        let values = self.lines.iter().flat_map(|line| &line.mean);
-        let values = values.flat_map(|(_, mean)| [mean.low, mean.high]);
-        let lowest = self.lines.iter().flat_map(|line| &line.worst).map(|(_, worst)| *worst);
-        let scale = Accuracy::around(values.chain(lowest));
+    fn plot(&self, whole: &Area<'_>, area: &Area<'_>, keys: &[Key], scale: Accuracy) -> Drawn {
         let marks: Vec<i32> = scale.marks().map(fine).collect();
-        let up = (marks[0]..marks[marks.len() - 1]).with_key_points(marks);
+        let [low, high] = heights(scale);
+        let up = (low..high).with_key_points(marks);
         let places = self.across.marks.iter().map(|(value, _)| self.across.place(*value));
         let across = (0..fine(1.0)).with_key_points(places.collect());
         let up_name = match self.test_set.as_str() {
@@ -205,47 +227,13 @@ impl Picture {
             .x_label_formatter(&|place| self.across.label(*place))
             .y_label_formatter(&|value| number(f64::from(*value) / FINE))
             .draw()?;
-        let points = |line: &Line, of: fn(&Spread) -> f64| -> Vec<(i32, i32)> {
-            let point = |(across, spread): &(f64, Spread)| (self.across.place(*across), fine(of(spread)));
-            line.mean.iter().map(point).collect()
-        };
-        // The first line is drawn last: it is the one to see where lines meet.
-        let keyed = || self.lines.iter().zip(keys).rev();
-        for (line, key) in keyed() {
-            if line.has_band() {
-                let mut band = points(line, |spread| spread.high);
-                band.extend(points(line, |spread| spread.low).into_iter().rev());
-                chart.draw_series([Polygon::new(band, style(key.pen, Look::Band))])?;
-            }
+        let place = |point: Point| chart.backend_coord(&point);
+        if let Some(target) = self.target.map(fine) {
+            let ends = [place((0, target)), place((fine(1.0), target))];
+            whole.draw(&PathElement::new(ends, INK.stroke_width(1)))?;
         }
-        for (line, key) in keyed() {
-            let worst = line
-                .worst
-                .iter()
-                .map(|(at, worst)| (self.across.place(*at), fine(*worst)));
-            let worst: Vec<(i32, i32)> = worst.collect();
-            let dashes = DashedLineSeries::new(worst, 5, 4, style(key.pen, Look::Worst));
-            chart.draw_series(dashes)?;
-        }
-        let mut ends = Vec::new();
-        for (line, key) in keyed() {
-            let mean = points(line, |spread| spread.mean);
-            let Some(end) = mean.last() else { continue };
-            ends.push((key, chart.backend_coord(end)));
-            // On every point of a dashed line they would fill its gaps.
-            let has_dot = |at: usize| key.pen.dash.is_none() || at == 0 || at + 1 == mean.len();
-            let dots = mean.iter().enumerate().filter(|(at, _)| has_dot(*at));
-            let dots = dots.map(|(_, point)| Circle::new(*point, 3, key.pen.colour.filled()));
-            let dots: Vec<_> = dots.collect();
-            let drawn_with = style(key.pen, Look::Mean);
-            if let Some((dash, gap)) = key.pen.dash {
-                chart.draw_series(DashedLineSeries::new(mean, dash, gap, drawn_with))?;
-            } else {
-                chart.draw_series([PathElement::new(mean, drawn_with)])?;
-            }
-            chart.draw_series(dots)?;
-        }
-        ends.reverse();
+        self.bands(whole, keys, [low, high], &place)?;
+        let ends = self.means(whole, keys, [low, high], &place)?;
         let (columns, rows) = chart.plotting_area().get_pixel_range();
         let wanted: Vec<i32> = ends.iter().map(|(_, (_, height))| *height).collect();
         let heights = apart(&wanted, LABEL_LINE, rows.start, rows.end);
@@ -262,36 +250,74 @@ impl Picture {
         Ok(())
     }
 
-    /// What is drawn beside the means; says where it ends.
-    fn legend(&self, area: &Area<'_>) -> Result<i32, DrawingAreaErrorKind<std::io::Error>> {
-        let mut entries: Vec<(&str, ShapeStyle)> = Vec::new();
-        if self.lines.iter().any(|line| !line.mean.is_empty()) {
-            entries.push(("mean", INK.stroke_width(3)));
-        }
-        if self.lines.iter().any(|line| !line.worst.is_empty()) {
-            entries.push((self.worst, INK.stroke_width(1)));
-        }
-        if self.lines.iter().any(Line::has_band) {
-            entries.push(("range of seeds", INK.mix(0.18).filled()));
-        }
-        let mut x = LEFT;
-        for (name, style) in entries {
-            let ends = [(x, LEGEND), (x + SAMPLE, LEGEND)];
-            if style.filled {
-                let corners = [(x, LEGEND - 7), (x + SAMPLE, LEGEND + 7)];
-                area.draw(&Rectangle::new(corners, style))?;
-            } else if style.stroke_width == 1 {
-                area.draw(&DashedPathElement::new(ends, 5, 4, style))?;
-            } else {
-                area.draw(&PathElement::new(ends, style))?;
-                area.draw(&Circle::new((x + SAMPLE / 2, LEGEND), 3, style.color.filled()))?;
-            }
-            let text = font(17).pos(Pos::new(HPos::Left, VPos::Center));
-            area.draw_text(name, &text, (x + SAMPLE + 8, LEGEND))?;
-            x += SAMPLE + 8 + LETTER * name.chars().count() as i32 + 20;
-        }
-        Ok(LEGEND + LEGEND_LINE)
+    /// The lines with their keys, in the order in which they are drawn: the first one last, to be seen where lines meet.
+    fn keyed<'a>(&'a self, keys: &'a [Key]) -> impl Iterator<Item = (&'a Line, &'a Key)> {
+        self.lines.iter().zip(keys).rev()
     }
+
+    /// A line's points as the plot counts, at one of the figures over seeds.
+    fn points(&self, line: &Line, of: fn(&Spread) -> f64) -> Vec<Point> {
+        let point = |(across, spread): &(f64, Spread)| (self.across.place(*across), fine(of(spread)));
+        line.mean.iter().map(point).collect()
+    }
+
+    /// What is behind the means: the bands, and the dashed lines of the lowest slots.
+    fn bands(&self, area: &Area<'_>, keys: &[Key], heights: Heights, place: Placing<'_>) -> Drawn {
+        for (line, key) in self.keyed(keys) {
+            if line.has_band() {
+                let mut band = held(&self.points(line, |spread| spread.high), heights);
+                let lowest = held(&self.points(line, |spread| spread.low), heights);
+                band.extend(lowest.into_iter().rev());
+                let band: Vec<Point> = band.into_iter().map(place).collect();
+                area.draw(&Polygon::new(band, style(key.pen, Look::Band)))?;
+            }
+        }
+        for (line, key) in self.keyed(keys) {
+            let worst = line.worst.iter();
+            let worst: Vec<Point> = worst
+                .map(|(at, worst)| (self.across.place(*at), fine(*worst)))
+                .collect();
+            for part in parts(&worst, heights) {
+                let part: Vec<Point> = part.into_iter().map(place).collect();
+                area.draw(&DashedPathElement::new(part, 5, 4, style(key.pen, Look::Worst)))?;
+            }
+            marks(area, &crossings(&worst, heights), key.pen, heights, place)?;
+        }
+        Ok(())
+    }
+
+    /// The means; says where each ends in the picture, in the order of the lines.
+    fn means<'a>(
+        &'a self,
+        area: &Area<'_>,
+        keys: &'a [Key],
+        heights: Heights,
+        place: Placing<'_>,
+    ) -> Result<Vec<(&'a Key, Point)>, DrawingAreaErrorKind<std::io::Error>> {
+        let mut ends = Vec::new();
+        for (line, key) in self.keyed(keys) {
+            let mean = self.points(line, |spread| spread.mean);
+            let Some(end) = mean.last() else { continue };
+            ends.push((key, place(*end)));
+            for part in parts(&mean, heights) {
+                stroke(area, part.into_iter().map(place).collect(), key.pen)?;
+            }
+            // On every point of a dashed line they would fill its gaps.
+            let has_dot = |at: usize| key.pen.dash.is_none() || at == 0 || at + 1 == mean.len();
+            let dots = mean.iter().enumerate().filter(|(at, _)| has_dot(*at));
+            for (_, point) in dots.filter(|(_, point)| is_within(**point, heights)) {
+                area.draw(&Circle::new(place(*point), 3, key.pen.colour.filled()))?;
+            }
+            marks(area, &crossings(&mean, heights), key.pen, heights, place)?;
+        }
+        ends.reverse();
+        Ok(ends)
+    }
+}
+
+/// Where the heights of an axis' ends are, as the plot counts.
+fn heights(scale: Accuracy) -> Heights {
+    [scale.low, scale.high].map(|end| fine(f64::from(end) / 1000.0))
 }
 
 fn fine(value: f64) -> i32 {
@@ -319,14 +345,30 @@ fn sample(keys: &[Key]) -> i32 {
 
 /// A line's sample and name beside the plot.
 fn label(area: &Area<'_>, key: &Key, sample: i32, (x, y): (i32, i32)) -> Drawn {
-    let (ends, drawn_with) = ([(x, y), (x + sample, y)], style(key.pen, Look::Mean));
-    if let Some((dash, gap)) = key.pen.dash {
-        area.draw(&DashedPathElement::new(ends, dash, gap, drawn_with))?;
-    } else {
-        area.draw(&PathElement::new(ends, drawn_with))?;
-    }
+    stroke(area, vec![(x, y), (x + sample, y)], key.pen)?;
     let text = font(17).pos(Pos::new(HPos::Left, VPos::Center));
     area.draw_text(&key.label, &text, (x + sample + 6, y))
+}
+
+/// A line of means, with the dashes of its pen.
+fn stroke(area: &Area<'_>, points: Vec<Point>, pen: Pen) -> Drawn {
+    let drawn_with = style(pen, Look::Mean);
+    if let Some((dash, gap)) = pen.dash {
+        area.draw(&DashedPathElement::new(points, dash, gap, drawn_with))
+    } else {
+        area.draw(&PathElement::new(points, drawn_with))
+    }
+}
+
+/// Marks that point out of the plot where a line goes over its edge.
+fn marks(area: &Area<'_>, crossings: &[Point], pen: Pen, heights: Heights, place: Placing<'_>) -> Drawn {
+    for crossing in crossings {
+        let (x, y) = place(*crossing);
+        let inwards = if crossing.1 == heights[0] { -MARK.1 } else { MARK.1 };
+        let corners = vec![(x - MARK.0, y + inwards), (x + MARK.0, y + inwards), (x, y)];
+        area.draw(&Polygon::new(corners, pen.colour.filled()))?;
+    }
+    Ok(())
 }
 
 fn style(pen: Pen, look: Look) -> ShapeStyle {

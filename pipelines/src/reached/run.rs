@@ -134,6 +134,11 @@ impl Run {
         rounds.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(*bytes?)))
     }
 
+    /// Whether results of some of its rounds do not say what crossed: those of a release that did not count it.
+    pub(crate) fn lacks_bytes(&self) -> bool {
+        self.costs.keys().any(|round| !self.crossed.contains_key(round))
+    }
+
     /// The parties that no round so far selected, by slot. Nobody where no round leaves anybody out, or where the results of
     /// a round do not say whom it selected: that may have been anyone.
     pub(crate) fn never_selected(&self) -> Vec<Subject> {

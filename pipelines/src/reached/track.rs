@@ -44,6 +44,12 @@ impl Method {
         self.runs.iter().filter(move |run| self.main.seed(run.seed).is_some())
     }
 
+    /// The rounds that the runs that count are to have, where they have fewer so far.
+    pub(crate) fn short_of(&self) -> Option<u32> {
+        let wanted = self.counted().filter_map(|run| run.wanted).max()?;
+        (self.main.last() < Some(wanted)).then_some(wanted)
+    }
+
     /// The mean over slots of a seed's last main scores, of a run that counts.
     pub(crate) fn end(&self, seed: u64) -> Option<f64> {
         let curve = self.main.seed(seed)?;

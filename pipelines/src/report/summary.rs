@@ -107,6 +107,7 @@ impl Summary {
             test_set: self.test_set.clone(),
             lines: self.methods.iter().map(line).collect(),
             worst: self.worst(),
+            target: None,
         }
         .svg()
     }

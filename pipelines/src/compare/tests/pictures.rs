@@ -1,6 +1,7 @@
 //! The pictures of a comparison.
 
 use super::{ASKED, compared, three_seeds};
+use crate::compare::Asked;
 use crate::figures::Rasteriser;
 use crate::reached::samples::Results;
 
@@ -64,4 +65,17 @@ fn the_picture_of_costs_names_whose_prices_they_are() {
     comparison.providers = ["ours".to_owned()].into();
     let picture = comparison.cost_picture();
     assert!(picture.contains("\nprice of all rounds so far (ours)\n"), "{picture}");
+}
+
+#[test]
+fn both_pictures_mark_the_target_that_is_asked_for() {
+    let results = Results::new();
+    let runs = three_seeds(&results);
+    for (target, marked) in [(Some(0.55), true), (None, false)] {
+        let asked = Asked { target, ..ASKED };
+        let comparison = compared(&results, &runs, &asked).expect("a comparison");
+        for picture in [comparison.accuracy_picture(), comparison.cost_picture()] {
+            assert_eq!(picture.contains("\ntarget .550\n"), marked, "{picture}");
+        }
+    }
 }

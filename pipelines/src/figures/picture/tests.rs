@@ -20,11 +20,16 @@ fn line(name: &str, pipeline: &str, end: f64, accuracy: f64) -> Line {
 }
 
 fn drawn(lines: Vec<Line>) -> String {
+    drawn_to(lines, None)
+}
+
+fn drawn_to(lines: Vec<Line>, target: Option<f64>) -> String {
     let picture = Picture {
         across: Across::amounts("price".to_owned(), 1.0),
         test_set: "local".to_owned(),
         lines,
         worst: "worst",
+        target,
     };
     picture.svg()
 }
@@ -158,4 +163,119 @@ fn the_axis_names_the_test_set() {
     let document = Document::parse(&svg).expect("well-formed XML");
     let mut texts = document.descendants().filter_map(|node| node.text());
     assert!(texts.any(|text| text.trim() == "accuracy on the test set 'local'"));
+}
+
+/// A line of two seeds whose first model nobody has trained, through eleven points.
+fn risen(pipeline: &str, end: f64) -> Line {
+    let point = |at: i32| {
+        let accuracy = if at == 0 {
+            0.02
+        } else {
+            end - 0.002 * f64::from(10 - at)
+        };
+        let spread = Spread::of(&[accuracy - 0.002, accuracy + 0.002]).expect("values");
+        (f64::from(at) / 10.0, spread)
+    };
+    Line {
+        name: "quick".to_owned(),
+        pipeline: pipeline.to_owned(),
+        mean: (0..=10).map(point).collect(),
+        worst: Vec::new(),
+    }
+}
+
+/// The heights of the plot's top and bottom: of the lines of its grid.
+fn rows(document: &Document<'_>) -> (i32, i32) {
+    let lines = document.descendants().filter(|node| node.tag_name().name() == "line");
+    let heights: Vec<i32> = lines
+        .flat_map(|node| [number_of(&node, "y1"), number_of(&node, "y2")])
+        .collect();
+    let ends = (heights.iter().min(), heights.iter().max());
+    (*ends.0.expect("a grid"), *ends.1.expect("a grid"))
+}
+
+/// The texts of a picture.
+fn texts<'a>(document: &'a Document<'_>) -> Vec<&'a str> {
+    let texts = document.descendants().filter_map(|node| node.text());
+    texts.map(str::trim).filter(|text| !text.is_empty()).collect()
+}
+
+#[test]
+fn lines_that_leave_the_axis_are_cut_at_its_edge_marked_and_counted() {
+    let svg = drawn(vec![risen("fedmd", 0.98), risen("fedavg", 0.97)]);
+    let document = Document::parse(&svg).expect("well-formed XML");
+    let (top, bottom) = rows(&document);
+    let left = LEFT;
+    let mut in_plot = 0;
+    for node in document.descendants() {
+        let points = node.attribute("points").unwrap_or_default().split_whitespace();
+        let points: Vec<(i32, i32)> = points
+            .filter_map(|point| point.split_once(','))
+            .filter_map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?)))
+            .collect();
+        // Axes, legend and labels are beside it.
+        if points.len() > 2 && points.iter().all(|(x, _)| *x >= left) {
+            in_plot += 1;
+            assert!(points.iter().all(|(_, y)| (top..=bottom).contains(y)), "{points:?}");
+        }
+    }
+    assert!(in_plot >= 4, "{in_plot}");
+    let marks: Vec<Node<'_, '_>> = document
+        .descendants()
+        .filter(|node| node.tag_name().name() == "polygon" && node.attribute("opacity") == Some("1"))
+        .collect();
+    let fills: BTreeSet<&str> = marks.iter().filter_map(|node| node.attribute("fill")).collect();
+    assert_eq!((marks.len(), fills.len()), (2, 2), "one a line");
+    let tip = format!(",{bottom} ");
+    for mark in marks {
+        let points = mark.attribute("points").unwrap_or_default();
+        assert!(points.ends_with(&tip), "{points} does not point at {bottom}");
+    }
+    let texts = texts(&document);
+    assert!(
+        texts.contains(&"outside the plot: 2 points, from .018 to .022"),
+        "{texts:?}"
+    );
+    assert!(texts.contains(&".980") && !texts.contains(&".000"), "{texts:?}");
+    // No point outside has a dot on the edge.
+    let dots = document.descendants().filter(|node| {
+        let is_dot = node.tag_name().name() == "circle" && number_of(node, "cy") > LEGEND;
+        is_dot && number_of(node, "cx") <= left
+    });
+    assert_eq!(dots.count(), 0);
+    // What leaves nothing out says nothing of it.
+    let whole = drawn(vec![line("quick", "fedmd", 1.0, 0.5)]);
+    assert!(!whole.contains("outside the plot"), "{whole}");
+    assert!(!whole.contains("<polygon"), "{whole}");
+}
+
+#[test]
+fn a_target_is_a_named_line_across_the_plot() {
+    let target = |target: Option<f64>| drawn_to(vec![line("quick", "fedmd", 1.0, 0.5)], target);
+    let svg = target(Some(0.45));
+    let document = Document::parse(&svg).expect("well-formed XML");
+    let texts = texts(&document);
+    assert!(texts.contains(&"target .450"), "{texts:?}");
+    let ((top, bottom), edge) = (rows(&document), edge(&document));
+    let across: Vec<Node<'_, '_>> = document
+        .descendants()
+        .filter(|node| node.attribute("stroke-width") == Some("1") && node.tag_name().name() == "polyline")
+        .filter(|node| across(node) == [LEFT, edge])
+        .collect();
+    // The axis below the plot is another such line.
+    let heights: Vec<i32> = across
+        .iter()
+        .filter_map(|node| node.attribute("points")?.split([',', ' ']).nth(1)?.parse().ok())
+        .filter(|y| *y < bottom)
+        .collect();
+    // The axis is from .1 to .5.
+    let expected = bottom - (f64::from(bottom - top) * (0.45 - 0.1) / 0.4).round() as i32;
+    assert!(
+        heights.len() == 1 && (heights[0] - expected).abs() <= 1,
+        "{heights:?}, {expected}"
+    );
+    // One that no line comes near is in the picture all the same.
+    let far = target(Some(0.9));
+    assert!(far.contains("\n1.000\n") || far.contains("\n.900\n"), "{far}");
+    assert!(!target(None).contains("target"));
 }
