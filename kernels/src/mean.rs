@@ -1,7 +1,7 @@
 //! The mean of rows' losses.
 //!
 //! Burn's own on the CPU adds up the parts of four million values and more as threads finish them: its bits would differ from run
-//! to run. On a GPU Burn's is taken.
+//! to run. On a GPU Burn's is taken: unlike its sum it has no float atomics.
 
 use crate::cpu;
 use crate::flex::{floats, tensor};
@@ -100,6 +100,17 @@ mod tests {
         );
         for _ in 0..5 {
             assert_eq!(run(4).to_bits(), alone.to_bits());
+        }
+    }
+
+    #[test]
+    fn a_mean_of_many_losses_has_the_same_bits_every_time() {
+        let values: Vec<f32> = (0..100_001).map(|i| (i * 7919 % 10_007) as f32 * 1.3e-4).collect();
+        for (name, device) in crate::tests::devices() {
+            let run =
+                || mean(Tensor::from_data(TensorData::new(values.clone(), [100_001]), &device)).into_scalar::<f32>();
+            let first = run();
+            assert!((0..10).all(|_| run().to_bits() == first.to_bits()), "{name}");
         }
     }
 

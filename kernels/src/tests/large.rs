@@ -1,18 +1,15 @@
 //! More values than one dimension of cubes holds: 65,535 cubes of 256 units.
 
 use super::cases::values;
-use super::reference::{self, wide};
 use super::{devices, matrix, vector};
-use crate::row_loss::{RowLossOps, SoftmaxLoss};
-use crate::{
-    AdamState, AdamStep, Averaged, Kl, Reduction, Sharpening, Teacher, Weights, adam, ensemble, max_pool_2x2,
-    softmax_kl,
-};
+use crate::row_loss::RowLossOps;
+use crate::{AdamState, AdamStep, Averaged, Sharpening, Weights, adam, ensemble, max_pool_2x2};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Rows of two classes: their values need more than one dimension.
-const ROWS: usize = 65_535 * 128 + 333;
+/// Rows of two classes: their values need more than one dimension, and two floats a value fit in 128 MiB, which is what a
+/// software driver has for a buffer.
+const ROWS: usize = 65_535 * 128 + 100;
 
 /// Values that repeat, as many as are asked for, after so many that no size here is a multiple of it.
 fn repeating(count: usize) -> Vec<f32> {
@@ -98,14 +95,8 @@ fn all_parameters_take_a_step_of_adam() {
 }
 
 #[test]
-fn all_squares_are_pooled_and_all_values_get_their_gradient() {
+fn all_values_get_their_gradient_where_squares_are_pooled() {
     for (name, device) in devices() {
-        // Of one image many views: pooled they need more than one dimension.
-        let image = Tensor::<4>::from_data(TensorData::new(repeating(8), [1, 1, 2, 4]), &device);
-        let pooled = vector(max_pool_2x2(image.clone().expand([ROWS, 1, 2, 4])));
-        assert_eq!(pooled.len(), ROWS * 2);
-        assert_equal(&pooled, vector(max_pool_2x2(image)).into_iter().cycle(), name);
-
         let dims = [2049, 1, 64, 128];
         let count: usize = dims.iter().product();
         let numbers = repeating(count);
@@ -123,49 +114,5 @@ fn all_squares_are_pooled_and_all_values_get_their_gradient() {
             expected[best.unwrap()] = 1.0;
         }
         assert_equal(&found, expected.into_iter(), name);
-    }
-}
-
-#[test]
-fn gradients_of_divergences_reach_all_rows() {
-    // Each row takes a cube: there are more rows than a dimension has cubes, and more values than it has units. All are views of
-    // one row, and those that are not looked at have a weight of 0.
-    let (rows, classes) = (65_600, 513);
-    let (row, said) = (values(42, classes, 3.0, false), values(43, classes, 3.0, false));
-    let kl = Kl {
-        temperature: 2.0,
-        reduction: Reduction::None,
-        ..Kl::default()
-    };
-    let what = SoftmaxLoss {
-        cross_entropy: 0.0,
-        kl: 1.0,
-        temperature: 2.0,
-        teacher: Teacher::Logits,
-        not_true: false,
-    };
-    let (loss, slopes, _) = reference::row_loss(&wide(&row), &wide(&said), 0, what);
-    let largest = slopes.iter().fold(0.0_f64, |most, slope| most.max(slope.abs()));
-    // Distinct powers of two: no row can stand for another.
-    let mut weights = vec![0.0_f32; rows];
-    for (at, weight) in [(0, 1.0), (65_534, 2.0), (65_535, 4.0), (rows - 1, 8.0)] {
-        weights[at] = weight;
-    }
-    for (name, device) in devices() {
-        let teacher = matrix(&said, [1, classes], &device).expand([rows, classes]);
-        let weights = Tensor::<1>::from_data(TensorData::new(weights.clone(), [rows]), &device);
-        let leaf = matrix(&row, [1, classes], &device).autodiff().require_grad();
-        let student = leaf.clone().expand([rows, classes]);
-        let losses = softmax_kl(student, teacher, kl, None, None).unwrap();
-        let gradients = (losses.clone() * weights).sum().backward();
-        for found in vector(losses.inner()) {
-            assert!((f64::from(found) - loss).abs() < 1e-5 * loss, "{name}: {found} {loss}");
-        }
-        let found = vector(leaf.grad(&gradients).unwrap());
-        for (found, slope) in found.iter().zip(&slopes) {
-            let expected = 15.0 * slope;
-            let off = (f64::from(*found) - expected).abs();
-            assert!(off <= 1e-4 * (slope.abs() + largest), "{name}: {found} {expected}");
-        }
     }
 }
