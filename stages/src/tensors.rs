@@ -179,14 +179,7 @@ impl Learner for Tensors {
             Vec::new()
         } else {
             let private = self.data(&run.private)?;
-            let division = Division {
-                set: &run.private,
-                held_back: run.held_back(),
-                partition: &run.partition,
-                parties: run.parties.len() as u32,
-                seed: run.seed,
-            };
-            let divided = division.rows(private.known());
+            let divided = Division::of(run).rows(private.known());
             let (held, parts) = divided.map_err(|error| StageError::Reject(error.to_string()))?;
             validation.extend(held);
             parts

@@ -75,14 +75,7 @@ fn set_of<'a>(run: &'a ResolvedRun, name: &str) -> Option<&'a DataSet> {
 
 /// How many of a set's rows some party has, where both sets are all rows of one file.
 fn common(data: &Dataset, run: &ResolvedRun, name: &str) -> usize {
-    let division = Division {
-        set: &run.private,
-        held_back: run.held_back(),
-        partition: &run.partition,
-        parties: run.parties.len() as u32,
-        seed: run.seed,
-    };
-    let (Ok((_, parties)), Some(set)) = (division.rows(data.known()), set_of(run, name)) else {
+    let (Ok((_, parties)), Some(set)) = (Division::of(run).rows(data.known()), set_of(run, name)) else {
         return 0;
     };
     let mut held = vec![false; run.private.rows as usize];

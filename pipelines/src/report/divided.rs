@@ -16,14 +16,7 @@ pub(crate) fn divided(resolved: &Resolved) -> Option<Divided> {
     }
     let held = |set: Digest| resolved.data.iter().find(|data| data.digest() == set);
     let (data, test) = (held(run.private.sha256)?, held(run.test.sha256)?);
-    let division = Division {
-        set: &run.private,
-        held_back: run.held_back(),
-        partition: &run.partition,
-        parties: run.parties.len() as u32,
-        seed: run.seed,
-    };
-    let (_, parties) = division.rows(data.known()).ok()?;
+    let (_, parties) = Division::of(run).rows(data.known()).ok()?;
     let by_class = |data: &Dataset, rows: &[u32]| {
         let mut counts = vec![0; run.private.classes as usize];
         for label in rows.iter().flat_map(|row| data.labels_of(*row)) {

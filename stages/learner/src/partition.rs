@@ -7,6 +7,7 @@ mod sizes;
 
 use crate::random::{Stream, draw};
 use fedstill_schemas::data::{DataSet, Partition};
+use fedstill_schemas::resolved::ResolvedRun;
 
 /// Draws before giving up.
 const TRIES: u32 = 10_000;
@@ -219,7 +220,18 @@ pub struct Division<'a> {
     pub seed: u64,
 }
 
-impl Division<'_> {
+impl<'a> Division<'a> {
+    /// How a run divides them, whose parties are simulated.
+    pub fn of(run: &'a ResolvedRun) -> Self {
+        Self {
+            set: &run.private,
+            held_back: run.held_back(),
+            partition: &run.partition,
+            parties: run.parties.len() as u32,
+            seed: run.seed,
+        }
+    }
+
     /// The rows that the server holds, and those of each party, by slot.
     ///
     /// # Errors
