@@ -43,6 +43,8 @@ pub(crate) struct Resolved {
     pub(crate) prices: Arc<Provider>,
     /// Every data set that the jobs name.
     pub(crate) data: Vec<Arc<Dataset>>,
+    /// What the paths of the file are relative to.
+    pub(crate) folder: PathBuf,
 }
 
 /// Why a run file cannot be resolved.
@@ -246,6 +248,7 @@ pub(crate) fn with_data(
         close,
         prices,
         data,
+        folder: folder.to_owned(),
         file,
     })
 }
