@@ -40,17 +40,8 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
     if let Some(warning) = forecast::selected_apart(resolved.jobs.iter().map(|job| &job.resolved)) {
         let _ = writeln!(out, "{warning}");
     }
-    let mut pipelines: Vec<&Pipeline> = Vec::new();
-    for job in &resolved.jobs {
-        if pipelines.iter().all(|other| other.name != job.resolved.pipeline.name) {
-            pipelines.push(&job.resolved.pipeline);
-        }
-    }
-    let mut warnings = unlike::warnings(&pipelines);
-    if let Some(job) = resolved.jobs.first() {
-        warnings.extend(classes::warnings(&job.resolved, &pipelines));
-    }
-    warnings.extend(overlap::warnings(resolved));
+    let mut warnings = unlike::warnings(&pipelines(resolved));
+    warnings.extend(of_data(resolved));
     for warning in warnings {
         let _ = writeln!(out, "{warning}");
     }
@@ -65,6 +56,25 @@ pub(crate) fn plan(resolved: &Resolved, registry: &Registry) -> String {
         }
     }
     out
+}
+
+/// Lines about data with which scores are not what they are taken for, as `run` and `sweep` say them too before they start.
+pub(crate) fn of_data(resolved: &Resolved) -> Vec<String> {
+    let first = resolved.jobs.first();
+    let mut warnings = first.map_or_else(Vec::new, |job| classes::warnings(&job.resolved, &pipelines(resolved)));
+    warnings.extend(overlap::warnings(resolved));
+    warnings
+}
+
+/// The pipelines of a file, each once.
+fn pipelines(resolved: &Resolved) -> Vec<&Pipeline> {
+    let mut pipelines: Vec<&Pipeline> = Vec::new();
+    for job in &resolved.jobs {
+        if pipelines.iter().all(|other| other.name != job.resolved.pipeline.name) {
+            pipelines.push(&job.resolved.pipeline);
+        }
+    }
+    pipelines
 }
 
 /// What steps take with each seed, of those that say how many steps of the optimizer they take, and do not take as many with

@@ -3,7 +3,7 @@
 use crate::estimate::{self, Rates, counted};
 use crate::progress::Display;
 use crate::resolve::{Job, Resolved};
-use crate::{folder, tell};
+use crate::{check, folder, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
 use fedstill_stages::context::{Context, Observer};
@@ -87,6 +87,9 @@ pub(crate) fn run(
     }
     if missing.is_empty() {
         return Ok(Ended::Finished);
+    }
+    for warning in check::of_data(resolved) {
+        tell::line(&warning);
     }
     announce(resolved, &missing, &registry, threads, &*clock);
     let runner = Runner {

@@ -5,7 +5,7 @@ use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
 use super::{asked_to_stop, complain, failed, print, unusable};
 use crate::folder::{self, out_option};
 use crate::run::{Runner, failures};
-use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
+use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side, warnings_of_data};
 use crate::{run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
@@ -30,6 +30,11 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         Ok(missing) => missing,
         Err(error) => return failed(&error),
     };
+    if !missing.is_empty() {
+        for warning in warnings_of_data(&points) {
+            tell::line(&warning);
+        }
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     if dry_run {
         print(&list(&points));

@@ -13,11 +13,13 @@ mod plan;
 mod points;
 mod repeats;
 mod runs;
+mod warnings;
 
 pub(crate) use overview::Overview;
 pub(crate) use plan::{list, plan};
 pub(crate) use points::{Point, Unusable, points};
 pub(crate) use runs::{missing, side_by_side};
+pub(crate) use warnings::of_data as warnings_of_data;
 
 /// How runs share the machine.
 #[derive(Clone, Copy, Debug)]

@@ -158,6 +158,39 @@ fn every_point_has_a_report_a_comparison_and_a_picture_of_its_division() {
 }
 
 #[test]
+fn what_scores_are_not_is_said_before_runs_and_sweeps_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sweep_file(
+        folder.path(),
+        "rounds = 0",
+        "[grid]\n\"data.partition.alpha\" = [0.5, 100]",
+    );
+    let test = ("letters-test.parquet\" }", "letters.parquet\" }");
+    let run = write(folder.path(), &[("rounds = 2", "rounds = 0"), DIRICHLET, test]);
+    let told = |output: Output| {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("warning: parties train on 90 of the "));
+        lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let out = folder.path().join("runs");
+    let dry = told(sweep(&file, &out, &["--dry-run"]));
+    assert_eq!(dry.len(), 1, "{dry:?}");
+    assert!(dry[0].ends_with("(at tiny-alpha0p5 and 1 other point)"), "{dry:?}");
+    assert_eq!(told(sweep(&file, &out, &[])), dry);
+    let started = |out: &Path| {
+        let mut command = fedstill();
+        command.arg("run").arg(&run).arg("--out").arg(out).output().unwrap()
+    };
+    let once = told(started(&out));
+    assert!(once.len() == 1 && !once[0].contains("(at "), "{once:?}");
+    // What is finished does not start again.
+    assert!(told(started(&out)).is_empty());
+}
+
+#[test]
 fn a_sweep_file_of_other_settings_is_neither_reported_nor_compared_by_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let file = sweep_file(folder.path(), "rounds = 0", "[grid]\n\"steps.revisit.epochs\" = [1]");
