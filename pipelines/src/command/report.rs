@@ -6,6 +6,7 @@
 use super::compare::refused;
 use super::{FAILED, complain, print, sweep, unusable, with_file};
 use crate::compare::{NoComparison, named};
+use crate::folder::out_option;
 use crate::reached::Shown;
 use crate::resolve::Resolved;
 use crate::sweep::{Point, points};
@@ -24,7 +25,9 @@ pub(super) fn report(asked: &Path, out: &Path, registry: &Registry) -> ExitCode 
     if is_sweep(asked) {
         return of_sweep(asked, out, registry);
     }
-    with_file(asked, registry, |resolved| show(&resolved, out))
+    with_file(asked, registry, |resolved| {
+        ended(of_file(&resolved, out, "", &maker("run", Some(asked), out)))
+    })
 }
 
 /// Whether what a person named is meant as a file.
@@ -39,7 +42,15 @@ pub(super) fn is_sweep(file: &Path) -> bool {
 
 /// Prints the results of a run file's runs and where they are, and writes the pictures.
 pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
-    ended(of_file(resolved, out, "", "`fedstill run`"))
+    ended(of_file(resolved, out, "", &maker("run", None, out)))
+}
+
+/// The command that makes results in that folder.
+fn maker(command: &str, file: Option<&Path>, out: &Path) -> String {
+    let file = file.map_or_else(String::new, |file| {
+        format!(" {}", shell_word(&file.display().to_string()))
+    });
+    format!("`fedstill {command}{file}{}`", out_option(out))
 }
 
 /// The same of every point of a sweep file. One that has no results yet, or others, keeps none from being shown.
@@ -48,7 +59,7 @@ fn of_sweep(file: &Path, out: &Path, registry: &Registry) -> ExitCode {
         Ok(points) => points,
         Err(why) => return sweep::refused(file, why),
     };
-    let maker = format!("`fedstill sweep {}`", shell_word(&file.display().to_string()));
+    let maker = maker("sweep", Some(file), out);
     let mut code = ExitCode::SUCCESS;
     let mut above = "";
     for Point { values, resolved } in &points {
@@ -79,7 +90,14 @@ fn of_name(asked: &str, out: &Path) -> ExitCode {
     }
     // What others are compared with comes behind them, as in a run file.
     runs.sort_by_key(|shown| is_baseline(&shown.pipeline));
-    ended(tables_and_pictures(asked, &runs, out, "", None, "`fedstill run`"))
+    ended(tables_and_pictures(
+        asked,
+        &runs,
+        out,
+        "",
+        None,
+        &maker("run", None, out),
+    ))
 }
 
 /// Whether a pipeline is there to be compared with.

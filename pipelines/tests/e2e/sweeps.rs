@@ -105,8 +105,12 @@ fn every_point_has_a_report_a_comparison_and_a_picture_of_its_division() {
     let out = folder.path().join("runs");
     let early = about("report", &file, &out);
     assert_eq!(early.status.code(), Some(1), "{}", said(&early));
-    let command = format!("`fedstill sweep {}` makes them", file.display());
+    let command = format!("`fedstill sweep {} --out {}` makes them", file.display(), out.display());
     assert!(said(&early).contains(&command), "{}", said(&early));
+    let run = folder.path().join("run.toml");
+    let early = said(&about("report", &run, &out));
+    let command = format!("`fedstill run {} --out {}` makes them", run.display(), out.display());
+    assert!(early.contains(&command), "{early}");
 
     let output = sweep(&file, &out, &[]);
     assert!(output.status.success(), "{}", said(&output));
