@@ -73,7 +73,7 @@ pub(super) enum Command {
     Devices,
     /// Show the results of a run file's runs, of each point of a sweep file, or of the runs of a name
     Report {
-        /// The run file or the sweep file (.toml), or a name: of a run, of a sweep's point
+        /// The run file or the sweep file, or a name: of a run, of a sweep's point
         #[arg(value_name = "FILE")]
         asked: PathBuf,
         /// Folder of runs and results
@@ -147,7 +147,7 @@ pub(super) enum Command {
 /// What is compared, and how.
 #[derive(clap::Args, Debug)]
 pub(super) struct Comparing {
-    /// Run files and sweep files (.toml), ids of runs, or names: <name> is all runs <name>-<pipeline>-<seed> that have results
+    /// Run files and sweep files, ids of runs, or names: <name> is all runs <name>-<pipeline>-<seed> that have results
     #[arg(required = true, value_name = "RUN")]
     pub(super) runs: Vec<String>,
     /// Folder of runs and results

@@ -1,7 +1,7 @@
 //! `fedstill compare`: finds the runs, prints the tables, writes the Parquet table and the pictures.
 
 use super::arguments::Comparing;
-use super::report::{is_sweep, is_toml};
+use super::report::{is_file, is_sweep};
 use super::{FAILED, UNUSABLE, complain, failed, print, sweep, unresolved};
 use crate::compare::{self, Asked, Comparison, NoComparison};
 use crate::figures::Rasteriser;
@@ -25,12 +25,12 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
         let path = Path::new(asked);
         let mut parsed = None;
         // Each with the run that is asked for, where that is known with its data.
-        let found: Vec<(Shown, Option<ResolvedRun>)> = if is_toml(path) && is_sweep(path) {
+        let found: Vec<(Shown, Option<ResolvedRun>)> = if is_file(path) && is_sweep(path) {
             match points(path, registry) {
                 Ok(points) => points.iter().flat_map(of_point).collect(),
                 Err(why) => return sweep::refused(path, why),
             }
-        } else if is_toml(path) {
+        } else if is_file(path) {
             match resolve::parse(path, registry) {
                 Ok(file) => {
                     let shown = of_file(&file.file);
@@ -103,7 +103,11 @@ fn of_file(file: &RunFile) -> Vec<Shown> {
 
 /// Says why there is no comparison, or no run of a name.
 pub(super) fn refused(why: &NoComparison) -> ExitCode {
-    complain(&why.to_string());
+    let no_file = match why {
+        NoComparison::Unknown { .. } => " (there is no file of that name either)",
+        _ => "",
+    };
+    complain(&format!("{why}{no_file}"));
     ExitCode::from(match why {
         NoComparison::Nothing { .. } | NoComparison::Unreadable(_) => FAILED,
         NoComparison::Unknown { .. } | NoComparison::Baseline { .. } | NoComparison::TestSet { .. } => UNUSABLE,

@@ -4,8 +4,8 @@
 //! nobody knows where the rows are: how they are divided is not drawn then, and a picture that is there stays.
 
 use super::compare::refused;
-use super::{FAILED, complain, print, sweep, unusable, with_file};
-use crate::compare::{NoComparison, named};
+use super::{FAILED, complain, print, sweep, with_file};
+use crate::compare::named;
 use crate::folder::out_option;
 use crate::reached::Shown;
 use crate::resolve::Resolved;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 /// Reports what a person named: a file, or else runs.
 pub(super) fn report(asked: &Path, out: &Path, registry: &Registry) -> ExitCode {
-    if !is_toml(asked) && !asked.is_file() {
+    if !is_file(asked) {
         return of_name(&asked.display().to_string(), out);
     }
     if is_sweep(asked) {
@@ -30,9 +30,10 @@ pub(super) fn report(asked: &Path, out: &Path, registry: &Registry) -> ExitCode 
     })
 }
 
-/// Whether what a person named is meant as a file.
-pub(super) fn is_toml(asked: &Path) -> bool {
-    asked.extension().is_some_and(|extension| extension == "toml")
+/// Whether what a person named is a file, and else a name: one that is there is, and one that is not there where it can only
+/// be meant as one.
+pub(super) fn is_file(asked: &Path) -> bool {
+    asked.is_file() || asked.extension().is_some_and(|extension| extension == "toml")
 }
 
 /// Whether a file has the keys of a sweep file.
@@ -80,9 +81,6 @@ fn of_sweep(file: &Path, out: &Path, registry: &Registry) -> ExitCode {
 fn of_name(asked: &str, out: &Path) -> ExitCode {
     let mut runs = match named(&folder::results(out), asked) {
         Ok(runs) => runs,
-        Err(why @ NoComparison::Unknown { .. }) => {
-            return unusable(&format!("{why} (a run file or a sweep file ends in .toml)"));
-        }
         Err(why) => return refused(&why),
     };
     for shown in &mut runs {

@@ -149,10 +149,17 @@ fn every_point_has_a_report_a_comparison_and_a_picture_of_its_division() {
     let text = said(&wrong);
     assert_eq!(wrong.status.code(), Some(2), "{text}");
     assert!(
-        text.contains("did you mean 'tiny-alpha0p5'?") && text.contains("a sweep file ends in .toml"),
+        text.contains("did you mean 'tiny-alpha0p5'?") && text.contains("no file of that name either"),
         "{text}"
     );
 
+    // A file is one by being there, whatever it is called.
+    let bare = folder.path().join("sweepfile");
+    std::fs::copy(&file, &bare).unwrap();
+    for command in ["report", "compare"] {
+        let shown = about(command, &bare, &out);
+        assert!(shown.status.success(), "{command}: {}", said(&shown));
+    }
     let compared = about("compare", &file, &out);
     let text = said(&compared);
     assert!(compared.status.success(), "{text}");
