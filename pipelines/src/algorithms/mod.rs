@@ -31,6 +31,13 @@ fn described() -> [(Pipeline, &'static str); 7] {
     ]
 }
 
+/// Where a pipeline comes among those that ship; the others come after them.
+pub(crate) fn place(pipeline: &str) -> usize {
+    let shipped = described();
+    let position = shipped.iter().position(|(one, _)| one.name == pipeline);
+    position.unwrap_or(shipped.len())
+}
+
 /// A step that learns nothing and is told nothing: `evaluate`, `predict`, `aggregate`, `join`.
 fn plain(stage: Stage, who: Who) -> Step {
     Step::new(stage.name(), stage, who)

@@ -1,7 +1,8 @@
 //! `fedstill report`, and what `fedstill run` ends with: prints the tables, writes the pictures, says where all of it is.
 //!
 //! What is reported is a run file, every point of a sweep file, or the runs of a name that have results. By a name alone
-//! nobody knows where the rows are: how they are divided is not drawn then, and a picture that is there stays.
+//! nobody knows where the rows are, nor which pipeline the others are compared with: how rows are divided is not drawn then,
+//! all pipelines are alike, and their chart has a name of its own, so that the run file's stays.
 
 use super::compare::refused;
 use super::{FAILED, complain, print, sweep, with_file};
@@ -10,7 +11,7 @@ use crate::folder::out_option;
 use crate::reached::Shown;
 use crate::resolve::Resolved;
 use crate::sweep::{Point, points};
-use crate::{folder, report, run_file_report};
+use crate::{algorithms, folder, report, run_file_report};
 use fedstill_learner::Registry;
 use fedstill_schemas::run_file::{FileKind, shell_word};
 use std::io::IsTerminal;
@@ -86,8 +87,7 @@ fn of_name(asked: &str, out: &Path) -> ExitCode {
     for shown in &mut runs {
         shown.rounds = folder::kept(out, &shown.run).and_then(|there| there.rounds);
     }
-    // What others are compared with comes behind them, as in a run file.
-    runs.sort_by_key(|shown| is_baseline(&shown.pipeline));
+    in_order(&mut runs);
     ended(tables_and_pictures(
         asked,
         &runs,
@@ -98,10 +98,9 @@ fn of_name(asked: &str, out: &Path) -> ExitCode {
     ))
 }
 
-/// Whether a pipeline is there to be compared with.
-fn is_baseline(pipeline: &str) -> bool {
-    let kind = pipeline.rsplit_once('_').map_or(pipeline, |(_, kind)| kind);
-    pipeline == "self_digest" || matches!(kind, "standalone" | "centralised")
+/// Sorts runs, which are in the order of their pipelines' names, as `fedstill pipelines` has those, the others behind them.
+fn in_order(runs: &mut [Shown]) {
+    runs.sort_by_key(|shown| algorithms::place(&shown.pipeline));
 }
 
 fn ended(shown: Result<(), String>) -> ExitCode {
@@ -139,10 +138,14 @@ fn tables_and_pictures(
         let out = out.display();
         return Err(format!("there are no results of {name} in {out}: {maker} makes them"));
     }
+    let (summary, chart) = match resolved {
+        Some(_) => (summary, name.to_owned()),
+        None => (summary.among_equals(), format!("{name}-runs")),
+    };
     let terminal = std::io::stdout().is_terminal();
     let colours = terminal && run_file_report::colours_wanted();
     print(&format!("{heading}{}", summary.text(80, colours)));
-    if let Some(chart) = picture(out, name, &summary.svg()) {
+    if let Some(chart) = picture(out, &chart, &summary.svg()) {
         print(&format!("\nchart    {}\n", chart.display()));
     }
     if let Some(division) = resolved.and_then(|resolved| division(resolved, out)) {
@@ -208,4 +211,22 @@ fn query(results: &Path, runs: &[Shown], test_set: &str, steps: &[(&str, &str)])
         quoted(test_set),
         runs.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reached::samples::shown;
+
+    #[test]
+    fn runs_of_a_name_are_in_the_order_of_the_pipelines_that_ship_and_others_behind_them() {
+        let all = ["also_mine", "fedavg", "feddf", "fedmd_standalone", "standalone"];
+        let mut runs: Vec<Shown> = all.iter().map(|pipeline| shown(pipeline, 0)).collect();
+        in_order(&mut runs);
+        let order: Vec<&str> = runs.iter().map(|shown| shown.pipeline.as_str()).collect();
+        assert_eq!(
+            order,
+            ["feddf", "fedavg", "standalone", "also_mine", "fedmd_standalone"]
+        );
+    }
 }

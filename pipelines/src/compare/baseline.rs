@@ -66,11 +66,7 @@ pub(super) fn choose(methods: &[(&str, &str)], asked: Option<&str>) -> Result<Ba
 
 /// The pipeline that methods are compared with where nobody says otherwise: one of theirs, if there are any.
 fn default<'a>(methods: &[(&'a str, &'a str)]) -> &'a str {
-    let shipped = algorithms::all();
-    let rank = |pipeline: &str| {
-        let position = shipped.iter().position(|one| one.name == pipeline);
-        (pipeline != STANDALONE, position.unwrap_or(shipped.len()))
-    };
+    let rank = |pipeline: &str| (pipeline != STANDALONE, algorithms::place(pipeline));
     let pipelines = methods.iter().map(|(_, pipeline)| *pipeline);
     pipelines
         .min_by_key(|pipeline| (rank(pipeline), *pipeline))

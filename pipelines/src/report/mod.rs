@@ -5,8 +5,8 @@
 //!                                    └─────> a picture (SVG)
 //! ```
 //!
-//! The first pipeline of the list is the one that the run file names; the others are its baselines. Runs that have not
-//! ended, or not started, are shown as far as they are.
+//! The first pipeline of the list is the one that the run file names; the others are its baselines. Without the run file all
+//! are alike. Runs that have not ended, or not started, are shown as far as they are.
 
 mod chart;
 mod divided;

@@ -12,6 +12,8 @@ pub(crate) struct Summary {
     pub(super) name: String,
     /// The pipelines: the run file's own first, then its baselines.
     pub(super) methods: Vec<Method>,
+    /// Whether the first pipeline is the one that the others are there to be compared with.
+    pub(super) leads: bool,
     /// Numerics classes of the machines that made them, each with the release.
     numerics: BTreeSet<String>,
     /// The providers whose prices its costs are by.
@@ -29,6 +31,7 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReadError>
     Ok(Summary {
         name: runs.first().map_or("", Shown::name).to_owned(),
         methods: reached.methods,
+        leads: true,
         numerics: reached.numerics,
         providers: reached.providers,
         test_set: reached.test_set.unwrap_or_default(),
@@ -36,6 +39,12 @@ pub(crate) fn load(results: &Path, runs: &[Shown]) -> Result<Summary, ReadError>
 }
 
 impl Summary {
+    /// The same where nobody knows which pipeline the others are compared with. One alone leads all the same.
+    pub(crate) fn among_equals(mut self) -> Self {
+        self.leads = self.methods.len() == 1;
+        self
+    }
+
     /// Whether no run has a round.
     pub(crate) fn is_empty(&self) -> bool {
         self.methods.iter().all(|method| method.main.last().is_none())

@@ -9,22 +9,24 @@ use std::collections::BTreeMap;
 /// A table of more slots than these has a row an architecture.
 const MOST_ROWS: usize = 40;
 
-/// One slot's accuracies: before, after, gain, then the baselines' last.
+/// One slot's accuracies: before, after and gain of the pipeline that leads, where one does, then the others' last.
 type Values = Vec<Option<f64>>;
 
 /// The accuracies of each slot, their mean and the lowest.
 pub(super) fn by_slot(summary: &Summary) -> String {
     let mut tracks = summary.methods.iter().map(|method| &method.main);
-    let (Some(main), Some(first)) = (
-        summary.methods.first().map(|method| &method.main),
-        tracks.find(|track| track.last().is_some()),
-    ) else {
+    let Some(first) = tracks.find(|track| track.last().is_some()) else {
         return String::new();
     };
-    let before = main.slots(0);
-    let after = main.last().filter(|last| *last > 0).map(|last| main.slots(last));
-    let after = after.unwrap_or_default();
-    let baselines: Vec<(Option<Owner>, Slots)> = summary.methods[1..]
+    let (main, others) = match summary.methods.split_first() {
+        Some((main, others)) if summary.leads => (Some(&main.main), others),
+        _ => (None, &summary.methods[..]),
+    };
+    let ends: Option<(Slots, Slots)> = main.map(|main| {
+        let after = main.last().filter(|last| *last > 0).map(|last| main.slots(last));
+        (main.slots(0), after.unwrap_or_default())
+    });
+    let lasts: Vec<(Option<Owner>, Slots)> = others
         .iter()
         .map(|method| {
             let track = &method.main;
@@ -40,8 +42,11 @@ pub(super) fn by_slot(summary: &Summary) -> String {
         .iter()
         .map(|(slot, score)| {
             let own = |slots: &Slots| slots.get(slot).map(|score| score.accuracy);
-            let mut values = vec![own(&before), own(&after), None];
-            for (other, slots) in &baselines {
+            let mut values = match &ends {
+                Some((before, after)) => vec![own(before), own(after), None],
+                None => Vec::new(),
+            };
+            for (other, slots) in &lasts {
                 values.push(if other.is_none_or(|other| other == owner) {
                     own(slots)
                 } else {
@@ -58,13 +63,17 @@ pub(super) fn by_slot(summary: &Summary) -> String {
         Owner::Architectures | Owner::Ensemble => vec!["architecture"],
     };
     let labels = headers.len();
-    headers.extend(["before", "after", "gain"]);
-    headers.extend(summary.methods[1..].iter().map(|method| method.label.as_str()));
+    if ends.is_some() {
+        headers.extend(["before", "after", "gain"]);
+    }
+    headers.extend(others.iter().map(|method| method.label.as_str()));
     let mut table = Columns::new(labels, &headers);
     let shown = |values: Values| -> Vec<String> {
-        let gain = values[1].zip(values[0]).map(|(after, before)| after - before);
+        let gain = ends.as_ref().map(|_| values[1].zip(values[0]));
         let mut cells: Vec<String> = values.into_iter().map(|value| cell(value, number)).collect();
-        cells[2] = cell(gain, signed);
+        if let Some(gain) = gain {
+            cells[2] = cell(gain.map(|(after, before)| after - before), signed);
+        }
         cells
     };
     if owner == Owner::Parties && rows.len() > MOST_ROWS {
@@ -103,7 +112,7 @@ pub(super) fn by_slot(summary: &Summary) -> String {
     table.text()
 }
 
-/// Each seed's mean over slots after the last round, and by how much the first pipeline leads, paired by seed.
+/// Each seed's mean over slots after the last round, and by how much the pipeline that leads is ahead, paired by seed.
 pub(super) fn by_seed(summary: &Summary) -> String {
     let mut headers = vec![""];
     headers.extend(summary.methods.iter().map(|method| method.label.as_str()));
@@ -127,7 +136,9 @@ pub(super) fn by_seed(summary: &Summary) -> String {
     });
     let worst = |method: &Method| method.main.worsts().last().map(|(_, worst)| worst.mean);
     row(format!("{}, mean", summary.worst()), number, &worst);
-    if let Some((main, [_, ..])) = summary.methods.split_first() {
+    if let Some((main, [_, ..])) = summary.methods.split_first()
+        && summary.leads
+    {
         let leads = |method: &Method| -> Vec<f64> {
             let lead = |seed: &u64| Some(main.end(*seed)? - method.end(*seed)?);
             let other = !std::ptr::eq(method, main);

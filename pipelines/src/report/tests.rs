@@ -36,6 +36,28 @@ fn several_seeds_give_means_deviations_and_differences_by_seed() {
 }
 
 #[test]
+fn where_nobody_knows_the_method_all_pipelines_are_alike() {
+    let results = Results::new();
+    let summary = results.load(&results.comparison(&[0, 1, 2])).expect("results");
+    let text = summary.among_equals().text(80, false);
+    let title = "quick-start: accuracy on the test set, means over seeds 0, 1, 2\nfedmd after round 5, standalone after round \
+                 5, self_digest after round 5\n";
+    assert!(text.starts_with(title), "{text}");
+    for word in ["baselines", "before", "gain", "minus"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+    assert_eq!(line(&text, "mean"), "mean .609 .541 .556");
+    assert_eq!(line(&text, "party"), "party architecture fedmd standalone self_digest");
+    // One alone is nobody's baseline.
+    let alone = [shown("fedmd", 0)];
+    let text = results.load(&alone).expect("results").text(80, false);
+    assert_eq!(
+        results.load(&alone).expect("results").among_equals().text(80, false),
+        text
+    );
+}
+
+#[test]
 fn colours_change_no_character() {
     let results = Results::new();
     let summary = results.load(&results.comparison(&[0])).expect("results");

@@ -51,6 +51,10 @@ impl Summary {
                 None => format!("{} not started", method.label),
             }
         };
+        if !self.leads {
+            let all: Vec<String> = self.methods.iter().map(last).collect();
+            return format!("{title}\n{}\n", all.join(", "));
+        }
         title += "\nbefore: round 0, without collaboration; after: ";
         title += &self.methods.first().map_or_else(String::new, last);
         let baselines: Vec<String> = self.methods.iter().skip(1).map(last).collect();

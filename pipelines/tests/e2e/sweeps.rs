@@ -145,6 +145,7 @@ fn every_point_has_a_report_a_comparison_and_a_picture_of_its_division() {
         "{text}"
     );
     assert_eq!(division(points[0]), drawn[0]);
+    assert!(text.contains("tiny-alpha0p5-runs.svg"), "{text}");
     let wrong = about("report", "tiny-alpha0p6".as_ref(), &out);
     let text = said(&wrong);
     assert_eq!(wrong.status.code(), Some(2), "{text}");
