@@ -116,6 +116,18 @@ pub(crate) fn checked(out: &Path, run: &str, there: &ResolvedRun, asked: &Resolv
     )))
 }
 
+/// Whether results of a job, if there are any, may be shown as its own. Reading needs no log, and goes on with whatever
+/// rounds there are.
+///
+/// # Errors
+/// The folder holds another run.
+pub(crate) fn same(out: &Path, job: &Job) -> Result<(), StageError> {
+    match kept(out, &job.id) {
+        Some(there) => checked(out, &job.id, &there.resolved, &job.resolved),
+        None => Ok(()),
+    }
+}
+
 /// What a run's folder says of it.
 #[derive(Debug)]
 pub(crate) struct Kept {

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
     let results = folder::results(&comparing.out);
+    let mut code = ExitCode::SUCCESS;
     let mut runs: Vec<Shown> = Vec::new();
     let mut kept: BTreeMap<String, ResolvedRun> = BTreeMap::new();
     for asked in &comparing.runs {
@@ -52,7 +53,9 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
                     folder::checked(&comparing.out, &shown.run, &there.resolved, &wanted)
                 });
                 if let Err(error) = same {
-                    return failed(&error);
+                    // The others are compared all the same.
+                    code = failed(&error);
+                    continue;
                 }
                 shown.rounds = shown.rounds.or(there.rounds);
                 kept.insert(shown.run.clone(), there.resolved);
@@ -61,6 +64,9 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
                 runs.push(shown);
             }
         }
+    }
+    if runs.is_empty() {
+        return code;
     }
     let to = comparing.to.unwrap_or_else(|| comparing.out.join("compare"));
     let asked = Asked {
@@ -72,7 +78,10 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
     match compare::load(&results, &runs, &kept, &asked) {
         Ok(comparison) => {
             print(&comparison.text());
-            write(&comparison, &to)
+            match write(&comparison, &to) {
+                Ok(()) => code,
+                Err(failed) => failed,
+            }
         }
         Err(why) => refused(&why),
     }
@@ -115,7 +124,7 @@ pub(super) fn refused(why: &NoComparison) -> ExitCode {
 }
 
 /// Writes the table and both pictures into a folder, and says where they are.
-fn write(comparison: &Comparison, to: &Path) -> ExitCode {
+fn write(comparison: &Comparison, to: &Path) -> Result<(), ExitCode> {
     let rasteriser = Rasteriser::new();
     let mut files = vec![("compare.parquet".to_owned(), comparison.parquet())];
     for (name, svg) in [
@@ -126,7 +135,7 @@ fn write(comparison: &Comparison, to: &Path) -> ExitCode {
             Ok(png) => files.push((format!("{name}.png"), png)),
             Err(error) => {
                 complain(&format!("cannot draw {name}.png: {error}"));
-                return ExitCode::from(FAILED);
+                return Err(ExitCode::from(FAILED));
             }
         }
         files.push((format!("{name}.svg"), svg.into_bytes()));
@@ -136,7 +145,7 @@ fn write(comparison: &Comparison, to: &Path) -> ExitCode {
         .and_then(|()| files.try_for_each(|(name, bytes)| std::fs::write(to.join(name), bytes)));
     if let Err(error) = written {
         complain(&format!("cannot write into {}: {error}", to.display()));
-        return ExitCode::from(FAILED);
+        return Err(ExitCode::from(FAILED));
     }
     if !rasteriser.has_font() {
         tell::line(
@@ -153,5 +162,5 @@ fn write(comparison: &Comparison, to: &Path) -> ExitCode {
         "\npictures {to}/{{accuracy,cost}}.{{svg,png}}\ntable    {to}/compare.parquet\nquery    duckdb -c {}\n",
         shell_word(&query)
     ));
-    ExitCode::SUCCESS
+    Ok(())
 }

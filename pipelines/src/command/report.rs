@@ -27,7 +27,7 @@ pub(super) fn report(asked: &Path, out: &Path, registry: &Registry) -> ExitCode 
         return of_sweep(asked, out, registry);
     }
     with_file(asked, registry, |resolved| {
-        ended(of_file(&resolved, out, "", &maker("run", Some(asked), out)))
+        ended(&of_file(&resolved, out, "", &maker("run", Some(asked), out)))
     })
 }
 
@@ -44,7 +44,7 @@ pub(super) fn is_sweep(file: &Path) -> bool {
 
 /// Prints the results of a run file's runs and where they are, and writes the pictures.
 pub(super) fn show(resolved: &Resolved, out: &Path) -> ExitCode {
-    ended(of_file(resolved, out, "", &maker("run", None, out)))
+    ended(&of_file(resolved, out, "", &maker("run", None, out)))
 }
 
 /// The command that makes results in that folder.
@@ -67,12 +67,13 @@ fn of_sweep(file: &Path, out: &Path, registry: &Registry) -> ExitCode {
     for Point { values, resolved } in &points {
         let name = &resolved.file.name;
         let colon = if values.is_empty() { "" } else { ": " };
-        match of_file(resolved, out, &format!("{above}{name}{colon}{values}\n\n"), &maker) {
-            Ok(()) => above = "\n",
-            Err(why) => {
-                complain(&why);
-                code = ExitCode::from(FAILED);
-            }
+        let told = of_file(resolved, out, &format!("{above}{name}{colon}{values}\n\n"), &maker);
+        if told.shown {
+            above = "\n";
+        }
+        for why in &told.wrong {
+            complain(why);
+            code = ExitCode::from(FAILED);
         }
     }
     code
@@ -88,14 +89,8 @@ fn of_name(asked: &str, out: &Path) -> ExitCode {
         shown.rounds = folder::kept(out, &shown.run).and_then(|there| there.rounds);
     }
     in_order(&mut runs);
-    ended(tables_and_pictures(
-        asked,
-        &runs,
-        out,
-        "",
-        None,
-        &maker("run", None, out),
-    ))
+    let shown = tables_and_pictures(asked, &runs, out, "", None, &maker("run", None, out));
+    ended(&Told::from(shown))
 }
 
 /// Sorts runs, which are in the order of their pipelines' names, as `fedstill pipelines` has those, the others behind them.
@@ -103,25 +98,60 @@ fn in_order(runs: &mut [Shown]) {
     runs.sort_by_key(|shown| algorithms::place(&shown.pipeline));
 }
 
-fn ended(shown: Result<(), String>) -> ExitCode {
-    match shown {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            complain(&why);
-            ExitCode::from(FAILED)
+/// What became of a report.
+struct Told {
+    /// Whether anything was shown.
+    shown: bool,
+    /// Why other runs were not.
+    wrong: Vec<String>,
+}
+
+impl From<Result<(), String>> for Told {
+    fn from(shown: Result<(), String>) -> Self {
+        Self {
+            shown: shown.is_ok(),
+            wrong: shown.err().into_iter().collect(),
         }
     }
 }
 
-/// Prints the results of a run file's runs below a heading, and writes the pictures; `maker` is the command that makes
-/// results where there are none.
-fn of_file(resolved: &Resolved, out: &Path, heading: &str, maker: &str) -> Result<(), String> {
-    let rounds = resolved.file.rounds;
-    let runs: Vec<Shown> = resolved.jobs.iter().map(|job| Shown::of(job, rounds)).collect();
-    for job in &resolved.jobs {
-        folder::finished(out, job, rounds).map_err(|error| error.to_string())?;
+fn ended(told: &Told) -> ExitCode {
+    for why in &told.wrong {
+        complain(why);
     }
-    tables_and_pictures(&resolved.file.name, &runs, out, heading, Some(resolved), maker)
+    if told.wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
+/// Prints the results of a run file's runs below a heading, and writes the pictures; `maker` is the command that makes
+/// results where there are none. Runs with other settings are left out: what is shown is then not the file's, but of runs of
+/// its name.
+fn of_file(resolved: &Resolved, out: &Path, heading: &str, maker: &str) -> Told {
+    let mut runs = Vec::new();
+    let mut wrong = Vec::new();
+    for job in &resolved.jobs {
+        match folder::same(out, job) {
+            Ok(()) => runs.push(Shown::of(job, resolved.file.rounds)),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    if runs.is_empty() {
+        return Told { shown: false, wrong };
+    }
+    let whole = wrong.is_empty().then_some(resolved);
+    let mut told = Told::from(tables_and_pictures(
+        &resolved.file.name,
+        &runs,
+        out,
+        heading,
+        whole,
+        maker,
+    ));
+    told.wrong.extend(wrong);
+    told
 }
 
 fn tables_and_pictures(

@@ -109,6 +109,42 @@ fn a_report_does_not_show_the_results_of_a_run_with_other_settings_and_leads_to_
 }
 
 #[test]
+fn what_can_be_read_is_shown_without_a_log_and_beside_a_run_of_other_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let baseline = ("rounds = 2", "rounds = 0\nbaselines = [\"standalone\"]");
+    finish(&write(folder.path(), &[baseline]), &out, &[]);
+    let about = |command: &str, file: &Path| {
+        let mut about = fedstill();
+        let output = about.arg(command).arg(file).arg("--out").arg(&out).output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    // Longer than it was made: only going on needs the log.
+    std::fs::remove_dir_all(out.join("tiny-fedmd-0/log")).unwrap();
+    let longer = ("rounds = 2", "rounds = 1\nbaselines = [\"standalone\"]");
+    let (code, text) = about("report", &write(folder.path(), &[longer]));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("fedmd: 0 of 1 round so far"), "{text}");
+    assert!(!text.contains("cannot go on"), "{text}");
+
+    let chart = std::fs::read(out.join("tiny.svg")).unwrap();
+    let digest = ("[steps.revisit]", "[steps.digest]\nepochs = 3\n[steps.revisit]");
+    let other = write(folder.path(), &[baseline, digest]);
+    for command in ["report", "compare"] {
+        let (code, text) = about(command, &other);
+        assert_eq!(code, Some(1), "{command}: {text}");
+        for expected in [
+            "other settings (pipeline or its steps)",
+            "tiny: accuracy on the test set",
+            "standalone",
+        ] {
+            assert!(text.contains(expected), "{command}: '{expected}' is not in: {text}");
+        }
+    }
+    assert_eq!(std::fs::read(out.join("tiny.svg")).unwrap(), chart);
+}
+
+#[test]
 fn a_comparison_with_a_run_file_of_other_settings_leads_to_what_is_there_and_not_to_its_deletion() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("my runs");
