@@ -5,7 +5,7 @@ use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
 use super::{asked_to_stop, complain, failed, print, unusable};
 use crate::folder::{self, out_option};
 use crate::run::{Runner, failures};
-use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
+use crate::sweep::{Overview, Side, Unusable, list, missing, plan, points, side_by_side};
 use crate::{run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
@@ -72,20 +72,11 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     }
     print(&format!("results  {}\n", tables(&folder::results(out))));
     let named = shell_word(&file.display().to_string());
-    print(&format!("report   fedstill report {named}{}\n", out_option(out)));
-    print(&format!("compare  {}\n", comparison(&points, out)));
+    let asked = format!("{named}{}", out_option(out));
+    print(&format!(
+        "report   fedstill report {asked}\ncompare  fedstill compare {asked}\n"
+    ));
     ExitCode::SUCCESS
-}
-
-/// The command that compares the points.
-fn comparison(points: &[Point], out: &Path) -> String {
-    let mut command = "fedstill compare".to_owned();
-    for point in points {
-        command.push(' ');
-        command.push_str(&point.resolved.file.name);
-    }
-    command.push_str(&out_option(out));
-    command
 }
 
 /// Says what is wrong with a sweep file.
