@@ -33,12 +33,12 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     if dry_run {
         print(&list(&points));
-        print(&plan(&points, &missing, side, &registry, &*clock));
+        print(&plan(&points, &missing, side, &registry, &*clock, (file, out)));
         return ExitCode::SUCCESS;
     }
     let interrupted = asked_to_stop();
     let asked = || interrupted.load(Ordering::Relaxed);
-    tell::write(&plan(&points, &missing, side, &registry, &*clock));
+    tell::write(&plan(&points, &missing, side, &registry, &*clock, (file, out)));
     let data = points.iter().flat_map(|point| point.resolved.data.iter().cloned());
     let runner = Runner {
         out,
