@@ -10,7 +10,7 @@
 //! A value keeps the place that it has in the sweep file: places count the bytes of both texts as of one, the run file's
 //! first, and [`SweepFile::place`] says in which of the two a problem is, and where there.
 
-use super::fields::seeds;
+use super::fields::{self, seeds};
 use super::pipeline_file::{files_under, is_file};
 use super::places::Places;
 use super::point_name::{full, joined, labels, mark, word, written};
@@ -181,21 +181,20 @@ impl SweepFile {
     /// point's name.
     ///
     /// # Errors
-    /// The problems found, for [`SweepFile::place`]; at least one.
+    /// The problems found, for [`SweepFile::place`]; at least one. Where the grid names pipelines that there are not, these of
+    /// all points and no others.
     pub fn at(&self, point: &Point, run: &str, catalog: &Catalog<'_>) -> Result<RunFile, Vec<Problem>> {
         let grid = DeTable::parse(&self.text).map_err(|error| vec![problem::of_syntax(&self.text, &error)])?;
         let document = DeTable::parse(run).map_err(|error| vec![problem::of_syntax(run, &error)])?;
         let mut document = document.into_inner();
+        let unknown = self.unknown_pipelines(grid.get_ref(), run, catalog);
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
         let elsewhere = self.pipelines(grid.get_ref(), &document, catalog);
         let behind = behind(run);
         for (axis, index) in self.axes.iter().zip(&point.choice) {
-            if let Some(value) = axis.value(grid.get_ref(), *index) {
-                let mut value = moved(value, behind);
-                if axis.is_of_pipelines() {
-                    name_files(&mut value);
-                }
-                put(&mut document, &axis.key, value, behind);
-            }
+            axis.put(&mut document, grid.get_ref(), *index, behind);
         }
         let mut file = RunFile::of(&document, &format!("{run}\n{}", self.text), catalog, &elsewhere)?;
         file.name = point.name(&file.name);
@@ -205,8 +204,23 @@ impl SweepFile {
         Ok(file)
     }
 
+    /// What is wrong with the names of pipelines in the grid. With one that is unknown nobody knows of which pipelines the run
+    /// file's settings are, at any point: it would be told of mistakes that are none.
+    fn unknown_pipelines(&self, grid: &DeTable<'_>, run: &str, catalog: &Catalog<'_>) -> Vec<Problem> {
+        let text = format!("{run}\n{}", self.text);
+        let notes = Notes::new(&text);
+        for axis in self.axes.iter().filter(|axis| axis.is_of_pipelines()) {
+            for index in 0..axis.values.len() {
+                let mut document = DeTable::new();
+                axis.put(&mut document, grid, index, behind(run));
+                fields::pipeline_names(&document, &notes, catalog);
+            }
+        }
+        notes.into_problems()
+    }
+
     /// The pipelines of all points, where the grid names some: what the run file says about a step of one of them is no mistake
-    /// at a point that runs others. Names that are none are left out: the points that have them say so.
+    /// at a point that runs others. Names of the run file that are none are left out: the points that have them say so.
     fn pipelines(&self, grid: &DeTable<'_>, run: &DeTable<'_>, catalog: &Catalog<'_>) -> Vec<Pipeline> {
         if !self.axes.iter().any(Axis::is_of_pipelines) {
             return Vec::new();
@@ -297,6 +311,17 @@ impl Axis {
             found = found.get_ref().get(name.as_str())?;
         }
         found.get_ref().get(index)
+    }
+
+    /// Puts its value of that index into a run file's tables, `behind` bytes later than it is in the sweep file, `grid`.
+    fn put<'t>(&self, document: &mut DeTable<'t>, grid: &DeTable<'t>, index: usize, behind: usize) {
+        if let Some(value) = self.value(grid, index) {
+            let mut value = moved(value, behind);
+            if self.is_of_pipelines() {
+                name_files(&mut value);
+            }
+            put(document, &self.key, value, behind);
+        }
     }
 }
 
