@@ -5,7 +5,7 @@ use super::{FAILED, INTERRUPTED, PLACED, STOPPED, UNUSABLE};
 use super::{asked_to_stop, complain, failed, print, unusable};
 use crate::folder::{self, out_option};
 use crate::run::{Runner, failures};
-use crate::sweep::{Overview, Side, Unusable, list, missing, plan, points, side_by_side};
+use crate::sweep::{Overview, Point, Side, Unusable, list, missing, plan, points, side_by_side};
 use crate::{run_file_report, tell};
 use fedstill_learner::Registry;
 use fedstill_log::{Clock, SystemClock};
@@ -54,21 +54,17 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     for (run, reason) in &outcome.failed {
         complain(&format!("{run}: {reason}"));
     }
+    draw_divisions(&points, out);
     if outcome.left > 0 {
         tell::line(STOPPED);
         return ExitCode::from(INTERRUPTED);
     }
-    // Of all points: how rows are divided is known whatever became of a run.
-    let drawn = points.iter().filter_map(|point| division(&point.resolved, out)).count();
     if !outcome.failed.is_empty() {
         let failed: Vec<String> = outcome.failed.into_iter().map(|(run, _)| run).collect();
         let mut simulated = missing.iter().filter(|run| !run.job.resolved.simulate.is_nothing());
         let simulates = simulated.any(|run| failed.contains(&run.job.id));
         tell::line(&failures(&failed, all, simulates));
         return ExitCode::from(FAILED);
-    }
-    if drawn > 0 {
-        print(&format!("division {}\n", out.join("<point>-division.svg").display()));
     }
     print(&format!("results  {}\n", tables(&folder::results(out))));
     let named = shell_word(&file.display().to_string());
@@ -77,6 +73,19 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         "report   fedstill report {asked}\ncompare  fedstill compare {asked}\n"
     ));
     ExitCode::SUCCESS
+}
+
+/// Draws how the rows of each point are divided, and says where: known whatever became of the runs, stopped and failed ones
+/// included.
+fn draw_divisions(points: &[Point], out: &Path) {
+    // Where no run came to make the folder, there is nothing to go beside.
+    if !out.is_dir() {
+        return;
+    }
+    let drawn = points.iter().filter_map(|point| division(&point.resolved, out)).count();
+    if drawn > 0 {
+        print(&format!("division {}\n", out.join("<point>-division.svg").display()));
+    }
 }
 
 /// Says what is wrong with a sweep file.
