@@ -1,6 +1,7 @@
-"""`benchmarks/reproduce`: its run files, and all of it in small on the data in the repository."""
+"""`benchmarks/reproduce`: its run files, what it reads of runs, and all of it in small on the data in the repository."""
 
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from conftest import BUILT, ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from reproducing import costs, page, plan, runfiles  # noqa: E402
+from reproducing.commands import Fedstill  # noqa: E402
 
 FILES = ROOT / "benchmarks/reproductions"
 PLANS = {FILES: plan.reproductions(), FILES / "quick": plan.quick()}
@@ -82,6 +84,30 @@ def test_nothing_but_the_data_is_missing_of_a_run_file(folder, runs, tmp_path):
     errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert done.returncode == 2 and errors, done.stderr
     assert all("cannot open" in error for error in errors), done.stderr
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+def closed(folder, attempt, phase, tasks):
+    """What closed a phase: its members, each with the step and the task of its result."""
+    members = {party: [{"result": {"step": step, "task": task}}] for party, step, task in tasks}
+    (folder / f"closed-{attempt}-{phase}.json").write_text(json.dumps({"members": members}))
+
+
+def test_rows_of_parties_are_those_of_the_last_attempt(tmp_path):
+    """Of eleven attempts, whose numbers are no words; results of the others lie beside its own."""
+    of_runs = Fedstill("fedstill", tmp_path, tmp_path)
+    assert of_runs.rows_of_parties("a-feddf-0") == {}
+    round = tmp_path / "a-feddf-0/store/a-feddf-0/1"
+    (round / "train").mkdir(parents=True)
+    for task, rows in (("party-0-aa", 9), ("party-0-bb", 20), ("party-0-cc", 9), ("party-1-aa", 30), ("party-2-aa", 9)):
+        (round / "train" / task).write_text(json.dumps({"report": {"kind": "fit", "rows": rows}}))
+    closed(round, 9, 0, [("party-0", "train", "aa"), ("party-2", "train", "aa")])
+    closed(round, 2, 0, [("party-0", "train", "cc")])
+    closed(round, 10, 0, [("party-0", "train", "bb"), ("party-1", "train", "aa")])
+    closed(round, 10, 1, [("server", "join", "dd")])
+    assert of_runs.rows_of_parties("a-feddf-0") == {"party-0": 20, "party-1": 30}
 
 
 # --- All of it ----------------------------------------------------------------------------------------------------------
