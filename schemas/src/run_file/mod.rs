@@ -18,6 +18,7 @@ mod data;
 mod deployment;
 mod duration;
 mod fields;
+mod grid;
 mod party_file;
 mod pipeline_file;
 mod places;
