@@ -67,8 +67,17 @@ class Fedstill:
     def rows_of_parties(self, run):
         """The rows that each party of a FedDF run trained on in its first round, by party: all pipelines of a seed divide
         alike. Empty of a run that is not there or was pruned."""
+        # From the store, as no table of the results has rows that were trained on: names and layout are those of
+        # schemas/src/names.rs. A result says nothing of its attempt; what closed a phase, closed-<attempt>-<phase>.json, names
+        # the results that count.
+        made = self.out / run / "store" / run / "1"
+        attempts = {}
+        for closed in made.glob("closed-*-*.json"):
+            attempts.setdefault(int(closed.stem.split("-")[1]), []).append(json.loads(closed.read_text()))
         found = {}
-        for answer in (self.out / run / "store" / run / "1" / "train").glob("party-*"):
-            # party-<slot>-<task>
-            found[answer.name.rsplit("-", 1)[0]] = json.loads(answer.read_text())["report"]["rows"]
+        for closed in attempts[max(attempts)] if attempts else []:
+            for party, steps in closed["members"].items():
+                for result in (step["result"] for step in steps if step["result"]["step"] == "train"):
+                    answer = made / "train" / f"{party}-{result['task']}"
+                    found[party] = json.loads(answer.read_text())["report"]["rows"]
         return found

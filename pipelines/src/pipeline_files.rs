@@ -36,10 +36,10 @@ impl Pipelines {
     }
 
     /// Reads those files and the ones that the grid of a sweep file names, relative to the folder `beside`. A pipeline in whose
-    /// place the grid puts others is read last: its name is free for theirs.
+    /// place the grid puts others is read last, for who names it otherwise: its own name is free for theirs.
     ///
     /// # Errors
-    /// As of a run file.
+    /// As of a run file, of the files that some point reads.
     pub(crate) fn load_with_grid(
         run_file: &str,
         folder: &Path,
@@ -52,7 +52,14 @@ impl Pipelines {
             let usable = pipelines.read(&path, beside)?;
             pipelines.files.insert(SweepFile::catalogued(&path), usable);
         }
-        pipelines.add(RunFile::pipeline_files(run_file), folder)?;
+        for path in RunFile::pipeline_files(run_file) {
+            if !pipelines.files.contains_key(&path) {
+                // No point reads it by its path, and so its mistakes keep none from being run.
+                let usable = pipelines.read(&path, folder);
+                let usable = usable.unwrap_or_else(|_| Err(format!("there are mistakes in {}", quoted(&path))));
+                pipelines.files.insert(path, usable);
+            }
+        }
         Ok(pipelines)
     }
 
@@ -213,9 +220,14 @@ mod tests {
     /// The runs of a sweep over a run file whose pipeline is in `mine.toml`, with another one of that name in `other.toml`: each
     /// run's id and the temperature of its digest.
     fn swept(changes: [(&str, &str); 1], grid: &str) -> Result<Vec<(String, f64)>, Unusable> {
+        swept_with(EXAMPLE, changes, grid)
+    }
+
+    /// The same with that text in `mine.toml`.
+    fn swept_with(mine: &str, changes: [(&str, &str); 1], grid: &str) -> Result<Vec<(String, f64)>, Unusable> {
         let folder = tempfile::tempdir().unwrap();
         let other = EXAMPLE.replace("t = 3.0", "t = 7.0");
-        for (name, text) in [("mine.toml", EXAMPLE), ("other.toml", other.as_str())] {
+        for (name, text) in [("mine.toml", mine), ("other.toml", other.as_str())] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
@@ -253,6 +265,20 @@ mod tests {
         let named = (NO_BASELINES.0, "[\"fedmd_kl\"]");
         let runs = swept([named], "[\"fedmd\"]").unwrap();
         assert_eq!(runs[1], ("quickstart-pipeline-fedmd-fedmd_kl-0".to_owned(), 3.0));
+    }
+
+    #[test]
+    fn a_mistake_in_a_file_stops_a_sweep_only_where_some_point_reads_it() {
+        let faulty = EXAMPLE.replace("target = \"consensus\"", "target = \"consenus\"");
+        for mine in ["[[this is no TOML", faulty.as_str()] {
+            let runs = swept_with(mine, [NO_BASELINES], "[\"other.toml\", \"fedmd\"]").unwrap();
+            assert_eq!(runs.len(), 2);
+            let compared = (NO_BASELINES.0, "[\"mine.toml\"]");
+            let Err(Unusable::Problems(wrong)) = swept_with(mine, [compared], "[\"fedmd\"]") else {
+                panic!("what every point is compared with has mistakes");
+            };
+            assert!(wrong[0].path.ends_with("mine.toml"), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What `check` says of a run, in its own words.
 
+use super::steps::{fit_text, short};
 use super::*;
 use crate::samples::{resolved, set};
 use fedstill_schemas::data::{LabelsPer, Shape};
 use fedstill_schemas::events::Close;
-use fedstill_schemas::pipeline::Term;
+use fedstill_schemas::fit::{EarlyStop, Fit, Loss, Optimizer, Schedule, Watch};
+use fedstill_schemas::pipeline::{By, On, Rule, Start, Step, Target, Term};
 use fedstill_schemas::resolved::{Fail, Offline, Simulate, Slow};
 
 fn step(stage: Stage, who: Who) -> Step {

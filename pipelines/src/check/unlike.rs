@@ -1,7 +1,7 @@
 //! Pipelines of a run file whose parties train unlike on their private rows, in steps of one name or in a round's steps of
 //! whatever names: what differs in the end may then be training, and not the algorithm. In words for people.
 
-use super::fit_text;
+use super::steps::fit_text;
 use fedstill_schemas::fit::{Fit, Optimizer};
 use fedstill_schemas::pipeline::{On, Pipeline, Step, Who};
 use std::collections::BTreeSet;

@@ -38,12 +38,12 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     if dry_run {
         print(&list(&points));
-        print(&plan(&points, &missing, side, &registry, &*clock));
+        print(&plan(&points, &missing, side, &registry, &*clock, (file, out)));
         return ExitCode::SUCCESS;
     }
     let interrupted = asked_to_stop();
     let asked = || interrupted.load(Ordering::Relaxed);
-    tell::write(&plan(&points, &missing, side, &registry, &*clock));
+    tell::write(&plan(&points, &missing, side, &registry, &*clock, (file, out)));
     let data = points.iter().flat_map(|point| point.resolved.data.iter().cloned());
     let runner = Runner {
         out,
@@ -59,12 +59,11 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
     for (run, reason) in &outcome.failed {
         complain(&format!("{run}: {reason}"));
     }
+    draw_divisions(&points, out);
     if outcome.left > 0 {
         tell::line(STOPPED);
         return ExitCode::from(INTERRUPTED);
     }
-    // Of all points: how rows are divided is known whatever became of a run.
-    let drawn = points.iter().filter_map(|point| division(&point.resolved, out)).count();
     if !outcome.failed.is_empty() {
         let failed: Vec<String> = outcome.failed.into_iter().map(|(run, _)| run).collect();
         let mut simulated = missing.iter().filter(|run| !run.job.resolved.simulate.is_nothing());
@@ -72,25 +71,26 @@ pub(super) fn start(file: &Path, out: &Path, side: Side, dry_run: bool, registry
         tell::line(&failures(&failed, all, simulates));
         return ExitCode::from(FAILED);
     }
-    if drawn > 0 {
-        print(&format!("division {}\n", out.join("<point>-division.svg").display()));
-    }
     print(&format!("results  {}\n", tables(&folder::results(out))));
     let named = shell_word(&file.display().to_string());
-    print(&format!("report   fedstill report {named}{}\n", out_option(out)));
-    print(&format!("compare  {}\n", comparison(&points, out)));
+    let asked = format!("{named}{}", out_option(out));
+    print(&format!(
+        "report   fedstill report {asked}\ncompare  fedstill compare {asked}\n"
+    ));
     ExitCode::SUCCESS
 }
 
-/// The command that compares the points.
-fn comparison(points: &[Point], out: &Path) -> String {
-    let mut command = "fedstill compare".to_owned();
-    for point in points {
-        command.push(' ');
-        command.push_str(&point.resolved.file.name);
+/// Draws how the rows of each point are divided, and says where: known whatever became of the runs, stopped and failed ones
+/// included.
+fn draw_divisions(points: &[Point], out: &Path) {
+    // Where no run came to make the folder, there is nothing to go beside.
+    if !out.is_dir() {
+        return;
     }
-    command.push_str(&out_option(out));
-    command
+    let drawn = points.iter().filter_map(|point| division(&point.resolved, out)).count();
+    if drawn > 0 {
+        print(&format!("division {}\n", out.join("<point>-division.svg").display()));
+    }
 }
 
 /// Says what is wrong with a sweep file.

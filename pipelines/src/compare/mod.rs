@@ -49,6 +49,8 @@ pub(crate) struct Comparison {
     /// Those with results, at least one, in the order in which they were asked for.
     methods: Vec<Method>,
     baselines: Baselines,
+    /// The run names without a baseline whose own is asked for, and has no results yet.
+    to_come: BTreeSet<String>,
     evaluations: usize,
     target: Option<f64>,
     test_set: String,
@@ -133,10 +135,16 @@ pub(crate) fn load(
         .map(|method| (&method.name[..], &method.pipeline[..]))
         .collect();
     let baselines = baseline::choose(&pairs, asked.baseline.as_deref())?;
+    let own = |name: &str| {
+        let mut asked_for = runs.iter();
+        asked_for.any(|run| run.name() == name && run.pipeline == baselines.name)
+    };
+    let to_come = baselines.lacking.iter().filter(|name| own(name)).cloned().collect();
     Ok(Comparison {
         other_data: notes::other_data(&methods, &baselines, kept),
         methods,
         baselines,
+        to_come,
         evaluations: asked.evaluations,
         target: asked.target,
         test_set,

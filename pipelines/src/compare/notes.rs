@@ -134,21 +134,29 @@ impl Comparison {
         notes.collect()
     }
 
-    /// Which run names have no baseline, and how to compare them all the same.
-    fn lacking(&self) -> Option<String> {
+    /// Which run names have no baseline yet, and which have none at all, and how to compare these all the same.
+    fn lacking(&self) -> Vec<String> {
         let name = &self.baselines.name;
-        let names = &self.baselines.lacking;
-        let own = match names.len() {
-            0 => return None,
+        let lacking = self.baselines.lacking.iter().map(String::as_str);
+        let (to_come, none): (Vec<&str>, Vec<&str>) = lacking.partition(|lacking| self.to_come.contains(*lacking));
+        let mut notes = Vec::new();
+        if !to_come.is_empty() {
+            let names = to_come.join(", ");
+            notes.push(format!("{names}: {name} is still to come, and so no difference yet"));
+        }
+        let own = match none.len() {
+            0 => return notes,
             1 => "its own",
             _ => "their own",
         };
-        let other = self.methods.iter().find(|method| method.pipeline == *name)?;
-        Some(format!(
-            "{}: no {name} of {own}, and so no difference; --baseline {} compares all methods with that one",
-            names.join(", "),
-            other.label
-        ))
+        if let Some(other) = self.methods.iter().find(|method| method.pipeline == *name) {
+            notes.push(format!(
+                "{}: no {name} of {own}, and so no difference; --baseline {} compares all methods with that one",
+                none.join(", "),
+                other.label
+            ));
+        }
+        notes
     }
 }
 

@@ -7,6 +7,7 @@ use fedstill_learner::Registry;
 use fedstill_log::Clock;
 use std::fmt::Write;
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 /// A line a point: its name and its values.
 pub(crate) fn list(points: &[Point]) -> String {
@@ -21,13 +22,14 @@ pub(crate) fn list(points: &[Point]) -> String {
 }
 
 /// How many points and runs there are, and what is left: time by a short trial of each network, disk space, and runs that
-/// could be done without.
+/// could be done without. `file` and `out` are the sweep file and the folder of its runs.
 pub(crate) fn plan(
     points: &[Point],
     missing: &[Missing<'_>],
     side: Side,
     registry: &Registry,
     clock: &dyn Clock,
+    (file, out): (&Path, &Path),
 ) -> String {
     let runs: usize = points.iter().map(|point| point.resolved.jobs.len()).sum();
     let all = format!("{}, {}", counted(points.len(), "point"), counted(runs, "run"));
@@ -59,7 +61,7 @@ pub(crate) fn plan(
         counted(at_once, "run"),
         counted(side.threads, "thread"),
         estimate::bytes(missing.iter().map(disk).sum()),
-        repeats::note(points, missing),
+        repeats::note(points, missing, file, out),
     )
 }
 

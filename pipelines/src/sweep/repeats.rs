@@ -2,33 +2,70 @@
 //! the same whatever a grid says of distillation.
 //!
 //! They are run all the same, as a comparison pairs each point's methods with the baseline of the point's own name. In: the
-//! points, and the runs that are not finished. Out: what is said before they start.
+//! points, the runs that are not finished, and how the sweep is named on the command line. Out: what is said before they start.
 
 use super::Point;
 use super::runs::Missing;
 use crate::estimate::counted;
+use crate::folder::out_option;
 use crate::resolve::Resolved;
 use fedstill_schemas::Digest;
+use fedstill_schemas::run_file::shell_word;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
 
-/// A line about runs that compute what another one does, and how to do without them; nothing where there are none.
-pub(super) fn note(points: &[Point], missing: &[Missing<'_>]) -> String {
+/// A line about runs that compute what another one does, and how to do without those of baselines; nothing where there are
+/// none. `file` and `out` are the sweep file and the folder of its runs.
+pub(super) fn note(points: &[Point], missing: &[Missing<'_>], file: &Path, out: &Path) -> String {
     let repeats = repeats(points, missing);
-    let Some((pipeline, _)) = repeats.first_key_value() else {
+    if repeats.is_empty() {
         return String::new();
-    };
+    }
     let all: usize = repeats.values().sum();
     let each: Vec<String> = repeats
         .iter()
         .map(|(pipeline, count)| format!("{pipeline} ({count})"))
         .collect();
-    format!(
-        "{} would compute what a run of another point does, as the grid changes nothing there but the name: {}; to run a \
-         baseline once, leave it out of `baselines`, `fedstill run` a copy of the run file that has it and another name, and \
-         compare with `--baseline NAME/{pipeline}`\n",
+    let mut note = format!(
+        "{} would compute what a run of another point does, as the grid changes nothing there but the name: {}",
         counted(all, "run"),
         each.join(", ")
-    )
+    );
+    let baselines = repeats.keys().copied();
+    let baselines: Vec<&str> = baselines.filter(|pipeline| is_one_baseline(points, pipeline)).collect();
+    if let [first, ..] = baselines[..] {
+        let (file, out) = (shell_word(&file.display().to_string()), out_option(out));
+        let _ = write!(
+            note,
+            "; to run {} once, leave it out of `baselines`, `fedstill run` a copy of the run file that has it, with the \
+             settings of a point, the seeds of the sweep and another NAME, and compare with `fedstill compare {file} NAME \
+             --baseline NAME/{first}{out}` (the copy's own pipeline is run too)",
+            baselines.join(" or ")
+        );
+    }
+    note.push('\n');
+    note
+}
+
+/// Whether a pipeline is a baseline at every point, and the same one with each seed: a single run name then has the baseline of
+/// all points.
+fn is_one_baseline(points: &[Point], pipeline: &str) -> bool {
+    let is_baseline = |point: &Point| point.resolved.file.baselines.iter().any(|name| name == pipeline);
+    let [first, ..] = points else { return false };
+    let same_prices = |point: &Point| point.resolved.prices == first.resolved.prices;
+    if !points.iter().all(|point| is_baseline(point) && same_prices(point)) {
+        return false;
+    }
+    let mut distinct: BTreeMap<u64, BTreeSet<Digest>> = BTreeMap::new();
+    for Point { resolved, .. } in points {
+        let jobs = resolved.jobs.iter();
+        for job in jobs.filter(|job| job.resolved.pipeline.name == pipeline) {
+            let what = Digest::of_json(&(&job.resolved, &resolved.close, resolved.file.rounds));
+            distinct.entry(job.resolved.seed).or_default().insert(what);
+        }
+    }
+    distinct.values().all(|runs| runs.len() == 1)
 }
 
 /// How many of the runs that are not finished compute what a run of an earlier point does, by their pipelines.
@@ -60,9 +97,18 @@ mod tests {
 
     /// The points of a sweep over the quickstart, whose baselines are `standalone` and `self_digest`.
     fn swept(grid: &str) -> Vec<Point> {
+        swept_with(&[], grid)
+    }
+
+    /// The same with what is replaced in the quickstart.
+    fn swept_with(changes: &[(&str, &str)], grid: &str) -> Vec<Point> {
         let folder = tempfile::tempdir().unwrap();
         let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
-        let run = include_str!("../../examples/quickstart.toml").replace("\"data/", &format!("\"{data}/"));
+        let mut run = include_str!("../../examples/quickstart.toml").replace("\"data/", &format!("\"{data}/"));
+        for (from, to) in changes {
+            assert!(run.contains(from), "{from}");
+            run = run.replace(from, to);
+        }
         std::fs::write(folder.path().join("run.toml"), run).unwrap();
         let file = folder.path().join("sweep.toml");
         std::fs::write(&file, format!("run = \"run.toml\"\n[grid]\n{grid}")).unwrap();
@@ -82,12 +128,42 @@ mod tests {
         assert_eq!(repeated(&points), [("standalone", 2)]);
         let out = tempfile::tempdir().unwrap();
         let missing = missing(&points, out.path()).unwrap();
-        let said = note(&points, &missing);
-        assert!(said.starts_with("2 runs would compute what"), "{said}");
-        assert!(said.contains(": standalone (2); to run a baseline once"), "{said}");
-        assert!(said.ends_with("`--baseline NAME/standalone`\n"), "{said}");
+        let said = |missing: &[Missing<'_>]| note(&points, missing, Path::new("my sweep.toml"), Path::new("elsewhere"));
+        let told = said(&missing);
+        assert!(told.starts_with("2 runs would compute what"), "{told}");
+        assert!(told.contains(": standalone (2); to run standalone once"), "{told}");
+        let command = "`fedstill compare \"my sweep.toml\" NAME --baseline NAME/standalone --out elsewhere`";
+        assert!(told.contains(command) && told.ends_with('\n'), "{told}");
         // What is finished is not run again.
-        assert_eq!(note(&points, &[]), "");
+        assert_eq!(said(&[]), "");
+    }
+
+    #[test]
+    fn only_a_baseline_that_is_one_for_all_points_is_advised_to_be_run_once() {
+        let told = |points: &[Point]| {
+            let out = tempfile::tempdir().unwrap();
+            let missing = missing(points, out.path()).unwrap();
+            note(points, &missing, Path::new("sweep.toml"), out.path())
+        };
+        // FedDF has no digest, and is no baseline; `standalone` is of FedMD's steps at two points, and of FedDF's at two.
+        let changes = [
+            ("\"union\"", "\"shared\""),
+            (", \"self_digest\"]", "]"),
+            ("[parties]", "validation = { rows = 100 }\n[parties]"),
+        ];
+        let pipelines = "pipeline = [\"fedmd\", \"feddf\"]\n\"steps.digest.epochs\" = [1, 2]";
+        let points = swept_with(&changes, pipelines);
+        assert_eq!(repeated(&points), [("feddf", 1), ("standalone", 2)]);
+        let said = told(&points);
+        assert!(said.ends_with("the name: feddf (1), standalone (2)\n"), "{said}");
+        // Of other rows it is another one.
+        let points = swept("\"data.private.rows\" = [900, 1000]\n\"steps.digest.epochs\" = [1, 2]");
+        let said = told(&points);
+        assert!(said.ends_with("the name: standalone (2)\n"), "{said}");
+        // Some points do not have it, and FedMD is the same with it and without.
+        let points = swept("baselines = [[\"standalone\"], []]\n\"steps.digest.epochs\" = [1, 2]");
+        let said = told(&points);
+        assert!(said.ends_with("the name: fedmd (2), standalone (1)\n"), "{said}");
     }
 
     #[test]

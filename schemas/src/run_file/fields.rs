@@ -16,6 +16,10 @@ use toml::de::DeTable;
 
 /// Longest name of a run: with pipeline and seed it becomes part of file names.
 pub(super) const LONGEST_NAME: usize = 60;
+/// A line that names a pipeline.
+const PIPELINE: &str = "pipeline = \"fedmd\"";
+/// A line that names what it is compared with.
+const BASELINES: &str = "baselines = [\"standalone\"]";
 
 /// Reads a document. Where it returns `None`, the notes say why.
 pub(super) fn run_file(
@@ -26,14 +30,10 @@ pub(super) fn run_file(
 ) -> Option<RunFile> {
     let mut top = Table::top(document, notes);
     let name = top.required("name", "name = \"quickstart\"", run_name);
-    let pipeline = top.required("pipeline", "pipeline = \"fedmd\"", |value| {
-        known_pipeline(value, catalog)
-    });
+    let pipeline = top.required("pipeline", PIPELINE, |value| known_pipeline(value, catalog));
     let rounds = top.required("rounds", "rounds = 5", |value| value.count(0));
     let seeds = top.optional("seeds", "seeds = [0]", seeds);
-    let baselines = top.optional("baselines", "baselines = [\"standalone\"]", |value| {
-        value.list(Repeats::Refused, |item| known_baseline(item, catalog))
-    });
+    let baselines = top.optional("baselines", BASELINES, |value| baselines(value, catalog));
     let predictions = top.optional("predictions", "predictions = \"float16\"", |value| {
         let words = [("float16", Precision::Float16), ("float32", Precision::Float32)];
         value.one_of("a number format of predictions", &words)
@@ -89,6 +89,13 @@ pub(super) fn run_file(
     })
 }
 
+/// Notes what is wrong with the names of pipelines in a document, and nothing else.
+pub(super) fn pipeline_names(document: &DeTable<'_>, notes: &Notes, catalog: &Catalog<'_>) {
+    let mut top = Table::top(document, notes);
+    top.optional("pipeline", PIPELINE, |value| known_pipeline(value, catalog));
+    top.optional("baselines", BASELINES, |value| baselines(value, catalog));
+}
+
 /// The name of a run, which becomes part of topics' keys, objects and folders.
 fn run_name(value: &Value<'_>) -> Option<String> {
     let name = value.text("a name")?;
@@ -125,6 +132,11 @@ fn known_pipeline<'a>(value: &Value<'_>, catalog: &Catalog<'a>) -> Option<&'a Pi
         refuse_unknown(value, &name, catalog);
     }
     found
+}
+
+/// The names of the pipelines to compare with.
+fn baselines(value: &Value<'_>, catalog: &Catalog<'_>) -> Option<Vec<String>> {
+    value.list(Repeats::Refused, |item| known_baseline(item, catalog))
 }
 
 /// The name of a pipeline to compare with: one that there is, or a baseline that is made of one.

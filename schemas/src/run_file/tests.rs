@@ -1,6 +1,7 @@
 //! Good files and bad ones: each mistake is one problem, at its place, with its fix.
 
 use super::*;
+use crate::fit::{EarlyStop, Optimizer};
 use proptest::prelude::*;
 
 mod bad_files;

@@ -194,6 +194,27 @@ fn a_run_name_without_a_baseline_of_its_own_is_compared_with_none_and_named() {
 }
 
 #[test]
+fn a_baseline_that_is_asked_for_and_not_started_is_still_to_come() {
+    let results = Results::new();
+    let mut runs = one_without_a_baseline(&results);
+    runs.push(named("beta", "standalone", 0));
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert!(text.contains("beta/standalone: not started\n"), "{text}");
+    assert!(
+        text.contains("\nbeta: standalone is still to come, and so no difference yet\n"),
+        "{text}"
+    );
+    assert!(!text.contains("--baseline"), "{text}");
+    // Beside one that has none: each is told what it lacks.
+    let other = named("gamma", "fedmd", 0);
+    finish(&results, &other, 5, 0.02, 500);
+    runs.push(other);
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert!(text.contains("\nbeta: standalone is still to come"), "{text}");
+    assert!(text.contains("\ngamma: no standalone of its own"), "{text}");
+}
+
+#[test]
 fn pairs_of_other_data_are_named_where_the_folders_say_so() {
     let results = Results::new();
     let runs = one_without_a_baseline(&results);

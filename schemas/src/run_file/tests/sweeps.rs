@@ -232,6 +232,19 @@ fn settings_of_a_step_that_some_pipeline_of_the_grid_has_are_no_mistake_at_the_p
         found[0].5,
         "steps of feddf that have settings: train, average, aggregate, distill"
     );
+    // With a name that is none nothing is said of steps, which may be that one's.
+    for (line, place, help) in [
+        ("pipeline = [\"fedmd\", \"fedff\"]", 22, "did you mean 'feddf'?"),
+        ("baselines = [[], [\"fedmmd\"]]", 19, "did you mean 'fedmd'?"),
+    ] {
+        let grid = over(line);
+        let found = problems(&grid, &run.replace("\"feddf\"", "\"fedmd\""));
+        assert_eq!(found.len(), 2, "one at each point: {found:?}");
+        for (_, origin, line, column, message, fix) in &found {
+            assert_eq!((*origin, *line, *column), (Origin::SweepFile, 3, place), "{message}");
+            assert!(message.contains("unknown pipeline") && fix == help, "{message}; {fix}");
+        }
+    }
     // Without such a grid a file is about its own pipeline.
     let found = problems(&over("pipeline = [\"fedmd\"]"), &run);
     assert!(found[0].4.contains("fedmd has no step 'train'"), "{found:?}");
