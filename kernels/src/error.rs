@@ -128,8 +128,8 @@ pub enum OperandError {
     },
     /// What a loss is multiplied by is taken in float32.
     #[error(
-        "{operation}: {operand} would be multiplied by {factor}; its weight, and that times the temperature's square where it \
-         counts, must be numbers of float32"
+        "{operation}: {operand} would be multiplied by {factor}; its weight, that times the temperature's square where it \
+         counts, and either over the temperature, by which the gradient is multiplied, must be numbers of float32"
     )]
     Factor {
         /// The operation.

@@ -227,10 +227,11 @@ impl Operation {
         Ok(values)
     }
 
-    /// What a part of a loss is multiplied by, as the kernels take it.
-    pub(crate) fn factor(self, operand: &'static str, factor: f64) -> Result<f32, OperandError> {
+    /// What a part of a loss is multiplied by, as the kernels take it. Its gradient is multiplied by that over the temperature.
+    pub(crate) fn factor(self, operand: &'static str, factor: f64, temperature: f32) -> Result<f32, OperandError> {
         let narrow = factor as f32;
-        if !narrow.is_finite() {
+        // As the kernels multiply: infinity times a probability of 0 would be no number.
+        if !(narrow.is_finite() && (narrow * temperature.recip()).is_finite()) {
             return Err(OperandError::Factor {
                 operation: self.0,
                 operand,

@@ -63,9 +63,10 @@ pub(super) fn exponentials(values: &mut [f32]) {
     }
 }
 
-/// The furthest that a class lies below the largest one of its row, after the temperature: what lies further has no probability
-/// either way, and infinity would say that the class is masked. Sums of it over any number of classes stay in float32, and times
-/// the least normal number, which a GPU may give for an exponential that should be 0, it is nothing.
+/// The furthest that a class lies below the largest one of its row, after the temperature and before what a loss is multiplied by:
+/// what lies further has no probability either way, and infinity would say that the class is masked. Sums of it over any number of
+/// classes stay in float32, and times the least normal number, which a GPU may give for an exponential that should be 0, it is
+/// nothing.
 pub(crate) const FURTHEST: f32 = 1e25;
 
 /// Writes `(x - maximum) * scale` of each value, `maximum` being the largest and `scale` positive, and returns the maximum. Of

@@ -7,7 +7,8 @@ use super::group::{self, Shape};
 use crate::cpu::FURTHEST;
 use cubecl::prelude::*;
 
-/// How far a logit lies from another, divided by the temperature: at most [`FURTHEST`], as on the CPU. Finite ones make nothing
+/// How far a logit lies from another, divided by the temperature: at most [`FURTHEST`]. A row that is read once adds up how far its
+/// largest logit moved each time: what is further than that from the last one counts as at least as far. Finite ones make nothing
 /// infinite on the way, which a shading language may assume not to exist: their halves differ by a number, and that times the
 /// inverse temperature is one after it is clamped. Halving and doubling change no bit of what is not near 0.
 #[cube]

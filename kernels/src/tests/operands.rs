@@ -88,6 +88,28 @@ fn operands_that_do_not_fit_are_refused() {
             }
         );
         assert!(is_named && error.to_string().contains("temperature"), "{error}");
+        // A number of float32, but not over the temperature, by which the gradient is multiplied.
+        let cold = Kl {
+            temperature: 1e-9,
+            ..Kl::default()
+        };
+        let run = |weight: f64| {
+            let student = zeros(2, 3).autodiff().require_grad();
+            cross_entropy_kl(student.clone(), labels(2), zeros(2, 3), cold, [1.0, weight], false).map(|loss| {
+                let gradients = loss.backward();
+                vector(student.grad(&gradients).unwrap())
+            })
+        };
+        let error = run(1e30).unwrap_err();
+        let is_named = matches!(
+            error,
+            OperandError::Factor {
+                operand: "the divergence",
+                ..
+            }
+        );
+        assert!(is_named && error.to_string().contains("over the temperature"), "{error}");
+        assert!(run(1e29).unwrap().iter().all(|slope| slope.is_finite()), "{name}");
         for weights in [[0.0, 0.0], [-1.0, 2.0], [f32::NAN, 1.0]] {
             let weights = Tensor::from_data(weights, &device);
             let error = softmax_kl(zeros(2, 3), zeros(2, 3), Kl::default(), Some(weights), None).unwrap_err();
