@@ -14,7 +14,7 @@ use burn::tensor::{Int, Tensor};
 ///
 /// # Errors
 /// [`OperandError`] where rows and labels differ in number or in device, there are no classes, the type is another one, a GPU
-/// cannot count so many elements, or, on the CPU, a label is no class.
+/// cannot count so many elements or hold their gradient in a buffer, or, on the CPU, a label is no class.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor<1>, OperandError> {
     let operation = Operation("cross entropy");
     operation.logits(&logits)?;

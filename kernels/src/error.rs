@@ -42,6 +42,23 @@ pub enum OperandError {
         /// How many elements there may be.
         most: usize,
     },
+    /// A buffer of a device holds so much at most.
+    #[error(
+        "{operation}: {operand} in the shape {found:?} would take {bytes} bytes, and a buffer of this device holds {most}; \
+         give fewer rows at once"
+    )]
+    TooManyBytes {
+        /// The operation.
+        operation: &'static str,
+        /// What would be made.
+        operand: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Its bytes.
+        bytes: u64,
+        /// How many bytes there may be.
+        most: u64,
+    },
     /// A row without classes has no distribution.
     #[error("{operation}: there are no classes in {operand}; give at least one")]
     NoClasses {

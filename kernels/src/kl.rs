@@ -70,8 +70,8 @@ impl Kl {
 /// that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not
-/// positive and finite, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the
+/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements or hold their gradient in a
+/// buffer, the temperature is not within 1e-9 and 1e9, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the
 /// CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,

@@ -1,6 +1,7 @@
 //! The checks of operands, and the reduction of rows.
 
 use crate::OperandError;
+use crate::devices::largest_buffer;
 use crate::kl::Reduction;
 use crate::mean::mean;
 use crate::row_loss::integers;
@@ -35,6 +36,9 @@ impl Operation {
             return Err(self.bad_type("the student", logits.dtype(), "float32"));
         }
         self.countable("the student", &logits.dims(), &logits.device())?;
+        if logits.is_autodiff() {
+            self.holdable("the student's gradient", &logits.dims(), &logits.device())?;
+        }
         self.has_classes("the student", logits.dims())
     }
 
@@ -50,6 +54,24 @@ impl Operation {
             found: shape.to_vec(),
             most: MOST_ON_A_GPU,
         })
+    }
+
+    /// What an operation makes in float32, of which a buffer of the device holds all. Operands lie in buffers already, but may be
+    /// views of fewer values, or of half the width.
+    pub(crate) fn holdable(self, operand: &'static str, shape: &[usize], device: &Device) -> Result<(), OperandError> {
+        let bytes = shape
+            .iter()
+            .fold(4_u64, |bytes, size| bytes.saturating_mul(*size as u64));
+        match largest_buffer(device) {
+            Some(most) if bytes > most => Err(OperandError::TooManyBytes {
+                operation: self.0,
+                operand,
+                found: shape.to_vec(),
+                bytes,
+                most,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Rows and classes, of which there is one at least.
