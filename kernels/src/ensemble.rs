@@ -238,8 +238,8 @@ impl Ensemble {
     /// The average, sharpened: `rows x classes` in float32.
     ///
     /// # Errors
-    /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening has no positive
-    /// constant.
+    /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening's
+    /// temperature or power is not within 1e-9 and 1e9.
     pub fn finish(self, sharpening: Sharpening) -> Result<Tensor<2>, OperandError> {
         let totals = self.totals.ok_or(OperandError::Nobody { operation: OPERATION.0 })?;
         let divisor = totals.divisor()?;

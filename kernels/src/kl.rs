@@ -19,7 +19,7 @@ pub enum Reduction {
 /// How a divergence is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kl {
-    /// What logits are divided by.
+    /// What logits are divided by: 1e-9 to 1e9.
     pub temperature: f64,
     /// Whether the loss is multiplied by the temperature's square, which keeps the size of the gradient while the
     /// temperature varies (Hinton, Vinyals and Dean 2015, section 2.1).

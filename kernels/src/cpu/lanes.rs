@@ -29,13 +29,17 @@ const BLOCK: usize = 1024;
 /// The sum of values, always in the same order: by lanes, across them, and of long rows by blocks, whose sums are added in
 /// float64, so that it does not drift.
 #[inline(always)]
-pub(crate) fn sum(row: &[f32]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
     if row.len() <= BLOCK {
         return sum_of_block(row);
     }
-    row.chunks(BLOCK)
-        .map(|block| f64::from(sum_of_block(block)))
-        .sum::<f64>() as f32
+    wide_sum(row) as f32
+}
+
+/// The same, not rounded to float32 at the end.
+#[inline(always)]
+pub(crate) fn wide_sum(row: &[f32]) -> f64 {
+    row.chunks(BLOCK).map(|block| f64::from(sum_of_block(block))).sum()
 }
 
 #[inline(always)]

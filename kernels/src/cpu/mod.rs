@@ -15,5 +15,5 @@ pub(crate) mod softmax;
 
 #[cfg(feature = "gpu")]
 pub(crate) use lanes::FURTHEST;
-pub(crate) use lanes::sum;
+pub(crate) use lanes::wide_sum;
 pub(crate) use rows::Values;
