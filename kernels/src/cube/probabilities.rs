@@ -85,7 +85,7 @@ fn defect_of_sum(sum: f32) -> f32 {
 fn weighted(value: f32, weight: f32, largest: f32, fault: f32, nothing: u32) -> f32 {
     let mut term = 0.0f32;
     if !is_masked(value) {
-        let exponent = online::exponent(value, largest, 1.0f32);
+        let exponent = online::difference(value, largest);
         term = hidden(exponent.exp() * weight, nothing);
     }
     with_defect(term, fault)
@@ -162,7 +162,7 @@ fn add_held_probabilities<T: Float>(
             if class < count {
                 let value = said[i];
                 if !is_masked(value) {
-                    let exponent = online::exponent(value, largest, 1.0f32);
+                    let exponent = online::difference(value, largest);
                     e = exponent.exp();
                 }
             }

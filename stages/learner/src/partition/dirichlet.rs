@@ -96,7 +96,10 @@ pub(super) fn in_groups(
     for (size, end) in sizes.into_iter().zip(ends(&parts, rows.len())) {
         let own = &rows[start..end];
         // The bounds of a part that is due so many rows or more, rounded alike, are as far apart. Otherwise no division would end.
-        debug_assert!(own.len() as u64 >= u64::from(min) * u64::from(size), "rows of {size} parties");
+        debug_assert!(
+            own.len() as u64 >= u64::from(min) * u64::from(size),
+            "rows of {size} parties"
+        );
         held.extend(divide(own, size, stream)?);
         start = end;
     }
