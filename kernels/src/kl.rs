@@ -65,14 +65,14 @@ impl Kl {
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
 /// nothing. Finite values give finite gradients, and finite divergences before they are multiplied by the scale or by weights, by
 /// which those beyond 1e20 may leave float32: what lies more than 1e25 below the largest of its row, divided by the temperature,
-/// counts as that far on the CPU, and on a GPU as at least as far, and finite. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and
-/// gradient of a row are NaN where one of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label
-/// that is no class.
+/// counts as that far on the CPU, and on a GPU as at least as far, and finite. Teachers in probabilities are taken as proportions:
+/// float16 rounds them. Loss and gradient of a row are NaN where one of its values is no number: NaN, infinity, a negative
+/// probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors
 /// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements or hold their gradient in a
-/// buffer, the temperature is not within 1e-9 and 1e9, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the
-/// CPU, a label is no class.
+/// buffer, the temperature is not within 1e-9 and 1e9, weights are negative or sum to zero or cannot be read (which waits for them
+/// to be computed), or, on the CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,
     teacher: Tensor<2>,
