@@ -70,7 +70,7 @@ pub struct AdamState {
 /// are changed where they are.
 ///
 /// # Panics
-/// If lengths differ, or a GPU cannot count so many elements.
+/// If lengths differ, or a GPU cannot count so many elements, or hold them in a buffer.
 pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState {
     let [parameter, first, second] = [state.parameter, state.first, state.second];
     assert!(
@@ -79,7 +79,9 @@ pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState 
             .all(|tensor| tensor.dims() == gradient.dims()),
         "a parameter, its gradient and its moments have one length"
     );
-    if let Err(error) = Operation("Adam").countable("the parameter", &gradient.dims(), &gradient.device()) {
+    let (operation, dims, device) = (Operation("Adam"), gradient.dims(), gradient.device());
+    let counted = operation.countable("the parameter", &dims, &device);
+    if let Err(error) = counted.and_then(|()| operation.holdable("the parameter", &dims, &device)) {
         panic!("{error}");
     }
     let (parameter, first, second) = <Dispatch as AdamOps>::adam(

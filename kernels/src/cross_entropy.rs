@@ -14,7 +14,7 @@ use burn::tensor::{Int, Tensor};
 ///
 /// # Errors
 /// [`OperandError`] where rows and labels differ in number or in device, there are no classes, the type is another one, a GPU
-/// cannot count so many elements, or, on the CPU, a label is no class.
+/// cannot count so many elements or hold their gradient in a buffer, or, on the CPU, a label is no class.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor<1>, OperandError> {
     let operation = Operation("cross entropy");
     operation.logits(&logits)?;
@@ -35,7 +35,8 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Result<Tensor
 /// divergence, as FedNTD does (Lee et al. 2022, arXiv:2106.03097, equation 7).
 ///
 /// # Errors
-/// As theirs, and where a weight, or that of the divergence times the temperature's square, is not finite in float32.
+/// As theirs, and where a weight, that of the divergence times the temperature's square, or either over the temperature is not
+/// finite in float32.
 pub fn cross_entropy_kl(
     student: Tensor<2>,
     labels: Tensor<1, Int>,
@@ -51,8 +52,8 @@ pub fn cross_entropy_kl(
     let labels = operation.labels(labels, &student)?;
     // The divergence's own reduction is in its scale: the cross entropy is a mean over rows.
     let what = RowLoss::Softmax(SoftmaxLoss {
-        cross_entropy: operation.factor("the cross entropy", weights[0])?,
-        kl: operation.factor("the divergence", weights[1] * kl.scale(classes))?,
+        cross_entropy: operation.factor("the cross entropy", weights[0], 1.0)?,
+        kl: operation.factor("the divergence", weights[1] * kl.scale(classes), temperature)?,
         temperature,
         teacher: kl.teacher,
         not_true,

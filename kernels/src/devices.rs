@@ -1,5 +1,7 @@
 //! The devices that there are.
 
+#[cfg(feature = "gpu")]
+use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::DeviceType;
@@ -36,6 +38,18 @@ pub fn devices() -> Vec<Found> {
     }
     #[cfg(not(feature = "gpu"))]
     Vec::new()
+}
+
+/// Bytes that one buffer of a device holds at most; none of the CPU, whose memory has no such limit.
+pub(crate) fn largest_buffer(device: &Device) -> Option<u64> {
+    #[cfg(feature = "gpu")]
+    if let DispatchDevice::Cube(device) = device.clone().inner().as_dispatch() {
+        // Of WGSL the smaller one of a buffer's size and of what a kernel can be given of it.
+        return Some(device.client().properties().memory.max_page_size);
+    }
+    #[cfg(not(feature = "gpu"))]
+    let _ = device;
+    None
 }
 
 #[cfg(all(test, feature = "fusion"))]

@@ -108,6 +108,7 @@ fn fits<const D: usize>(
 ) -> Result<(), OperandError> {
     OPERATION.shape(operand, expected, &weights.dims())?;
     OPERATION.device(operand, device, &weights.device())?;
+    OPERATION.holdable(operand, expected, device)?;
     OPERATION.weight(operand, weights)
 }
 
@@ -123,13 +124,15 @@ impl Ensemble {
     /// The average of nobody yet, on a device. Of no rows, no rows come out.
     ///
     /// # Errors
-    /// [`OperandError`] where there are no classes, or a GPU cannot count so many elements.
+    /// [`OperandError`] where there are no classes, or a GPU cannot count so many elements, or hold two floats for each of them in a
+    /// buffer.
     pub fn new(rows: usize, classes: usize, averaged: Averaged, device: &Device) -> Result<Self, OperandError> {
         OPERATION.has_classes("the average", [rows, classes])?;
         // Constants: nobody learns through an ensemble.
         let device = device.clone().inner();
         OPERATION.countable("the average", &[rows, classes], &device)?;
         OPERATION.countable("sums with what rounding takes from them", &[rows, 2, classes], &device)?;
+        OPERATION.holdable("sums with what rounding takes from them", &[rows, 2, classes], &device)?;
         Ok(Self {
             averaged,
             sums: Tensor::zeros([rows, 2, classes], (&device, DType::F32)),
@@ -142,7 +145,7 @@ impl Ensemble {
     ///
     /// # Errors
     /// [`OperandError`] where shapes, types or devices do not fit, weights are negative or not finite, or a GPU cannot count the
-    /// elements of so many parties at once; nothing is added then.
+    /// elements of so many parties at once or hold their weights in a buffer; nothing is added then.
     pub fn add(&mut self, predictions: Tensor<3>, weights: &Weights) -> Result<(), OperandError> {
         if let Some(weighed) = self.checked(predictions, weights)? {
             self.launch(weighed);
@@ -235,8 +238,8 @@ impl Ensemble {
     /// The average, sharpened: `rows x classes` in float32.
     ///
     /// # Errors
-    /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening has no positive
-    /// constant.
+    /// [`OperandError`] where nobody was added, a sum of weights is not positive and finite, or the sharpening's
+    /// temperature or power is not within 1e-9 and 1e9.
     pub fn finish(self, sharpening: Sharpening) -> Result<Tensor<2>, OperandError> {
         let totals = self.totals.ok_or(OperandError::Nobody { operation: OPERATION.0 })?;
         let divisor = totals.divisor()?;

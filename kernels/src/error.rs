@@ -42,6 +42,23 @@ pub enum OperandError {
         /// How many elements there may be.
         most: usize,
     },
+    /// A buffer of a device holds so much at most.
+    #[error(
+        "{operation}: {operand} in the shape {found:?} would take {bytes} bytes, and a buffer of this device holds {most}; \
+         give fewer rows at once"
+    )]
+    TooManyBytes {
+        /// The operation.
+        operation: &'static str,
+        /// What would be made.
+        operand: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Its bytes.
+        bytes: u64,
+        /// How many bytes there may be.
+        most: u64,
+    },
     /// A row without classes has no distribution.
     #[error("{operation}: there are no classes in {operand}; give at least one")]
     NoClasses {
@@ -128,8 +145,8 @@ pub enum OperandError {
     },
     /// What a loss is multiplied by is taken in float32.
     #[error(
-        "{operation}: {operand} would be multiplied by {factor}; its weight, and that times the temperature's square where it \
-         counts, must be numbers of float32"
+        "{operation}: {operand} would be multiplied by {factor}; its weight, that times the temperature's square where it \
+         counts, and either over the temperature, by which the gradient is multiplied, must be numbers of float32"
     )]
     Factor {
         /// The operation.

@@ -13,7 +13,7 @@ const OPERATION: Operation = Operation("knowledge coefficients");
 ///
 /// # Errors
 /// [`OperandError`] where lengths differ or are no whole rows, there are no classes, the matrix is not parties by parties, or the
-/// temperature is not positive and finite; nothing is added then.
+/// temperature is not within 1e-9 and 1e9; nothing is added then.
 pub fn add_gram(gram: &mut [f64], logits: &[&[f32]], classes: usize, temperature: f64) -> Result<(), OperandError> {
     let parties = logits.len();
     OPERATION.slices(logits, classes)?;

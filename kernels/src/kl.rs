@@ -19,7 +19,7 @@ pub enum Reduction {
 /// How a divergence is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kl {
-    /// What logits are divided by.
+    /// What logits are divided by: 1e-9 to 1e9.
     pub temperature: f64,
     /// Whether the loss is multiplied by the temperature's square, which keeps the size of the gradient while the
     /// temperature varies (Hinton, Vinyals and Dean 2015, section 2.1).
@@ -63,15 +63,16 @@ impl Kl {
 ///
 /// A class of minus infinity has no probability: of the teacher it counts nothing; of the student, where the teacher gives
 /// it any, the divergence is infinite and the gradient is not. A row in which either gives no class any probability counts
-/// nothing. Finite values give finite divergences and gradients: what lies more than 1e25 below the largest of its row, divided
-/// by the temperature, counts as that far. Teachers in probabilities are taken as proportions: float16 rounds them. Loss and
-/// gradient of a row are NaN where one of its values is no number: NaN, infinity, a negative probability, or, on a GPU, a label
-/// that is no class.
+/// nothing. Finite values give finite gradients, and finite divergences before they are multiplied by the scale or by weights, by
+/// which those beyond 1e20 may leave float32: what lies more than 1e25 below the largest of its row, divided by the temperature,
+/// counts as that far on the CPU, and on a GPU as at least as far, and finite. Teachers in probabilities are taken as proportions:
+/// float16 rounds them. Loss and gradient of a row are NaN where one of its values is no number: NaN, infinity, a negative
+/// probability, or, on a GPU, a label that is no class.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements, the temperature is not
-/// positive and finite, weights are negative or sum to zero or cannot be read (which waits for them to be computed), or, on the
-/// CPU, a label is no class.
+/// [`OperandError`] where shapes, types or devices do not fit, a GPU cannot count so many elements or hold their gradient in a
+/// buffer, the temperature is not within 1e-9 and 1e9, weights are negative or sum to zero or cannot be read (which waits for them
+/// to be computed), or, on the CPU, a label is no class.
 pub fn softmax_kl(
     student: Tensor<2>,
     teacher: Tensor<2>,
@@ -89,7 +90,7 @@ pub fn softmax_kl(
         .transpose()?;
     let what = RowLoss::Softmax(SoftmaxLoss {
         cross_entropy: 0.0,
-        kl: operation.factor("the divergence", kl.scale(classes))?,
+        kl: operation.factor("the divergence", kl.scale(classes), temperature)?,
         temperature,
         teacher: kl.teacher,
         not_true: labels.is_some(),

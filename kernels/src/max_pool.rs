@@ -18,14 +18,16 @@ use burn::tensor::Tensor;
 /// PyTorch's `max_pool2d(2)`: the first of equal values gets the gradient, and NaN stays NaN.
 ///
 /// # Panics
-/// If height or width is below 2, or a GPU cannot count so many elements.
+/// If height or width is below 2, or a GPU cannot count so many elements, or hold them in a buffer.
 pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = input.dims();
     assert!(
         height > 1 && width > 1,
         "pooling needs two rows and two columns, not {height}x{width}"
     );
-    if let Err(error) = Operation("pooling").countable("the images", &input.dims(), &input.device()) {
+    let (operation, dims, device) = (Operation("pooling"), input.dims(), input.device());
+    let counted = operation.countable("the images", &dims, &device);
+    if let Err(error) = counted.and_then(|()| operation.holdable("the images", &dims, &device)) {
         panic!("{error}");
     }
     Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool_2x2(input.into_dispatch()))

@@ -29,7 +29,7 @@ impl MeanOps for Flex {
     fn mean_of_rows(losses: FloatTensor<Self>) -> FloatTensor<Self> {
         let losses = losses.to_contiguous();
         let losses = floats(&losses);
-        let mean = f64::from(cpu::sum(losses)) / losses.len() as f64;
+        let mean = cpu::wide_sum(losses) / losses.len() as f64;
         tensor(vec![mean as f32], &[1])
     }
 }

@@ -1,6 +1,7 @@
 //! The checks of operands, and the reduction of rows.
 
 use crate::OperandError;
+use crate::devices::largest_buffer;
 use crate::kl::Reduction;
 use crate::mean::mean;
 use crate::row_loss::integers;
@@ -35,6 +36,9 @@ impl Operation {
             return Err(self.bad_type("the student", logits.dtype(), "float32"));
         }
         self.countable("the student", &logits.dims(), &logits.device())?;
+        if logits.is_autodiff() {
+            self.holdable("the student's gradient", &logits.dims(), &logits.device())?;
+        }
         self.has_classes("the student", logits.dims())
     }
 
@@ -50,6 +54,24 @@ impl Operation {
             found: shape.to_vec(),
             most: MOST_ON_A_GPU,
         })
+    }
+
+    /// What an operation makes in float32, of which a buffer of the device holds all. Operands lie in buffers already, but may be
+    /// views of fewer values, or of half the width.
+    pub(crate) fn holdable(self, operand: &'static str, shape: &[usize], device: &Device) -> Result<(), OperandError> {
+        let bytes = shape
+            .iter()
+            .fold(4_u64, |bytes, size| bytes.saturating_mul(*size as u64));
+        match largest_buffer(device) {
+            Some(most) if bytes > most => Err(OperandError::TooManyBytes {
+                operation: self.0,
+                operand,
+                found: shape.to_vec(),
+                bytes,
+                most,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Rows and classes, of which there is one at least.
@@ -227,10 +249,11 @@ impl Operation {
         Ok(values)
     }
 
-    /// What a part of a loss is multiplied by, as the kernels take it.
-    pub(crate) fn factor(self, operand: &'static str, factor: f64) -> Result<f32, OperandError> {
+    /// What a part of a loss is multiplied by, as the kernels take it. Its gradient is multiplied by that over the temperature.
+    pub(crate) fn factor(self, operand: &'static str, factor: f64, temperature: f32) -> Result<f32, OperandError> {
         let narrow = factor as f32;
-        if !narrow.is_finite() {
+        // As the kernels multiply: infinity times a probability of 0 would be no number.
+        if !(narrow.is_finite() && (narrow * temperature.recip()).is_finite()) {
             return Err(OperandError::Factor {
                 operation: self.0,
                 operand,
@@ -326,84 +349,4 @@ pub(crate) fn reduce(losses: Tensor<1>, reduction: Reduction, weights: Option<Te
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shape_of_more_elements_than_32_bits_count_is_not_countable() {
-        for shape in [
-            &[1_usize << 32][..],
-            &[u32::MAX as usize],
-            &[1 << 25, 128],
-            &[1 << 31, 2],
-            // Parties, rows and classes, none of them large alone.
-            &[1000, 65_536, 100],
-            &[usize::MAX, 2],
-            &[MOST_ON_A_GPU + 1],
-            // Begins another row of cubes, not all of whose units have an index of their own.
-            &[(1 << 32) - 65_535],
-        ] {
-            assert!(!is_countable(shape), "{shape:?}");
-        }
-        for shape in [
-            &[MOST_ON_A_GPU][..],
-            &[(1 << 32) - 65_536],
-            &[10, 65_536, 100],
-            &[2_097_152, 1000],
-            &[usize::MAX, 0, usize::MAX],
-        ] {
-            assert!(is_countable(shape), "{shape:?}");
-        }
-    }
-
-    #[test]
-    fn a_type_that_a_device_lacks_is_refused_and_one_that_it_has_named() {
-        let operation = Operation("KL divergence");
-        let all = |_: DType| true;
-        let no_halves = |dtype: DType| !matches!(dtype, DType::F16 | DType::BF16);
-        let as_32_bits = |dtype: DType| matches!(dtype, DType::F32 | DType::I32 | DType::U32);
-        let refused = |found: DType, read: Read, supports: &dyn Fn(DType) -> bool| {
-            let error = operation.readable("the operand", found, read, supports).unwrap_err();
-            error.to_string()
-        };
-        assert!(operation.readable("the operand", DType::F16, Read::AsItIs, all).is_ok());
-        assert_eq!(
-            refused(DType::F16, Read::AsItIs, &no_halves),
-            "KL divergence: the operand in f16 cannot be used here; give float32"
-        );
-        for found in [DType::BF16, DType::F64, DType::I32] {
-            assert!(refused(found, Read::AsItIs, &all).ends_with("give float32 or float16"));
-        }
-        for found in [DType::F64, DType::F32, DType::F16, DType::BF16] {
-            assert!(operation.readable("the operand", found, Read::Cast, all).is_ok());
-        }
-        for found in [DType::F16, DType::BF16, DType::F64] {
-            assert!(refused(found, Read::Cast, &as_32_bits).ends_with("give float32"));
-        }
-        for found in [DType::U8, DType::I64, DType::U32] {
-            assert!(operation.readable("the operand", found, Read::Label, all).is_ok());
-        }
-        for found in [DType::U8, DType::I16, DType::I64, DType::U64] {
-            assert!(refused(found, Read::Label, &as_32_bits).ends_with("give int32"));
-        }
-        assert!(refused(DType::F32, Read::Label, &all).ends_with("give int32"));
-    }
-
-    #[test]
-    fn weights_that_a_device_does_not_hand_back_are_not_called_bad_ones() {
-        let operation = Operation("ensemble");
-        let error = operation
-            .weighing("a party's weight", Err("the device is lost"))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "ensemble: a party's weight cannot be read back from the device: the device is lost"
-        );
-        for bad in [-1.0, f32::NAN, f32::INFINITY] {
-            let error = operation.weighing("a party's weight", Ok::<_, String>(vec![1.0, bad]));
-            assert!(matches!(error, Err(OperandError::Weights { .. })), "{bad}");
-        }
-        let kept = operation.weighing("a party's weight", Ok::<_, String>(vec![0.0, 2.0]));
-        assert_eq!(kept.unwrap(), [0.0, 2.0]);
-    }
-}
+mod tests;

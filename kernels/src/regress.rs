@@ -15,7 +15,8 @@ use burn::tensor::Tensor;
 /// infinity make the mean and the gradient of their place NaN.
 ///
 /// # Errors
-/// [`OperandError`] where shapes, types or devices do not fit, or a GPU cannot count so many elements.
+/// [`OperandError`] where shapes, types or devices do not fit, or a GPU cannot count so many elements or hold their gradient in
+/// a buffer.
 pub fn mae(logits: Tensor<2>, target: Tensor<2>) -> Result<Tensor<1>, OperandError> {
     distance(Operation("mean absolute error"), RowLoss::Absolute, logits, target)
 }

@@ -14,8 +14,13 @@ const BLOCK: usize = 1024;
 /// # Errors
 /// [`OperandError::Shape`] where lengths differ.
 pub fn median(predictions: &[&[f32]]) -> Result<Vec<f32>, OperandError> {
+    middle(Operation("median"), predictions)
+}
+
+/// The median, as part of an operation that is asked for.
+fn middle(operation: Operation, predictions: &[&[f32]]) -> Result<Vec<f32>, OperandError> {
     let middle = predictions.len() / 2;
-    each(Operation("median"), predictions, |sorted| {
+    each(operation, predictions, |sorted| {
         if sorted.len() % 2 == 1 {
             f64::from(sorted[middle])
         } else {
@@ -34,7 +39,7 @@ pub fn trimmed_mean(predictions: &[&[f32]], share: f64) -> Result<Vec<f32>, Oper
     operation.constant("the share", "0 at least", share, share >= 0.0)?;
     let cut = (share.min(1.0) * predictions.len() as f64).floor() as usize;
     if 2 * cut >= predictions.len() {
-        return median(predictions);
+        return middle(operation, predictions);
     }
     each(operation, predictions, |sorted| {
         let kept = &sorted[cut..sorted.len() - cut];
@@ -128,7 +133,9 @@ mod tests {
         let is_shape = |error: OperandError| matches!(error, OperandError::Shape { .. });
         assert!(is_shape(median(&[&six, &five]).unwrap_err()));
         assert!(is_shape(trimmed_mean(&[&six, &six, &five], 0.4).unwrap_err()));
-        assert!(is_shape(trimmed_mean(&[&six, &five], 0.5).unwrap_err()));
+        let of_half = trimmed_mean(&[&six, &five], 0.5).unwrap_err();
+        assert!(of_half.to_string().starts_with("trimmed mean"), "{of_half}");
+        assert!(is_shape(of_half));
         assert!(is_shape(agreement(&[&six, &five], &six, 3).unwrap_err()));
         assert!(is_shape(agreement(&[&five], &five, 3).unwrap_err()), "half a row");
         let classless = agreement(&[&six], &six, 0).unwrap_err();

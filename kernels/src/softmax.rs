@@ -20,8 +20,8 @@ use burn::tensor::{DType, Tensor, TensorData};
 /// type.
 ///
 /// # Errors
-/// [`OperandError`] where there are no classes, the type is another one, the temperature is not positive and finite, or a GPU
-/// cannot count so many elements.
+/// [`OperandError`] where there are no classes, the type is another one, the temperature is not within 1e-9 and 1e9, or a GPU
+/// cannot count so many elements or hold what comes out in a buffer.
 pub fn softmax(logits: Tensor<2>, temperature: f64) -> Result<Tensor<2>, OperandError> {
     checked(Operation("softmax"), logits, temperature, Form::Probabilities).map(Tensor::from_dispatch)
 }
@@ -51,6 +51,9 @@ fn checked(
 ) -> Result<FloatTensor<Dispatch>, OperandError> {
     operation.float("the logits", &logits)?;
     operation.countable("the logits", &logits.dims(), &logits.device())?;
+    if form != Form::Entropy {
+        operation.holdable("what comes out", &logits.dims(), &logits.device())?;
+    }
     operation.has_classes("the logits", logits.dims())?;
     let temperature = operation.temperature(temperature)?;
     // The gradient of what comes out is in float32; the cast's own brings it into the type of what it is the gradient of.

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! A line an operation, shape and type: milliseconds; MB that must move once; GB/s of them; their share of a copy's rate on the
-//! same device, measured in the same run, a copy moving twice what it copies; on a GPU the same share (`twice`) with what is
-//! read a second time counted, where a row's operands exceed the memory of a chip; and how many times as long Burn's own
-//! operations take. The line of a GPU says whether these are fused (`--features fusion`). A copy is a kernel that reads and
+//! same device, measured in the same run, a copy moving twice what it copies; on a GPU the same share (`moved`) of all
+//! that the kernels move, where that is more: what is read a second time, where a row's operands exceed the memory of a chip, and
+//! sums of parties; and how many times as long Burn's own operations take. The line of a GPU says whether these are fused (`--features fusion`). A copy is a kernel that reads and
 //! writes each value there, as cubecl offers no copy from buffer to buffer, and on the CPU one that all threads share.
 //!
 //! A line ends with `*` where all that it reads and writes is smaller than a cache, from which it then comes in part: 50 MB on a
@@ -151,7 +151,7 @@ fn main() {
         );
         println!(
             "{:>28} {:>9} x {:<7} {:>9} {:>9} {:>9} {:>7} {:>7} {:>7}",
-            "", "rows", "classes", "ms", "MB", "GB/s", "copy", "twice", "Burn"
+            "", "rows", "classes", "ms", "MB", "GB/s", "copy", "moved", "Burn"
         );
         // A GPU measures everything; a driver in software is a CPU.
         let fast = gpu && !is_in_software(&bench.device);
@@ -209,14 +209,14 @@ impl Bench {
         let (seconds, _) = self.time(&operation.own);
         let (burn, _) = self.time(&operation.burn);
         let rate = operation.bytes as f64 / seconds;
-        let twice = operation.bytes_read_twice.filter(|_| self.gpu);
-        let twice = twice.map_or_else(
+        let moved = operation.bytes_moved.filter(|_| self.gpu);
+        let moved = moved.map_or_else(
             || "-".to_owned(),
             |bytes| format!("{:.2}", bytes as f64 / seconds / self.copy),
         );
         let mark = if operation.data < self.cache { " *" } else { "" };
         println!(
-            "{:>28} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {twice:>7} {:>7.1}{mark}",
+            "{:>28} {rows:>9} x {classes:<7} {:>9.3} {:>9.1} {:>9.1} {:>7.2} {moved:>7} {:>7.1}{mark}",
             operation.name,
             seconds * 1e3,
             operation.bytes as f64 / 1e6,

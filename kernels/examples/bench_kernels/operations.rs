@@ -48,9 +48,9 @@ pub(crate) struct Operation {
     pub(crate) name: String,
     /// Bytes that must move: each input read once, each output written once.
     pub(crate) bytes: usize,
-    /// The same where a row's operands are read for its statistics and again for what is written, and do not stay on the chip
-    /// of a GPU in between.
-    pub(crate) bytes_read_twice: Option<usize>,
+    /// What the kernels of a GPU move, where that is known to be more: a row's operands that are read for its statistics and again
+    /// for what is written, and do not stay on the chip in between; sums of parties.
+    pub(crate) bytes_moved: Option<usize>,
     /// Bytes of all inputs and outputs together, however often they are read and written.
     pub(crate) data: usize,
     pub(crate) own: Run,
@@ -164,7 +164,7 @@ pub(crate) fn on_rows(name: &str, [rows, classes]: [usize; 2], bytes: Bytes, own
     Operation {
         name: name.to_owned(),
         bytes: bytes.moved * values,
-        bytes_read_twice: twice.then_some((bytes.moved + bytes.again) * values),
+        bytes_moved: twice.then_some((bytes.moved + bytes.again) * values),
         data: bytes.data * values,
         own,
         burn,

@@ -72,12 +72,20 @@ pub(crate) fn of_parties(device: &Device, parties: usize, [rows, classes]: [usiz
                 weighted,
             };
             let burns = stream.clone();
-            // A sum is two values: itself, and what rounding took from it. Those of a longer row are read and written for each party, and its predictions read twice.
+            // A sum is two values: itself, and what rounding took from it. Those of a longer row are read and written for each
+            // party, and its predictions read twice.
             let again = averaged == Averaged::Probabilities && classes > HELD && (width + 8) * classes > ON_CHIP;
+            let in_launches = if again {
+                parties * (2 * width + 16)
+            } else {
+                parties * width + parts.len() * 16
+            };
             operations.push(Operation {
                 name: format!("{name} of {parties}, {precision}"),
-                bytes: parties * of_one + parts.len() * 16 * values,
-                bytes_read_twice: again.then_some(parties * (2 * width + 16) * values),
+                // What is handed from part to part cannot stay on the chip.
+                bytes: parties * of_one + (4 + (parts.len() - 1) * 16) * values,
+                // Zeros are written to begin with; at the end the sums are read and the average written.
+                bytes_moved: Some((in_launches + 8 + 12) * values),
                 data: in_memory * of_one + 16 * values,
                 own: Box::new(move || Box::new(stream.average())),
                 burn: Box::new(move || Box::new(burns.average_by_burn())),

@@ -6,7 +6,7 @@
 )]
 
 use super::lanes::{below_maximum, exponentials, sum};
-use super::rows::{Values, at_once, buffers, in_blocks};
+use super::rows::{Values, at_once, buffers, in_blocks, in_blocks_of};
 
 /// Predictions of several parties and their weights.
 pub(crate) struct Input<'a> {
@@ -28,7 +28,7 @@ pub(crate) fn add(input: &Input<'_>, sums: &mut [f32]) {
     let rows = sums.len() / (2 * input.classes);
     let arch = pulp::Arch::new();
     let mut unused = vec![0.0; rows];
-    in_blocks(&mut unused, sums, 2 * input.classes, |first, _, sums| {
+    in_blocks_of(input.classes, &mut unused, sums, 2 * input.classes, |first, _, sums| {
         arch.dispatch(Block {
             input,
             rows,

@@ -29,13 +29,17 @@ const BLOCK: usize = 1024;
 /// The sum of values, always in the same order: by lanes, across them, and of long rows by blocks, whose sums are added in
 /// float64, so that it does not drift.
 #[inline(always)]
-pub(crate) fn sum(row: &[f32]) -> f32 {
+pub(super) fn sum(row: &[f32]) -> f32 {
     if row.len() <= BLOCK {
         return sum_of_block(row);
     }
-    row.chunks(BLOCK)
-        .map(|block| f64::from(sum_of_block(block)))
-        .sum::<f64>() as f32
+    wide_sum(row) as f32
+}
+
+/// The same, not rounded to float32 at the end.
+#[inline(always)]
+pub(crate) fn wide_sum(row: &[f32]) -> f64 {
+    row.chunks(BLOCK).map(|block| f64::from(sum_of_block(block))).sum()
 }
 
 #[inline(always)]
@@ -63,9 +67,10 @@ pub(super) fn exponentials(values: &mut [f32]) {
     }
 }
 
-/// The furthest that a class lies below the largest one of its row, after the temperature: what lies further has no probability
-/// either way, and infinity would say that the class is masked. Sums of it over any number of classes stay in float32, and times
-/// the least normal number, which a GPU may give for an exponential that should be 0, it is nothing.
+/// The furthest that a class lies below the largest one of its row, after the temperature and before what a loss is multiplied by:
+/// what lies further has no probability either way, and infinity would say that the class is masked. Sums of it over any number of
+/// classes stay in float32, and times the least normal number, which a GPU may give for an exponential that should be 0, it is
+/// nothing.
 pub(crate) const FURTHEST: f32 = 1e25;
 
 /// Writes `(x - maximum) * scale` of each value, `maximum` being the largest and `scale` positive, and returns the maximum. Of

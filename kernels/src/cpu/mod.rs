@@ -13,7 +13,7 @@ pub(crate) mod row_loss;
 mod rows;
 pub(crate) mod softmax;
 
-#[cfg(any(test, feature = "gpu"))]
+#[cfg(feature = "gpu")]
 pub(crate) use lanes::FURTHEST;
-pub(crate) use lanes::sum;
+pub(crate) use lanes::wide_sum;
 pub(crate) use rows::Values;

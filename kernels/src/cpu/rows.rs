@@ -51,9 +51,20 @@ pub(super) fn in_blocks(
     width: usize,
     job: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
+    in_blocks_of(width, one, many, width, job);
+}
+
+/// The same where threads share rows by so many values of each, whatever number lies in `many`.
+pub(super) fn in_blocks_of(
+    classes: usize,
+    one: &mut [f32],
+    many: &mut [f32],
+    width: usize,
+    job: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
     let rows = one.len();
     let threads = rayon::current_num_threads();
-    if threads < 2 || rows * width < PARALLEL || rows < 2 {
+    if threads < 2 || rows * classes < PARALLEL || rows < 2 {
         return job(0, one, many);
     }
     let block = rows.div_ceil(threads * 4);

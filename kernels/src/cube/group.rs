@@ -20,7 +20,7 @@ pub(super) struct Shape {
     /// Units of a row: a power of two.
     pub(super) group: u32,
     /// Units of the group that lie in one plane and can exchange values: a power of two; 1 without plane operations.
-    exchanging: u32,
+    pub(super) exchanging: u32,
 }
 
 impl Shape {

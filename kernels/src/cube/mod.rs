@@ -19,6 +19,7 @@ pub(crate) mod ensemble;
 mod group;
 pub(crate) mod max_pool;
 mod online;
+mod probabilities;
 pub(crate) mod row_loss;
 mod scale;
 pub(crate) mod softmax;

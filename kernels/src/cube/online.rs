@@ -7,15 +7,34 @@ use super::group::{self, Shape};
 use crate::cpu::FURTHEST;
 use cubecl::prelude::*;
 
-/// How far a logit lies from another, divided by the temperature: at most [`FURTHEST`], as on the CPU. Finite ones make nothing
+/// Exact: halving changes no bit but the exponent.
+const HALF_OF_FURTHEST: f32 = FURTHEST / 2.0;
+
+/// How far a logit lies from another, divided by the temperature: at most [`FURTHEST`]. A row that is read once adds up how far its
+/// largest logit moved each time: what is further than that from the last one counts as at least as far. Finite ones make nothing
 /// infinite on the way, which a shading language may assume not to exist: their halves differ by a number, and that times the
 /// inverse temperature is one after it is clamped. Halving and doubling change no bit of what is not near 0.
+///
+/// `most` is [`furthest_half`] of the inverse temperature.
 #[cube]
-pub(super) fn exponent(logit: f32, other: f32, inverse_temperature: f32) -> f32 {
-    let twice = inverse_temperature * 2.0f32;
-    let most = f32::new(FURTHEST) / twice;
+pub(super) fn exponent(logit: f32, other: f32, inverse_temperature: f32, most: f32) -> f32 {
     let half = logit * 0.5f32 - other * 0.5f32;
-    max(min(half, most), -most) * twice
+    max(min(half, most), -most) * (inverse_temperature * 2.0f32)
+}
+
+/// The furthest that halves of logits lie apart before they are multiplied by twice the inverse temperature: a division, to be
+/// done once in a kernel.
+#[cube]
+pub(super) fn furthest_half(inverse_temperature: f32) -> f32 {
+    f32::new(FURTHEST) / (inverse_temperature * 2.0f32)
+}
+
+/// [`exponent`] at a temperature of 1.
+#[cube]
+pub(super) fn difference(logit: f32, other: f32) -> f32 {
+    let most = f32::new(HALF_OF_FURTHEST);
+    let half = logit * 0.5f32 - other * 0.5f32;
+    max(min(half, most), -most) * 2.0f32
 }
 
 /// Maximum and sum of exponentials once another logit is seen.
@@ -27,11 +46,11 @@ pub(super) fn with_logit(logit: f32, maximum: f32, total: f32) -> (f32, f32) {
         sum = 1.0f32;
         larger = logit;
     } else if logit > maximum {
-        let below = exponent(maximum, logit, 1.0f32);
+        let below = difference(maximum, logit);
         sum = total * below.exp() + 1.0f32;
         larger = logit;
     } else {
-        let below = exponent(logit, maximum, 1.0f32);
+        let below = difference(logit, maximum);
         sum += below.exp();
     }
     (larger, sum)
@@ -49,7 +68,12 @@ pub(super) fn of_group(maximum: f32, total: f32, inverse_temperature: f32, #[com
     let largest = group::largest(own, shape);
     let mut shift = 0.0f32;
     if total > 0.0f32 {
-        shift = exponent(maximum, largest, inverse_temperature);
+        shift = exponent(
+            maximum,
+            largest,
+            inverse_temperature,
+            furthest_half(inverse_temperature),
+        );
     }
     (largest, shift)
 }

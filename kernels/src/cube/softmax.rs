@@ -89,6 +89,7 @@ fn softmax_rows<T: Float>(
 ) {
     let (row, lane, count) = group::place(rows, classes, config.shape);
     let step = comptime![config.shape.group as usize];
+    let most = online::furthest_half(inverse_temperature);
     let mut maximum = 0.0f32;
     let mut total = 0.0f32;
     let mut fault = 0.0f32;
@@ -100,7 +101,7 @@ fn softmax_rows<T: Float>(
         fault = max(fault, defect(value));
         if !is_masked(value) {
             // Divided by the temperature once the largest is taken off: large logits lose nothing then.
-            let exponent = online::exponent(value, maximum, inverse_temperature);
+            let exponent = online::exponent(value, maximum, inverse_temperature, most);
             if total == 0.0f32 {
                 total = 1.0f32;
                 maximum = value;
@@ -137,7 +138,7 @@ fn softmax_rows<T: Float>(
         while class < count {
             let value = f32::cast_from(logits[row * logits.stride(0) + class * logits.stride(1)]);
             let masked = is_masked(value);
-            let exponent = online::exponent(value, largest, inverse_temperature);
+            let exponent = online::exponent(value, largest, inverse_temperature, most);
             let mut result = 0.0f32;
             if comptime![config.logarithms] {
                 result = exponent - total.ln();

@@ -108,6 +108,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
 ) {
     let (row, lane, count) = group::place(rows, classes, config.shape);
     let step = comptime![config.shape.group as usize];
+    let most = online::furthest_half(inverse_temperature);
+    let teacher_most = online::furthest_half(teacher_inverse_temperature);
     let mut student_at = 0usize;
     let mut teacher_at = 0usize;
     let mut label = classes as usize;
@@ -167,7 +169,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                 fault = max(fault, defect(value));
                 fault = max(fault, teacher_defect(given, config.probabilities));
                 // Divided by the temperature once the largest is taken off: large logits lose nothing then.
-                let mut exponent = online::exponent(value, maximum, inverse_temperature);
+                let mut exponent = online::exponent(value, maximum, inverse_temperature, most);
                 if !masked {
                     if total == 0.0f32 {
                         total = 1.0f32;
@@ -183,7 +185,8 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                     }
                 }
                 if !is_masked(said) {
-                    let mut teacher_exponent = online::exponent(said, teacher_maximum, teacher_inverse_temperature);
+                    let mut teacher_exponent =
+                        online::exponent(said, teacher_maximum, teacher_inverse_temperature, teacher_most);
                     let mut e = 1.0f32;
                     if teacher_total == 0.0f32 {
                         teacher_maximum = said;
@@ -253,7 +256,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                 if is_masked(chosen) {
                     fault = max(fault, f32::new(INFINITE));
                 } else {
-                    let above = online::exponent(plain_maximum, chosen, 1.0f32);
+                    let above = online::difference(plain_maximum, chosen);
                     loss += cross_entropy * (plain_total.ln() + above);
                 }
             }
@@ -272,7 +275,7 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
             let mut slope = 0.0f32;
             if comptime![config.cross_entropy] {
                 if !masked {
-                    let exponent = online::exponent(value, plain_maximum, 1.0f32);
+                    let exponent = online::difference(value, plain_maximum);
                     slope = exponent.exp() * by_plain_total;
                 }
                 if class == label {
@@ -290,11 +293,12 @@ fn cross_entropy_and_kl<T: Float, L: Int>(
                         config.probabilities,
                     );
                     if !masked {
-                        let exponent = online::exponent(value, maximum, inverse_temperature);
+                        let exponent = online::exponent(value, maximum, inverse_temperature, most);
                         slope += exponent.exp() * by_total;
                     }
                     if !is_masked(said) {
-                        let exponent = online::exponent(said, teacher_maximum, teacher_inverse_temperature);
+                        let exponent =
+                            online::exponent(said, teacher_maximum, teacher_inverse_temperature, teacher_most);
                         slope -= exponent.exp() * by_teacher_total;
                     }
                 }

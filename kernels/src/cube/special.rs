@@ -25,6 +25,12 @@ pub(super) fn is_finite(value: f32) -> bool {
     (u32::reinterpret(value) & 0x7f80_0000u32) != 0x7f80_0000u32
 }
 
+/// The bits of a value's exponent: all of them, 0x7f80_0000, of what is no number or infinite, and fewer of anything else.
+#[cube]
+pub(super) fn exponent_bits(value: f32) -> u32 {
+    u32::reinterpret(value) & 0x7f80_0000u32
+}
+
 /// How far from being a logit a value is: 0 for finite ones and minus infinity, [`NOT_A_NUMBER`] for the others.
 #[cube]
 pub(super) fn defect(value: f32) -> f32 {

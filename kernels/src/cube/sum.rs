@@ -3,16 +3,27 @@
 use super::special::is_finite;
 use cubecl::prelude::*;
 
-/// A sum, and what rounding has taken from it so far, once another term is added (Knuth, The Art of Computer Programming, volume 2,
-/// 4.2.2, theorem B; as on the CPU). Infinities and NaN are told by their bits and add up as on the CPU; what is lost stays finite.
+/// What kernels are given as `nothing`, known to the host alone: see [`hidden`].
+pub(super) const NOTHING: u32 = 0;
+
+/// The sum of two numbers, and what rounding takes from it (Knuth, The Art of Computer Programming, volume 2, 4.2.2, theorem B; as
+/// on the CPU). Where either is infinite or no number, or the sum leaves float32, neither result is one to rely on.
 ///
 /// `nothing` is 0, which only the host knows: see [`hidden`].
 #[cube]
-pub(super) fn added(sum: f32, lost: f32, term: f32, nothing: u32) -> (f32, f32) {
+pub(super) fn rounded_sum(sum: f32, term: f32, nothing: u32) -> (f32, f32) {
     let rounded = hidden(sum + term, nothing);
     let of_term = hidden(rounded - sum, nothing);
     let of_sum = hidden(rounded - of_term, nothing);
     let here = hidden(sum - of_sum, nothing) + hidden(term - of_term, nothing);
+    (rounded, here)
+}
+
+/// A sum, and what rounding has taken from it so far, once another term is added. Infinities and NaN are told by their bits and add
+/// up as on the CPU; what is lost stays finite.
+#[cube]
+pub(super) fn added(sum: f32, lost: f32, term: f32, nothing: u32) -> (f32, f32) {
+    let (rounded, here) = rounded_sum(sum, term, nothing);
     let mut total = rounded;
     let mut left = lost;
     if !is_finite(sum) {

@@ -62,6 +62,23 @@ fn all_values_of_parties_are_averaged() {
 }
 
 #[test]
+fn all_rows_of_probabilities_are_averaged() {
+    // One class a row: masked it has no probability, and otherwise all.
+    let is_masked = |row: usize| row % 7 == 3;
+    let numbers: Vec<f32> = (0..ROWS * 2)
+        .map(|row| if is_masked(row) { f32::NEG_INFINITY } else { 0.5 })
+        .collect();
+    for (name, device) in devices() {
+        let party: Tensor<3> = matrix(&numbers, [ROWS * 2, 1], &device).reshape([1, ROWS * 2, 1]);
+        let mean = ensemble(party, &Weights::Equal, Averaged::Probabilities, Sharpening::None).unwrap();
+        // As near as a shading language takes exponentials.
+        let found: Vec<f32> = vector(mean).iter().map(|mean| (mean * 1e4).round()).collect();
+        let expected = (0..ROWS * 2).map(|row| if is_masked(row) { 0.0 } else { 1e4 });
+        assert_equal(&found, expected, name);
+    }
+}
+
+#[test]
 fn all_parameters_take_a_step_of_adam() {
     const STEP: AdamStep = AdamStep {
         lr: 0.1,

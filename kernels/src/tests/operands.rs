@@ -88,6 +88,31 @@ fn operands_that_do_not_fit_are_refused() {
             }
         );
         assert!(is_named && error.to_string().contains("temperature"), "{error}");
+        // A number of float32, but not over the temperature, by which the gradient is multiplied.
+        let cold = Kl {
+            temperature: 1e-9,
+            ..Kl::default()
+        };
+        let run = |weight: f64| {
+            let student = zeros(2, 3).autodiff().require_grad();
+            cross_entropy_kl(student.clone(), labels(2), zeros(2, 3), cold, [1.0, weight], false).map(|loss| {
+                let gradients = loss.backward();
+                vector(student.grad(&gradients).unwrap())
+            })
+        };
+        let error = run(1e30).unwrap_err();
+        let is_named = matches!(
+            error,
+            OperandError::Factor {
+                operand: "the divergence",
+                ..
+            }
+        );
+        assert!(
+            is_named && error.to_string().contains("over the temperature"),
+            "{error}"
+        );
+        assert!(run(1e29).unwrap().iter().all(|slope| slope.is_finite()), "{name}");
         for weights in [[0.0, 0.0], [-1.0, 2.0], [f32::NAN, 1.0]] {
             let weights = Tensor::from_data(weights, &device);
             let error = softmax_kl(zeros(2, 3), zeros(2, 3), Kl::default(), Some(weights), None).unwrap_err();
@@ -274,6 +299,51 @@ fn an_average_of_more_elements_than_32_bits_count_is_refused_on_a_gpu_before_the
             is_named && text.contains("[4194304, 1024]") && text.contains("fewer rows at once"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn what_a_buffer_does_not_hold_is_refused_on_a_gpu_before_anything_is_launched() {
+    for (_, device) in devices().into_iter().filter(|(name, _)| *name == "gpu") {
+        let most = crate::devices::largest_buffer(&device).unwrap();
+        let classes = 1024;
+        // The fewest rows of which float32 takes more than a buffer holds.
+        let rows = (most / (4 * classes as u64)) as usize + 1;
+        if rows.saturating_mul(classes) > crate::operands::MOST_ON_A_GPU {
+            continue;
+        }
+        // A view of one row, which takes no memory.
+        let view = || Tensor::<2>::zeros([1, classes], &device).expand([rows, classes]);
+        let student = view().autodiff().require_grad();
+        let refused = [
+            (softmax(view(), 1.0).unwrap_err(), "what comes out", vec![rows, classes]),
+            (
+                softmax_kl(student.clone(), view(), Kl::default(), None, None).unwrap_err(),
+                "the student's gradient",
+                vec![rows, classes],
+            ),
+            (
+                mse(student, view()).unwrap_err(),
+                "the student's gradient",
+                vec![rows, classes],
+            ),
+            // Half as many rows fit, but not with what rounding takes from each sum.
+            (
+                Ensemble::new(rows / 2 + 1, classes, Averaged::Values, &device).unwrap_err(),
+                "sums with what rounding takes from them",
+                vec![rows / 2 + 1, 2, classes],
+            ),
+        ];
+        for (error, named, shape) in refused {
+            let bytes = 4 * shape.iter().product::<usize>() as u64;
+            let text = error.to_string();
+            let is_named = matches!(error, OperandError::TooManyBytes { operand, .. } if operand == named);
+            assert!(is_named && bytes > most, "{text}");
+            for part in [format!("{shape:?}"), bytes.to_string(), most.to_string()] {
+                assert!(text.contains(&part), "{part}: {text}");
+            }
+            assert!(text.contains("fewer rows at once"), "{text}");
+        }
     }
 }
 

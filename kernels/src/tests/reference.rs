@@ -1,7 +1,9 @@
 //! The operations in float64, one value after the other, as their definitions say.
 
-use crate::cpu::FURTHEST;
 use crate::row_loss::{SoftmaxLoss, Teacher};
+
+/// How far below the largest of its row a class is told from others, as the operations document it.
+const FURTHEST: f64 = 1e25;
 
 /// Softmax of `x`; all 0 where nothing has any probability.
 pub(super) fn softmax(x: &[f64]) -> Vec<f64> {
@@ -25,7 +27,7 @@ pub(super) fn log_softmax(x: &[f64]) -> Vec<f64> {
         if *x == f64::NEG_INFINITY {
             *x
         } else {
-            (x - maximum).max(-f64::from(FURTHEST))
+            (x - maximum).max(-FURTHEST)
         }
     };
     x.iter().map(|x| below(x) - total.ln()).collect()

@@ -8,7 +8,7 @@ use crate::{Kl, Reduction, cross_entropy_kl, softmax_kl};
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 
-/// A loss of which only this is said: that it is as far as this.
+/// A loss of which a GPU says only that it is at least as far; the CPU looks at a row's largest value first, and is exact.
 const FAR: f64 = 1e20;
 
 fn agrees_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
@@ -52,7 +52,7 @@ fn agrees_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError
             what,
         );
         let text = format!("loss of row {row}");
-        if loss.is_finite() && loss > FAR {
+        if loss.is_finite() && loss > FAR && *device != Device::flex() {
             // Kernels that read a row once add up how much further the largest value moved away, and clamp each of these.
             let found = f64::from(losses[row]);
             prop_assert!(

@@ -34,8 +34,8 @@ pub(super) fn dirichlet(
 
 /// Class after class by its own proportions, where a party that has an equal share of all rows already gets none, and all
 /// of them drawn anew until every party has half of an equal share, and `min` (the code of Lin et al. 2020,
-/// arXiv:2006.07242, whose groups of ten parties are [`in_groups`], and of FedLess with knowledge distillation, arXiv:2402.07295). After
-/// ten thousand classes drawn, as there, parties that have too few take rows of the largest, one by one.
+/// arXiv:2006.07242, whose groups of ten parties are [`in_groups`], and of FedLess with knowledge distillation,
+/// arXiv:2402.07295). After ten thousand classes drawn, as there, parties that have too few take rows of the largest, one by one.
 pub(super) fn balanced(
     alpha: f64,
     min: u32,
@@ -76,8 +76,8 @@ pub(super) fn balanced(
 }
 
 /// Parties in groups of `most`, the last one of those that are left; the rows, in a seeded order, in parts in proportion to
-/// the groups' parties; and each part divided by `divide` among its group alone, with at least `min` rows a party (the code
-/// of Lin et al. 2020, arXiv:2006.07242, with ten parties a group).
+/// the groups' parties; and each part divided by `divide` among its group alone, with at least `min` rows a party, which all
+/// rows have (the code of Lin et al. 2020, arXiv:2006.07242, with ten parties a group).
 pub(super) fn in_groups(
     most: u32,
     min: u32,
@@ -95,14 +95,11 @@ pub(super) fn in_groups(
     let mut start = 0;
     for (size, end) in sizes.into_iter().zip(ends(&parts, rows.len())) {
         let own = &rows[start..end];
-        // In whole numbers no part lacks what all of them have; in floats it may, and no division would end.
-        if (own.len() as u64) < u64::from(min) * u64::from(size) {
-            return Err(PartitionError::TooFewRows {
-                rows: own.len(),
-                parties: size,
-                min,
-            });
-        }
+        // The bounds of a part that is due so many rows or more, rounded alike, are as far apart. Otherwise no division would end.
+        debug_assert!(
+            own.len() as u64 >= u64::from(min) * u64::from(size),
+            "rows of {size} parties"
+        );
         held.extend(divide(own, size, stream)?);
         start = end;
     }

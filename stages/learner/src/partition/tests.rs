@@ -300,13 +300,8 @@ fn balance_holds_where_no_draw_is_balanced() {
     // And the smaller alpha, the fewer classes a party has.
     let classes = |alpha| {
         let parts = all(&balanced(alpha), 3000, 10, 10, 3).unwrap();
-        let held = |part: &Vec<u32>| {
-            part.iter()
-                .map(|row| labels[*row as usize])
-                .collect::<BTreeSet<u32>>()
-                .len()
-        };
-        parts.iter().map(held).sum::<usize>()
+        let held = |part: &Vec<u32>| -> BTreeSet<u32> { part.iter().map(|row| labels[*row as usize]).collect() };
+        parts.iter().map(|part| held(part).len()).sum::<usize>()
     };
     assert!(classes(0.1) < classes(1.0) && classes(1.0) < classes(100.0));
 }
