@@ -240,7 +240,12 @@ mod tests {
     #[test]
     fn rows_that_the_server_holds_are_none_of_the_parties() {
         let held = format!("{PRIVATE_LINE}\nvalidation = {{ rows = 100 }}");
+        let text = include_str!("../../examples/quickstart.toml");
         let lines = said(&[
+            ("\"fedmd\"", "\"feddf\""),
+            ("\"standalone\", \"self_digest\"", "\"standalone\""),
+            ("\"union\"", "\"private\""),
+            (&text[text.find("[steps.pretrain]").unwrap()..], ""),
             (TEST_LINE, "test = { url = \"data/letters.parquet\" }"),
             (PRIVATE_LINE, held.as_str()),
         ]);
