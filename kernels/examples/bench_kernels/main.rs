@@ -1,14 +1,17 @@
 //! How fast the operations are, beside copying memory and beside the same in Burn's own operations.
 //!
 //! ```text
-//! cargo run --release -p fedstill-kernels --example bench_kernels [--features gpu] [-- [--quick] [--cache MB] [cpu] [gpu]]
+//! cargo run --release -p fedstill-kernels --example bench_kernels [--features gpu] [-- [OPTION ..] [cpu] [gpu]]
 //! ```
 //!
 //! A line an operation, shape and type: milliseconds; MB that must move once; GB/s of them; their share of a copy's rate on the
 //! same device, measured in the same run, a copy moving twice what it copies; on a GPU the same share (`moved`) of all
 //! that the kernels move, where that is more: what is read a second time, where a row's operands exceed the memory of a chip, and
-//! sums of parties; and how many times as long Burn's own operations take. The line of a GPU says whether these are fused (`--features fusion`). A copy is a kernel that reads and
-//! writes each value there, as cubecl offers no copy from buffer to buffer, and on the CPU one that all threads share.
+//! sums of parties; and how many times as long Burn's own operations take. The line of a GPU says whether these are fused
+//! (`--features fusion`). A copy is a kernel that reads and writes each value there, as cubecl offers no copy from buffer to
+//! buffer, and on the CPU one that all threads share.
+//!
+//! `--quick` measures in small, and `--shape ROWSxCLASSES` the operations on rows of that shape alone, whatever its size.
 //!
 //! A line ends with `*` where all that it reads and writes is smaller than a cache, from which it then comes in part: 50 MB on a
 //! GPU (the second level of an H100), the largest that Linux names on a CPU, or what `--cache` says.
@@ -34,13 +37,15 @@ use std::time::Instant;
 const GPU_CACHE: usize = 50_000_000;
 /// Bytes of the cache of a CPU that does not tell.
 const CPU_CACHE: usize = 32_000_000;
-const USAGE: &str = "cpu, gpu, --quick, --cache MB";
+const USAGE: &str = "cpu, gpu, --quick, --shape ROWSxCLASSES, --cache MB";
 
 /// What is asked for.
 struct Arguments {
     quick: bool,
     cpu: bool,
     gpu: bool,
+    /// Rows and classes of the one shape to measure.
+    shape: Option<[usize; 2]>,
     /// Bytes of a cache.
     cache: Option<usize>,
 }
@@ -51,6 +56,7 @@ impl Arguments {
             quick: false,
             cpu: false,
             gpu: false,
+            shape: None,
             cache: None,
         };
         while let Some(argument) = given.next() {
@@ -58,6 +64,13 @@ impl Arguments {
                 "--quick" => asked.quick = true,
                 "cpu" => asked.cpu = true,
                 "gpu" => asked.gpu = true,
+                "--shape" => {
+                    let shape = given.next();
+                    let parts = shape.as_deref().and_then(|text| text.split_once('x'));
+                    let sizes = parts.and_then(|(rows, classes)| Some([rows.parse().ok()?, classes.parse().ok()?]));
+                    let sizes = sizes.filter(|sizes| !sizes.contains(&0));
+                    asked.shape = Some(sizes.ok_or("--shape needs rows and classes behind it, as in 2048x131072")?);
+                }
                 "--cache" => {
                     let megabytes = given.next().and_then(|value| value.parse::<usize>().ok());
                     let megabytes = megabytes.ok_or("--cache needs a number of MB behind it")?;
@@ -155,6 +168,12 @@ fn main() {
         );
         // A GPU measures everything; a driver in software is a CPU.
         let fast = gpu && !is_in_software(&bench.device);
+        if let Some(shape) = asked.shape {
+            for operation in operations::of_rows(&bench.device, shape) {
+                bench.say(&operation, shape);
+            }
+            continue;
+        }
         for shape in SHAPES {
             let [rows, classes] = shape;
             if (quick && rows * classes > 1 << 20) || !(gpu || operations::is_for_cpu(shape)) {
