@@ -93,8 +93,6 @@ fn weighted(value: f32, weight: f32, largest: f32, fault: f32, nothing: u32) -> 
 
 /// Where a unit has so few classes of its row that registers hold them: each prediction is read once, each sum read and written
 /// once, and each exponential taken once.
-// Cube code has no iterators to go over an array by.
-#[allow(clippy::needless_range_loop)]
 #[cube(launch)]
 fn add_held_probabilities<T: Float>(
     predictions: &Tensor<T>,

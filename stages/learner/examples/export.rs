@@ -15,7 +15,8 @@
 //!   the other, and more than it has.
 
 use fedstill_learner::{
-    Dataset, FitJob, Fitted, LearnError, Model, Registry, Stream, TargetData, TermData, Values, fit, predict,
+    Dataset, FEDMD_PARTIES, FitJob, Fitted, LearnError, Model, Registry, Stream, TargetData, TermData, Values, fit,
+    predict,
 };
 use fedstill_schemas::Architecture;
 use fedstill_schemas::data::{LabelsPer, Shape};
@@ -70,23 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             1e-3,
             &["lenet", "cnn[16,32]", "cnn[16,32,64]", "mlp[32]", "2nn", "mcmahan"],
         ),
-        (
-            &colours,
-            4,
-            1e-4,
-            &[
-                "fedmd[128,256;0.2]",
-                "fedmd[128,384;0.2]",
-                "fedmd[128,512;0.2]",
-                "fedmd[256,256;0.3]",
-                "fedmd[256,512;0.4]",
-                "fedmd[64,128,256;0.2]",
-                "fedmd[64,128,192;0.2]",
-                "fedmd[128,192,256;0.2]",
-                "fedmd[128,128,128;0.3]",
-                "fedmd[128,128,192;0.3]",
-            ],
-        ),
+        (&colours, 4, 1e-4, &FEDMD_PARTIES),
         (
             &colours,
             10,

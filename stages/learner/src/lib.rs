@@ -47,6 +47,7 @@ pub use error::LearnError;
 pub use fit::{FitJob, Fitted, TargetData, TermData, ValidationData, fit, steps_of};
 pub use isolate::job;
 pub use mode::Mode;
+pub use networks::FEDMD_PARTIES;
 pub use numerics::numerics;
 pub use partition::{Division, Known, PartitionError, partition};
 pub use predict::{Scores, Tally, evaluate, predict};

@@ -25,8 +25,8 @@ use burn::tensor::ops::AvgPoolOptions;
 use fedstill_schemas::Architecture;
 use fedstill_schemas::data::Shape;
 
-/// The networks of FedMD's ten parties.
-pub(crate) const PUBLISHED: [&str; 10] = [
+/// The networks of FedMD's ten parties, in their order (Li and Wang 2019, arXiv:1910.03581, by its public code).
+pub const FEDMD_PARTIES: [&str; 10] = [
     "fedmd[128,256;0.2]",
     "fedmd[128,384;0.2]",
     "fedmd[128,512;0.2]",
@@ -116,7 +116,7 @@ pub(crate) fn fedmd(architecture: &Architecture, shape: Shape, classes: u32) -> 
 fn dropout_of(architecture: &Architecture) -> Result<f64, String> {
     let (sizes, dropout) = (architecture.sizes(), architecture.dropout());
     if let ([number], None) = (sizes, dropout)
-        && let Some(written) = PUBLISHED.get(*number as usize)
+        && let Some(written) = FEDMD_PARTIES.get(*number as usize)
     {
         return Err(format!(
             "networks have no numbers, write {written} for that of FedMD's party {number}"
@@ -125,7 +125,7 @@ fn dropout_of(architecture: &Architecture) -> Result<f64, String> {
     if !matches!(sizes.len(), 2 | 3) || sizes.contains(&0) {
         return Err(format!(
             "write the channels of its two or three convolutions and the dropout rate, as in {} or {}",
-            PUBLISHED[0], PUBLISHED[5]
+            FEDMD_PARTIES[0], FEDMD_PARTIES[5]
         ));
     }
     dropout.ok_or_else(|| {

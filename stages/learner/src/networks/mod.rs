@@ -11,8 +11,7 @@ mod two_nn;
 
 pub(crate) use charlstm::charlstm;
 pub(crate) use cnn::cnn;
-#[cfg(test)]
-pub(crate) use fedmd::PUBLISHED;
+pub use fedmd::FEDMD_PARTIES;
 pub(crate) use fedmd::fedmd;
 pub(crate) use lenet::lenet;
 pub(crate) use mcmahan::mcmahan;

@@ -65,7 +65,7 @@ fn a_dropout_rate_is_asked_for_where_a_family_takes_one_and_refused_elsewhere() 
     };
     assert!(of_default("fedmd[8,9]").contains("as in fedmd[8,9;0.2]"));
     assert!(of_default("fedmd[7,8,9]").contains("as in fedmd[7,8,9;0.2]"));
-    for (number, written) in networks::PUBLISHED.into_iter().enumerate() {
+    for (number, written) in networks::FEDMD_PARTIES.into_iter().enumerate() {
         let text = refused(&format!("fedmd[{number}]"), DIGIT);
         assert!(
             text.contains(&format!("write {written} for that of FedMD's party {number}")),
