@@ -67,7 +67,7 @@ pub enum Disclosure {
     Predictions,
     /// The aggregate of predictions, to every party.
     Consensus,
-    /// A party's weights and number of rows, to the server.
+    /// A party's weights and number of rows, to the server, and to whoever else reads the shared store.
     Weights,
     /// The server's models, to every party.
     Prototypes,
@@ -111,7 +111,9 @@ impl fmt::Display for Disclosure {
         f.write_str(match self {
             Self::Predictions => "predictions on public rows, from each party to the aggregator",
             Self::Consensus => "the consensus, from the aggregator to every party",
-            Self::Weights => "weights and the number of rows, from each party to the server",
+            Self::Weights => {
+                "weights and the number of rows, from each party to the server and whoever else reads the shared store"
+            }
             Self::Prototypes => "the server's models, from the server to every party",
             Self::ValidationRows => "labelled rows like the private ones, held by the server",
             Self::Reports => {

@@ -1,8 +1,9 @@
 //! `pretrain`, `train` and `distill`: a model slot's next weights. One file, as they differ only in data.
 //!
 //! In: the model to start from, the optimizer state that the step continues, the consensus where a term wants it. Out:
-//! weights and optimizer state, in the store of the party that owns them (the server's in the shared store). State that
-//! the step does not touch goes on by reference, and so do weights that a party takes as they are.
+//! weights and optimizer state, in the store of the party that owns them (the server's in the shared store, and weights of
+//! parties too where the pipeline discloses them). State that the step does not touch goes on by reference, and so do
+//! weights that a party takes as they are.
 
 use crate::context::Context;
 use crate::error::StageError;

@@ -93,3 +93,19 @@ pub(crate) fn serve(
     let store = || config.store_of_party(&party.store);
     serve_as(Some(own), &config, options, learner, &store, exporters, asked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fedstill_schemas::pipeline::Disclosure;
+
+    #[test]
+    fn the_file_explains_all_that_a_party_may_be_asked_to_allow() {
+        for what in Disclosure::ALL {
+            let start = format!("#   {} ", what.name());
+            let explained = TEMPLATE.lines().any(|line| line.starts_with(&start));
+            // Only a simulation shows private rows.
+            assert_eq!(explained, what != Disclosure::PrivateRows, "{}", what.name());
+        }
+    }
+}

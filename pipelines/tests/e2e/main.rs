@@ -18,6 +18,7 @@ mod folders;
 mod malformed;
 mod misfortune;
 mod parties;
+mod party_weights;
 mod pipeline_files;
 mod pipelines;
 mod privacy;

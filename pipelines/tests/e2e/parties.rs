@@ -123,16 +123,18 @@ impl Drop for Party {
 
 pub(crate) const ALL: &str = "[\"predictions\", \"consensus\", \"reports\"]";
 
+/// What the operator has of parties, each with its architecture.
+pub(crate) fn tables(parties: &[Party], architectures: &[&str]) -> String {
+    let parties = parties.iter().zip(architectures);
+    let tables = parties.map(|(party, own)| party.table.replace("\"lenet\"", &format!("\"{own}\"")));
+    tables.collect()
+}
+
 /// A run file with these parties instead of simulated ones.
 pub(crate) fn run_file(folder: &Path, parties: &[Party], close: &str) -> PathBuf {
     let data = format!("{}/examples/data", env!("CARGO_MANIFEST_DIR"));
     let simulated = "[parties]\ncount = 3\narchitectures = [\"mlp[32]\", \"cnn[4]\"]\n";
-    let architectures = ["mlp[32]", "cnn[4]", "mlp[32]"];
-    let tables: String = parties
-        .iter()
-        .zip(architectures)
-        .map(|(party, own)| party.table.replace("\"lenet\"", &format!("\"{own}\"")))
-        .collect();
+    let tables = tables(parties, &["mlp[32]", "cnn[4]", "mlp[32]"]);
     let private = format!("private = {{ url = \"{data}/letters.parquet\", rows = 90 }}");
     let own = "private = { classes = 26, shape = [1, 28, 28] }";
     write(folder, &[(simulated, &format!("{close}{tables}")), (&private, own)])

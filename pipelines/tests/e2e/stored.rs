@@ -1,4 +1,4 @@
-//! What a run on one machine left behind, read as its stages read it.
+//! What a run left behind, on one machine or in a deployment, read as its stages read it.
 
 use crate::federation::files;
 use crate::parties::everything;
@@ -17,8 +17,10 @@ use std::sync::Arc;
 
 /// A run whose rounds all ended in their first attempt, and that nobody works on.
 pub(crate) struct Stored {
+    /// Where its results are, and on one machine all that it has.
     out: PathBuf,
     run: String,
+    shared: PathBuf,
 }
 
 /// A result, and who made it when.
@@ -41,16 +43,26 @@ impl Stored {
         Self {
             out: out.to_owned(),
             run: run.to_owned(),
+            shared: out.join(run).join("store"),
+        }
+    }
+
+    /// A run of a deployment, by the folder of its stores: its shared store and its results, without log and parties.
+    pub(crate) fn deployed(folder: &Path, run: &str) -> Self {
+        Self {
+            out: folder.to_owned(),
+            run: run.to_owned(),
+            shared: folder.join("store"),
         }
     }
 
     /// The folder of the shared store.
     pub(crate) fn shared(&self) -> PathBuf {
-        self.out.join(&self.run).join("store")
+        self.shared.clone()
     }
 
     fn read(&self, object: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.shared().join(object)).ok()
+        std::fs::read(self.shared.join(object)).ok()
     }
 
     fn json<T: DeserializeOwned>(&self, object: &str) -> T {

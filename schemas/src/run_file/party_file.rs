@@ -24,7 +24,7 @@ pub struct PartyFile {
     pub data: String,
     /// Which of their columns are read, and which rows by their labels.
     pub columns: Columns,
-    /// Where its weights lie: a store that nobody else reads.
+    /// Where its weights lie, but for those of runs that disclose them: a store that nobody else reads.
     pub store: String,
     /// The log and the shared store.
     pub deployment: Deployment,
