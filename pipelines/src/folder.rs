@@ -1,5 +1,6 @@
 //! A run's folder: `<out>/<run>/{log,store,parties/<slot>}`, in use by one process at a time.
 
+use crate::reached::Shown;
 use crate::resolve::Job;
 use fedstill_log::{Clock, Embedded, Log};
 use fedstill_schemas::names;
@@ -134,6 +135,8 @@ pub(crate) struct Kept {
     pub(crate) resolved: ResolvedRun,
     /// The rounds that it was asked for last, without round 0; `None` where it has no plan.
     pub(crate) rounds: Option<u32>,
+    /// The last round that is done, as are all before it; `None` where none is.
+    pub(crate) done: Option<u32>,
 }
 
 /// What the folder of a run says of it, whether it has ended or not. Looks only; `None` where there is no folder, or none
@@ -148,7 +151,41 @@ pub(crate) fn kept(out: &Path, run: &str) -> Option<Kept> {
     Some(Kept {
         resolved,
         rounds: through(&folder, &store, run),
+        done: done(&folder, run),
     })
+}
+
+/// The runs of a name, or the one whose id it is, that have done rounds by their folders, whatever tables are there. Looks
+/// only, and passes over folders that cannot be read.
+pub(crate) fn runs_of(out: &Path, asked: &str) -> Vec<Shown> {
+    let Ok(entries) = std::fs::read_dir(out) else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut runs: Vec<String> = names
+        .filter(|name| {
+            let rest = name.strip_prefix(asked);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+        .collect();
+    runs.sort_unstable();
+    let shown = runs.into_iter().filter_map(|run| {
+        let kept = kept(out, &run)?;
+        kept.done.map(|done| Shown {
+            pipeline: kept.resolved.pipeline.name,
+            seed: kept.resolved.seed,
+            rounds: kept.rounds,
+            done: Some(done),
+            run,
+        })
+    });
+    shown.collect()
+}
+
+/// The last round that has a manifest, as all before it have.
+fn done(folder: &Path, run: &str) -> Option<u32> {
+    let has_manifest = |round: &u32| folder.join("store").join(names::manifest_object(run, *round)).is_file();
+    (0..u32::MAX).take_while(has_manifest).last()
 }
 
 /// The last round that the newest plan of a run is for.

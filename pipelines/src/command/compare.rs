@@ -41,7 +41,7 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
                 Err(error) => return unresolved(error),
             }
         } else {
-            match compare::named(&results, asked) {
+            match compare::named(&results, folder::runs_of(&comparing.out, asked), asked) {
                 Ok(found) => found.into_iter().map(|shown| (shown, None)).collect(),
                 Err(why) => return refused(&why),
             }
@@ -58,6 +58,7 @@ pub(super) fn compare(comparing: Comparing, registry: &Registry) -> ExitCode {
                     continue;
                 }
                 shown.rounds = shown.rounds.or(there.rounds);
+                shown.done = there.done;
                 kept.insert(shown.run.clone(), there.resolved);
             }
             if !runs.iter().any(|other| other.run == shown.run) {
@@ -103,6 +104,7 @@ fn of_file(file: &RunFile) -> Vec<Shown> {
         pipeline: pipeline.to_owned(),
         seed,
         rounds: Some(file.rounds),
+        done: None,
     };
     let all = file
         .pipelines()

@@ -81,12 +81,14 @@ fn of_sweep(file: &Path, out: &Path, registry: &Registry) -> ExitCode {
 
 /// The same of the runs of a name that have results, whatever file they are of.
 fn of_name(asked: &str, out: &Path) -> ExitCode {
-    let mut runs = match named(&folder::results(out), asked) {
+    let mut runs = match named(&folder::results(out), folder::runs_of(out, asked), asked) {
         Ok(runs) => runs,
         Err(why) => return refused(&why),
     };
     for shown in &mut runs {
-        shown.rounds = folder::kept(out, &shown.run).and_then(|there| there.rounds);
+        let there = folder::kept(out, &shown.run);
+        shown.rounds = there.as_ref().and_then(|there| there.rounds);
+        shown.done = there.and_then(|there| there.done);
     }
     in_order(&mut runs);
     let shown = tables_and_pictures(asked, &runs, out, "", None, &maker("run", None, out));
@@ -134,7 +136,10 @@ fn of_file(resolved: &Resolved, out: &Path, heading: &str, maker: &str) -> Told 
     let mut wrong = Vec::new();
     for job in &resolved.jobs {
         match folder::same(out, job) {
-            Ok(()) => runs.push(Shown::of(job, resolved.file.rounds)),
+            Ok(()) => runs.push(Shown {
+                done: folder::kept(out, &job.id).and_then(|there| there.done),
+                ..Shown::of(job, resolved.file.rounds)
+            }),
             Err(error) => wrong.push(error.to_string()),
         }
     }

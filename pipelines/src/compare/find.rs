@@ -10,13 +10,14 @@ use std::path::Path;
 const MOST_NAMES: usize = 8;
 
 /// The runs of that name that have results, in the order of their pipelines and seeds: the one whose id it is; else those
-/// of `<name>-<pipeline>-<seed>` for which it is the name, or name and pipeline.
+/// of `<name>-<pipeline>-<seed>` for which it is the name, or name and pipeline. `done` are runs that have done rounds by
+/// their folders: those whose scores are gone are among them.
 ///
 /// # Errors
 /// No such run; a table that cannot be read, or that these runs did not write.
-pub(crate) fn named(results: &Path, asked: &str) -> Result<Vec<Shown>, NoComparison> {
+pub(crate) fn named(results: &Path, done: Vec<Shown>, asked: &str) -> Result<Vec<Shown>, NoComparison> {
     let ids = reached::ids(results)?;
-    let exact = ids.contains(asked);
+    let exact = ids.contains(asked) || done.iter().any(|shown| shown.run == asked);
     let mut found = Vec::new();
     for id in &ids {
         let may_be = if exact {
@@ -25,6 +26,11 @@ pub(crate) fn named(results: &Path, asked: &str) -> Result<Vec<Shown>, NoCompari
             id.strip_prefix(asked).is_some_and(|rest| rest.starts_with('-'))
         };
         if may_be && let Some(shown) = reached::shown(results, id)? {
+            found.push(shown);
+        }
+    }
+    for shown in done {
+        if !found.iter().any(|other| other.run == shown.run) && (!exact || shown.run == asked) {
             found.push(shown);
         }
     }
@@ -90,7 +96,7 @@ mod tests {
     use crate::reached::samples::{Results, named as run};
 
     fn found(results: &Results, asked: &str) -> Vec<String> {
-        let found = named(results.0.path(), asked).expect("runs");
+        let found = named(results.0.path(), Vec::new(), asked).expect("runs");
         found.into_iter().map(|shown| shown.run).collect()
     }
 
@@ -116,7 +122,7 @@ mod tests {
         assert_eq!(found(&results, "alpha-fedmd"), all[..2]);
         assert_eq!(found(&results, "alpha-fedmd-10"), all[1..2]);
         assert_eq!(found(&results, "alpha-1"), ["alpha-1-fedmd-2"]);
-        let shown = &named(results.0.path(), "beta").expect("a run")[0];
+        let shown = &named(results.0.path(), Vec::new(), "beta").expect("a run")[0];
         assert_eq!(
             (&shown.pipeline[..], shown.seed, shown.name()),
             ("standalone", 0, "beta")
@@ -124,9 +130,39 @@ mod tests {
     }
 
     #[test]
+    fn a_run_whose_scores_are_gone_is_found_by_its_folder() {
+        let results = results();
+        let done = || {
+            let runs = [
+                run("alpha", "fedmd", 2),
+                run("alpha", "feddf", 0),
+                run("alpha-1", "feddf", 0),
+            ];
+            runs.map(|shown| Shown { done: Some(5), ..shown }).to_vec()
+        };
+        let found = |asked: &str| -> Vec<String> {
+            let found = named(results.0.path(), done(), asked).expect("runs");
+            found.into_iter().map(|shown| shown.run).collect()
+        };
+        let all = [
+            "alpha-feddf-0",
+            "alpha-fedmd-2",
+            "alpha-fedmd-10",
+            "alpha-self_digest-2",
+        ];
+        assert_eq!(found("alpha"), all);
+        assert_eq!(found("alpha-feddf"), all[..1]);
+        assert_eq!(found("alpha-feddf-0"), all[..1]);
+        assert_eq!(found("alpha-fedmd-2"), all[1..2]);
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let results = results();
-        let refused = |asked| named(results.0.path(), asked).expect_err("no run").to_string();
+        let refused = |asked| {
+            let found = named(results.0.path(), Vec::new(), asked);
+            found.expect_err("no run").to_string()
+        };
         assert!(
             refused("alhpa").ends_with("did you mean 'alpha'?"),
             "{}",
@@ -136,7 +172,8 @@ mod tests {
         assert!(refused("beta-standalon").contains("did you mean 'beta-standalone'?"));
         let other = refused("something-else");
         assert!(other.ends_with("there are alpha, alpha-1, beta"), "{other}");
-        let none = named(Results::new().0.path(), "alpha").expect_err("no run").to_string();
+        let none = named(Results::new().0.path(), Vec::new(), "alpha");
+        let none = none.expect_err("no run").to_string();
         assert!(none.contains("there are none; `fedstill run`"), "{none}");
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct Scored<'a> {
     pub(super) difference: Option<Spread>,
     /// Its seeds that the baseline lacks.
     pub(super) unpaired: usize,
-    /// The lowest slot's mean of the last evaluations; none of an ensemble, of which there is one.
+    /// The lowest slot's mean of the last evaluations; none of an ensemble, of which there is one, nor where results do not say
+    /// yet whose models these are.
     pub(super) worst: Option<Spread>,
 }
 
@@ -27,6 +28,9 @@ impl Scored<'_> {
     /// Of how many models of whom the worst is, as `10 parties`: a party's own, or an architecture's; on `local`, which has a
     /// test set of each party, always a party's, whoever has the model.
     pub(super) fn worst_of(&self) -> String {
+        if self.worst.is_none() {
+            return String::new();
+        }
         let slots = self.track.last().map_or(0, |last| self.track.slots(last).len());
         match self.track.owner() {
             Some(Owner::Parties) => counted(slots, "party"),
@@ -83,9 +87,10 @@ impl Comparison {
                     accuracy: Spread::over(&accuracy),
                     difference: pairs.as_ref().and_then(Spread::over),
                     unpaired: pairs.map_or(0, |pairs| accuracy.len() - pairs.len()),
-                    worst: match track.owner() {
-                        Some(Owner::Ensemble) => None,
-                        _ => Spread::over(&track.late_worst(self.evaluations)),
+                    worst: if track.has_worst() {
+                        Spread::over(&track.late_worst(self.evaluations))
+                    } else {
+                        None
                     },
                 });
             }

@@ -137,7 +137,7 @@ pub(crate) fn load(
     let baselines = baseline::choose(&pairs, asked.baseline.as_deref())?;
     let own = |name: &str| {
         let mut asked_for = runs.iter();
-        asked_for.any(|run| run.name() == name && run.pipeline == baselines.name)
+        asked_for.any(|run| run.name() == name && run.pipeline == baselines.name && run.done.is_none())
     };
     let to_come = baselines.lacking.iter().filter(|name| own(name)).cloned().collect();
     Ok(Comparison {

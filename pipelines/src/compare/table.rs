@@ -12,8 +12,9 @@
 //! | `tasks`, `busy_seconds`, `cpu_seconds`, `gb_seconds`, `price`, `bytes_in`, `bytes_out` | that works; empty: all | all rounds |
 //! | `bytes` | empty | all rounds |
 //!
-//! Where results do not say whose models they are, the worst is `worst_model` and `round_worst_model`. `bytes` are those that
-//! cross between parties and server, `bytes_in` and `bytes_out` those that tasks read and made.
+//! Of seeds whose results say otherwise whose models they are, the worst is `worst_model` and `round_worst_model`; where
+//! no results say it, there is none. `bytes` are those that cross between parties and server, `bytes_in` and `bytes_out`
+//! those that tasks read and made.
 
 use super::Comparison;
 use crate::reached::{Cost, Method, Run, Spread};

@@ -203,6 +203,32 @@ fn steps_that_score_other_models_have_rows_of_their_own() {
 }
 
 #[test]
+fn while_nobody_knows_whose_models_a_step_scores_there_is_no_worst_of_them() {
+    let results = Results::new();
+    let run = shown("feddf", 0);
+    for round in 0..=1 {
+        let (mut metrics, mut steps) = scored("evaluate", "global", "architecture", &[0.6, 0.7]);
+        if round > 0 {
+            let (ensemble, server) = scored("evaluate_ensemble", "global", "server", &[0.9]);
+            metrics.extend(ensemble);
+            steps.extend(server);
+        }
+        results.write(tables::METRICS, &run, round, &metrics);
+        results.write(tables::STEPS, &run, round, &steps);
+    }
+    let compared = || compared(&results, std::slice::from_ref(&run), &ASKED).expect("a comparison");
+    let ensemble = "feddf (evaluate_ensemble) 1 1 of 5 .900 +.250 1 –";
+    assert_eq!(line(&compared().text(), "feddf (evaluate_ensemble)"), ensemble);
+    // That of the round in which the ensemble was first scored is lost, or still to come.
+    std::fs::remove_file(results.file(tables::STEPS, &run.run, 1)).expect("a file");
+    let text = compared().text();
+    assert_eq!(line(&text, "feddf (evaluate_ensemble)"), ensemble);
+    assert_eq!(line(&text, "feddf 1"), "feddf 1 1 of 5 .650 – .600 2 architectures");
+    std::fs::remove_file(results.file(tables::STEPS, &run.run, 0)).expect("a file");
+    assert_eq!(line(&compared().text(), "feddf 1"), "feddf 1 1 of 5 .650 – –");
+}
+
+#[test]
 fn scores_on_other_test_sets_stay_out_and_on_each_partys_own_the_worst_is_a_party() {
     let results = Results::new();
     let (run, prototypes) = (shown("fedmd", 0), shown("fedavg", 0));

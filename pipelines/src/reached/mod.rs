@@ -40,6 +40,9 @@ pub(crate) struct Shown {
     pub(crate) seed: u64,
     /// The rounds that it is to have, without round 0, where a run file or its folder says so.
     pub(crate) rounds: Option<u32>,
+    /// The last round that its folder says is done, where its folder is there and has one: its tables are written, or
+    /// about to be.
+    pub(crate) done: Option<u32>,
 }
 
 impl Shown {
@@ -50,6 +53,7 @@ impl Shown {
             pipeline: job.resolved.pipeline.name.clone(),
             seed: job.resolved.seed,
             rounds: Some(rounds),
+            done: None,
         }
     }
 

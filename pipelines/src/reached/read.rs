@@ -38,6 +38,7 @@ pub(super) fn run(folder: &Path, shown: &Shown, test_set: &mut Option<String>) -
             id: shown.run.clone(),
             seed: shown.seed,
             wanted: shown.rounds,
+            done: shown.done,
             ..Run::default()
         },
         ..Read::default()
@@ -54,6 +55,7 @@ pub(super) fn run(folder: &Path, shown: &Shown, test_set: &mut Option<String>) -
         // A release without that column gave each of the server's models one row on `local`, and not one a party.
         let by_party = rounds.as_ref().is_some_and(|rounds| rounds.has("parties"));
         if let Some(metrics) = table(results::METRICS)? {
+            read.run.scored.insert(round);
             read.metrics(&metrics, round, by_party, test_set)?;
             read.carry_on(round);
         }
@@ -87,6 +89,7 @@ pub(crate) fn shown(folder: &Path, run: &str) -> Result<Option<Shown>, ReadError
                 pipeline: row.text("pipeline")?.to_owned(),
                 seed: row.whole64("seed")?,
                 rounds: None,
+                done: None,
             };
             return Ok(Some(shown));
         }

@@ -11,6 +11,10 @@ pub(crate) struct Run {
     pub(crate) seed: u64,
     /// The rounds that it is to have, without round 0, where a run file or its folder says so.
     pub(crate) wanted: Option<u32>,
+    /// The last round that its folder says is done, where its folder is there and has one.
+    pub(crate) done: Option<u32>,
+    /// The rounds whose table `metrics` is there.
+    pub(crate) scored: BTreeSet<u32>,
     /// Who was late or refused, in the order of the rounds.
     pub(crate) troubles: Vec<Trouble>,
     /// Who was selected in each round; none of a round whose results do not say it.

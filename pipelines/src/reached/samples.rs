@@ -169,5 +169,6 @@ pub(crate) fn named(name: &str, pipeline: &str, seed: u64) -> Shown {
         pipeline: pipeline.to_owned(),
         seed,
         rounds: Some(5),
+        done: None,
     }
 }

@@ -50,6 +50,11 @@ impl Method {
         (self.main.last() < Some(wanted)).then_some(wanted)
     }
 
+    /// Whether a run of it has done rounds by its folder, and there are no scores of any: its tables `metrics` are gone.
+    pub(crate) fn lost_scores(&self) -> bool {
+        self.main.last().is_none() && self.runs.iter().any(|run| run.done.is_some())
+    }
+
     /// The mean over slots of a seed's last main scores, of a run that counts.
     pub(crate) fn end(&self, seed: u64) -> Option<f64> {
         let curve = self.main.seed(seed)?;
@@ -108,6 +113,13 @@ impl Track {
         let mut owners = self.counted().filter_map(|curve| curve.owner);
         let first = owners.next()?;
         owners.all(|owner| owner == first).then_some(first)
+    }
+
+    /// Whether one of its models can be the worst: not of an ensemble, of which there is one, nor where no results say whose
+    /// models these are, as before the first table `steps` is there.
+    pub(crate) fn has_worst(&self) -> bool {
+        let mut owners = self.counted().filter_map(|curve| curve.owner);
+        owners.any(|owner| owner != Owner::Ensemble)
     }
 
     /// The counted curve of a seed.

@@ -163,6 +163,24 @@ fn nothing_yet_is_an_empty_report() {
 }
 
 #[test]
+fn a_pipeline_whose_scores_are_gone_is_not_called_not_started() {
+    let results = Results::new();
+    let done = |pipeline| Shown {
+        done: Some(5),
+        ..shown(pipeline, 0)
+    };
+    let runs = [done("fedmd"), done("standalone")];
+    results.run(&runs[0], 5, 0.02);
+    let text = results.load(&runs).expect("results").text(80, false);
+    assert!(text.contains("\nbaselines: standalone without its scores\n"), "{text}");
+    assert!(
+        text.contains("\nstandalone: no table `metrics` of rounds 0, 1, 2, 3, 4, 5; it is in no mean\n"),
+        "{text}"
+    );
+    assert!(!text.contains("not started"), "{text}");
+}
+
+#[test]
 fn rounds_and_tables_may_be_missing() {
     let results = Results::new();
     let run = shown("fedmd", 0);

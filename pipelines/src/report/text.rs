@@ -48,6 +48,7 @@ impl Summary {
             match method.main.last() {
                 Some(0) => format!("{} not beyond round 0{of}", method.label),
                 Some(last) => format!("{} after round {last}{of}", method.label),
+                None if method.lost_scores() => format!("{} without its scores", method.label),
                 None => format!("{} not started", method.label),
             }
         };

@@ -81,6 +81,33 @@ fn by_its_name_an_unfinished_run_says_how_far_it_is_as_by_its_file() {
 }
 
 #[test]
+fn a_run_whose_scores_were_deleted_is_named_by_its_name_and_its_file_and_they_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = "rounds = 1\nbaselines = [\"standalone\"]";
+    let file = write(folder.path(), &[("rounds = 2", more)]);
+    let out = folder.path().join("runs");
+    finish(&file, &out, &[]);
+    std::fs::remove_dir_all(out.join("results/metrics/run=tiny-fedmd-0")).unwrap();
+    let report = |run: &Path| {
+        let mut command = fedstill();
+        command.arg("report").arg(run).arg("--out").arg(&out).output().unwrap()
+    };
+    let missing = "fedmd: no table `metrics` of rounds 0, 1; it is in no mean\n";
+    for run in [file.as_path(), Path::new("tiny")] {
+        for output in [compare(run, &out, &[]), report(run)] {
+            let text = said(&output);
+            assert!(output.status.success(), "{text}");
+            assert!(text.contains(missing) && text.contains("`fedstill run`"), "{text}");
+            assert!(!text.contains("not started"), "{text}");
+        }
+    }
+    finish(&file, &out, &[]);
+    let text = said(&compare("tiny".as_ref(), &out, &[]));
+    assert!(!text.contains("no table"), "{text}");
+    assert!(text.contains("\nfedmd "), "{text}");
+}
+
+#[test]
 fn a_run_file_with_other_settings_than_its_run_is_refused_and_its_name_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let short = ("rounds = 2", "rounds = 0");

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Every store of a run, as it is.
 #[derive(Clone, Debug)]
@@ -51,7 +51,8 @@ impl Objects {
         })
     }
 
-    fn wrapped(&self, wrap: impl Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> crate::Store {
+    /// The stores as whoever wraps each of them sees them.
+    pub(super) fn wrapped(&self, wrap: impl Fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> crate::Store {
         let next = Cell::new(0);
         crate::Store::over(
             wrap(Arc::clone(&self.shared) as _),

@@ -1,7 +1,7 @@
 //! Rows of text with a label at every position, as scores and shares of classes count them.
 
 use super::*;
-use crate::simulation::resolved;
+use crate::simulation::{Handed, resolved};
 use fedstill_schemas::data::Labels;
 use fedstill_schemas::pipeline::{By, Rule};
 use fedstill_schemas::signature::{PartyIdentity, PrivateKey};
@@ -159,4 +159,36 @@ fn a_party_whose_own_rows_are_labelled_otherwise_than_the_runs_is_told_what_to_s
         ),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn models_that_are_combined_are_let_go_before_the_next_is_read() {
+    let data = Arc::new(text());
+    let run = ResolvedRun {
+        parties: vec!["charlstm[1]".parse().unwrap(); 3],
+        ..run(&data)
+    };
+    let draws = Draws {
+        private: vec![vec![0], vec![1], vec![2]],
+        ..draws()
+    };
+    let learner = Tensors::new(Registry::default(), [data]);
+    let weights = Bytes::from(learner.initial(&run, Subject::Party(0)).unwrap());
+
+    let averaged = Arc::<Handed>::default();
+    let mut models = (0..3).map(|_| Ok::<_, StageError>((1.0, Handed::out(&averaged, weights.clone()))));
+    learner.average(&mut models).unwrap();
+    assert_eq!(averaged.counted(), (3, 1));
+
+    let scored = Arc::<Handed>::default();
+    let inputs = EvaluateInputs {
+        run: &run,
+        subject: Subject::Server,
+        draws: &draws,
+        rule: &Rule::Mean,
+    };
+    let mut models =
+        (0..3).map(|slot| Ok::<_, StageError>((Subject::Party(slot), Handed::out(&scored, weights.clone()))));
+    learner.evaluate(&inputs, &mut models).unwrap();
+    assert_eq!(scored.counted(), (3, 1));
 }

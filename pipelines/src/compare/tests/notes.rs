@@ -77,6 +77,80 @@ fn the_newest_round_of_a_run_that_goes_on_lacks_no_costs_yet() {
     }
 }
 
+#[test]
+fn a_run_that_is_done_by_its_folder_and_has_no_scores_is_not_called_not_started() {
+    let results = Results::new();
+    let runs = [shown("fedmd", 0), shown("standalone", 0)];
+    for run in &runs {
+        finish(&results, run, 2, 0.02, 500);
+    }
+    for round in 0..=2 {
+        std::fs::remove_file(results.file(tables::METRICS, &runs[0].run, round)).expect("a file");
+    }
+    let text = |rounds: u32, done: Option<u32>| {
+        let runs = runs.clone().map(|run| Shown {
+            rounds: Some(rounds),
+            done,
+            ..run
+        });
+        compared(&results, &runs, &ASKED).expect("a comparison").text()
+    };
+    let ended = text(2, Some(2));
+    let missing = "
+fedmd: no table `metrics` of rounds 0, 1, 2; it is in no mean
+fedmd: the command that made the run (`fedstill run`, or `sweep`, with its file) writes what is missing again, where the \
+                   run's folder still has its log
+";
+    assert!(ended.contains(missing), "{ended}");
+    assert!(
+        !ended.contains("not started") && !ended.contains("standalone: "),
+        "{ended}"
+    );
+    // What is about to be written is not missed.
+    let goes_on = text(5, Some(2));
+    let missing = "
+fedmd: 2 of 5 rounds so far
+fedmd: no table `metrics` of rounds 0, 1; it is in no mean
+";
+    assert!(goes_on.contains(missing), "{goes_on}");
+    // Without a folder nobody knows.
+    let unknown = text(2, None);
+    assert!(unknown.contains("\nfedmd: not started\n"), "{unknown}");
+    assert!(!unknown.contains("no table"), "{unknown}");
+}
+
+#[test]
+fn the_last_rounds_of_a_run_that_is_done_by_its_folder_are_missed_too() {
+    let results = Results::new();
+    let runs = [0, 1].map(|seed| Shown {
+        done: Some(5),
+        ..shown("fedmd", seed)
+    });
+    for run in &runs {
+        finish(&results, run, 5, 0.02, 500);
+    }
+    for round in [4, 5] {
+        std::fs::remove_file(results.file(tables::METRICS, &runs[1].run, round)).expect("a file");
+    }
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert!(
+        text.contains("\nfedmd, seed 1: no table `metrics` of rounds 4, 5; left out of the means\n"),
+        "{text}"
+    );
+    assert!(!text.contains("so far"), "{text}");
+}
+
+#[test]
+fn a_run_without_scores_on_the_test_set_says_so() {
+    let results = Results::new();
+    let runs = [shown("fedmd", 0), shown("standalone", 0)];
+    finish(&results, &runs[0], 5, 0.02, 500);
+    let (metrics, _) = scored("evaluate", "other", "party", &[0.5]);
+    results.write(tables::METRICS, &runs[1], 0, &metrics);
+    let text = compared(&results, &runs, &ASKED).expect("a comparison").text();
+    assert!(text.contains("\nstandalone: no scores on this test set\n"), "{text}");
+}
+
 /// Prototypes and an ensemble of three parties on the parties' own test sets: of an earlier release with a row a model, else
 /// with one a party.
 fn finish_local(results: &Results, shown: &Shown, earlier: bool) {

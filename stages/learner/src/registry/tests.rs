@@ -1,6 +1,7 @@
 //! What architectures are built of, and what is refused of them.
 
 use super::*;
+use fedstill_schemas::run_file::TEMPLATE;
 
 const DIGIT: Shape = Shape {
     channels: 1,
@@ -20,6 +21,24 @@ fn a_family_that_is_not_there_has_a_nearest_one() {
         text.contains("did you mean 'lenet'") && text.contains("cnn, fedmd, lenet, mcmahan, mlp"),
         "{text}"
     );
+}
+
+#[test]
+fn the_run_file_that_init_writes_lists_every_family() {
+    let lines = TEMPLATE
+        .lines()
+        .skip_while(|line| !line.starts_with("# Given to the parties"));
+    let listed: Vec<&str> = lines.take_while(|line| line.starts_with('#')).collect();
+    let listed = listed.join(" ");
+    let words: Vec<&str> = listed.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let registry = Registry::default();
+    for family in registry.families() {
+        assert!(words.contains(&family), "{family} is not in: {listed}");
+    }
+    // Of those that have few sizes, all.
+    for name in ["resnet[8]", "resnet[18]", "resnet[20]", "charlstm[1]", "charlstm[2]"] {
+        assert!(listed.contains(name), "{name} is not in: {listed}");
+    }
 }
 
 #[test]
