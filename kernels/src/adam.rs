@@ -3,6 +3,8 @@
 //! As a composition of tensor operations it reads and writes every value a dozen times, which in small dense networks
 //! takes as long as their gradients.
 
+use crate::cpu;
+use crate::flex::floats;
 use crate::operands::Operation;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -70,7 +72,7 @@ pub struct AdamState {
 /// are changed where they are.
 ///
 /// # Panics
-/// If lengths differ, or a GPU cannot count so many elements, or hold them in a buffer.
+/// If lengths differ, values are not in float32, or a GPU cannot count so many elements, or hold them in a buffer.
 pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState {
     let [parameter, first, second] = [state.parameter, state.first, state.second];
     assert!(
@@ -80,7 +82,11 @@ pub fn adam(state: AdamState, gradient: Tensor<1>, step: AdamStep) -> AdamState 
         "a parameter, its gradient and its moments have one length"
     );
     let (operation, dims, device) = (Operation("Adam"), gradient.dims(), gradient.device());
-    let counted = operation.countable("the parameter", &dims, &device);
+    let typed = [&parameter, &first, &second, &gradient]
+        .into_iter()
+        .zip(["the parameter", "the first moment", "the second moment", "the gradient"])
+        .try_for_each(|(tensor, operand)| operation.single(operand, tensor.dtype()));
+    let counted = typed.and_then(|()| operation.countable("the parameter", &dims, &device));
     if let Err(error) = counted.and_then(|()| operation.holdable("the parameter", &dims, &device)) {
         panic!("{error}");
     }
@@ -124,23 +130,13 @@ impl AdamOps for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [mut parameter, mut first, mut second, gradient] =
             [parameter, first, second, gradient].map(|tensor| tensor.to_contiguous());
-        let Factors {
-            step_size,
-            root_correction,
-            beta_1,
-            beta_2,
-            epsilon,
-            decay,
-        } = step.factors();
-        let gradients = gradient.as_slice::<f32>().unwrap_or_default();
-        let parameters = parameter.storage_mut::<f32>().iter_mut();
-        let moments = first.storage_mut::<f32>().iter_mut().zip(second.storage_mut::<f32>());
-        for ((parameter, (first, second)), gradient) in parameters.zip(moments).zip(gradients) {
-            let gradient = gradient + decay * *parameter;
-            *first = beta_1[0] * *first + beta_1[1] * gradient;
-            *second = beta_2[0] * *second + beta_2[1] * gradient * gradient;
-            *parameter -= step_size * *first / (second.sqrt() * root_correction + epsilon);
-        }
+        cpu::adam::step(
+            &step.factors(),
+            parameter.storage_mut(),
+            first.storage_mut(),
+            second.storage_mut(),
+            floats(&gradient),
+        );
         (parameter, first, second)
     }
 }
@@ -161,7 +157,7 @@ impl AdamOps for burn_cubecl::CubeBackend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::{DType, Device, TensorData};
 
     const STEP: AdamStep = AdamStep {
         lr: 0.1,
@@ -223,6 +219,17 @@ mod tests {
                 assert!((f64::from(*found) - x).abs() < 1e-6, "step {step}: {found} {x}");
             }
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "Adam: the gradient")]
+    fn another_type_of_floats_is_refused_by_its_name() {
+        let state = AdamState {
+            parameter: flat(&[1.0]),
+            first: flat(&[0.0]),
+            second: flat(&[0.0]),
+        };
+        adam(state, flat(&[1.0]).cast(DType::F16), STEP);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const OPERATION: Operation = Operation("ensemble");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Averaged {
     /// The predictions as they are: logits as a rule. What a party that counts masks (minus infinity) is masked in the average; NaN,
-    /// and infinities of both signs, make it no number.
+    /// and infinities of both signs, make it no number. Each prediction times its weight, and their sum, have to be within float32.
     Values,
     /// The softmax of each row, in which a masked class has no probability.
     Probabilities,

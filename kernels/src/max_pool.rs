@@ -4,6 +4,7 @@
 //! networks it takes as long as the convolutions. This one knows its window, and finds the largest value again in the
 //! backward pass instead of keeping where it was.
 
+use crate::cpu::max_pool::{self, Sizes};
 use crate::flex::{floats, tensor};
 use crate::operands::Operation;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -18,7 +19,7 @@ use burn::tensor::Tensor;
 /// PyTorch's `max_pool2d(2)`: the first of equal values gets the gradient, and NaN stays NaN.
 ///
 /// # Panics
-/// If height or width is below 2, or a GPU cannot count so many elements, or hold them in a buffer.
+/// If height or width is below 2, the images are not in float32, or a GPU cannot count so many elements, or hold them in a buffer.
 pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = input.dims();
     assert!(
@@ -26,7 +27,8 @@ pub fn max_pool_2x2(input: Tensor<4>) -> Tensor<4> {
         "pooling needs two rows and two columns, not {height}x{width}"
     );
     let (operation, dims, device) = (Operation("pooling"), input.dims(), input.device());
-    let counted = operation.countable("the images", &dims, &device);
+    let typed = operation.single("the images", input.dtype());
+    let counted = typed.and_then(|()| operation.countable("the images", &dims, &device));
     if let Err(error) = counted.and_then(|()| operation.holdable("the images", &dims, &device)) {
         panic!("{error}");
     }
@@ -43,96 +45,26 @@ trait PoolOps: Backend {
     fn max_pool_2x2_gradient(input: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-/// Sizes of the input, row-major, and of the output.
-struct Sizes {
-    height: usize,
-    width: usize,
-    pooled_height: usize,
-    pooled_width: usize,
-}
-
-impl Sizes {
-    fn of(dims: &[usize]) -> Self {
-        let (height, width) = (dims[2], dims[3]);
-        Self {
-            height,
-            width,
-            pooled_height: height / 2,
-            pooled_width: width / 2,
-        }
+fn sizes(dims: &[usize]) -> Sizes {
+    Sizes {
+        height: dims[2],
+        width: dims[3],
     }
-
-    /// Both rows of the squares of a row of the output, as far as the squares go.
-    fn rows<'a>(&self, image: &'a [f32], row: usize) -> (&'a [[f32; 2]], &'a [[f32; 2]]) {
-        let pairs = |row: usize| image[row * self.width..][..2 * self.pooled_width].as_chunks().0;
-        (pairs(2 * row), pairs(2 * row + 1))
-    }
-}
-
-/// Whether a value takes the place of the largest one before it: the first of equal ones stays, NaN always takes it.
-fn supersedes(value: f32, best: f32) -> bool {
-    (value > best) | value.is_nan()
-}
-
-/// The value that is left of two.
-fn larger(best: f32, value: f32) -> f32 {
-    if supersedes(value, best) { value } else { best }
 }
 
 impl PoolOps for Flex {
     fn max_pool_2x2(input: FloatTensor<Self>) -> FloatTensor<Self> {
         let dims = input.shape().to_vec();
-        let sizes = Sizes::of(&dims);
         let input = input.to_contiguous();
-        let images = floats(&input);
-        let mut pooled = Vec::with_capacity(dims[0] * dims[1] * sizes.pooled_height * sizes.pooled_width);
-        for image in images.chunks_exact(sizes.height * sizes.width) {
-            for row in 0..sizes.pooled_height {
-                let (upper, lower) = sizes.rows(image, row);
-                let squares = upper.iter().zip(lower);
-                pooled.extend(
-                    squares.map(|(upper, lower)| larger(larger(larger(upper[0], upper[1]), lower[0]), lower[1])),
-                );
-            }
-        }
-        let dims = [dims[0], dims[1], sizes.pooled_height, sizes.pooled_width];
-        tensor(pooled, &dims)
+        let sizes = sizes(&dims);
+        let [height, width] = sizes.pooled();
+        tensor(max_pool::run(sizes, floats(&input)), &[dims[0], dims[1], height, width])
     }
 
-    #[expect(
-        clippy::needless_bitwise_bool,
-        reason = "lazy operators are branches, which are slower here"
-    )]
     fn max_pool_2x2_gradient(input: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         let dims = input.shape().to_vec();
-        let sizes = Sizes::of(&dims);
         let (input, gradient) = (input.to_contiguous(), gradient.to_contiguous());
-        let images = floats(&input);
-        let gradients = floats(&gradient);
-        let mut result = vec![0.0_f32; images.len()];
-        let area = sizes.height * sizes.width;
-        let planes = images.chunks_exact(area).zip(result.chunks_exact_mut(area));
-        let gradients = gradients.chunks_exact(sizes.pooled_height * sizes.pooled_width);
-        for ((image, result), gradient) in planes.zip(gradients) {
-            for row in 0..sizes.pooled_height {
-                let (upper, lower) = sizes.rows(image, row);
-                let gradient = &gradient[row * sizes.pooled_width..][..sizes.pooled_width];
-                let (above, below) = result[2 * row * sizes.width..][..2 * sizes.width].split_at_mut(sizes.width);
-                let (above, below) = (above.as_chunks_mut::<2>().0, below.as_chunks_mut::<2>().0);
-                for (i, gradient) in gradient.iter().enumerate() {
-                    let ([a, b], [c, d]) = (upper[i], lower[i]);
-                    let largest = larger(larger(larger(a, b), c), d);
-                    // Selections without branches, so that several squares are done at once. NaN is equal to nothing,
-                    // and leaves the gradient to the last value: not a number either way.
-                    let first = a == largest;
-                    let second = (b == largest) & !first;
-                    let third = (c == largest) & !(first | second);
-                    let share = |takes: bool| if takes { *gradient } else { 0.0 };
-                    above[i] = [share(first), share(second)];
-                    below[i] = [share(third), share(!(first | second | third))];
-                }
-            }
-        }
+        let result = max_pool::gradient(sizes(&dims), floats(&input), floats(&gradient));
         tensor(result, &dims)
     }
 }
@@ -219,7 +151,17 @@ mod tests {
 
     #[test]
     fn values_and_gradients_are_those_of_burns_own() {
-        for dims in [[2, 3, 4, 6], [1, 2, 5, 7], [3, 1, 2, 2], [2, 2, 3, 8]] {
+        // One, four and eight squares are taken at a time, and the last ones of a row anew; an odd last row or column is left out.
+        for dims in [
+            [2, 3, 4, 6],
+            [1, 2, 5, 7],
+            [3, 1, 2, 2],
+            [2, 2, 3, 8],
+            [1, 2, 4, 10],
+            [2, 1, 6, 16],
+            [2, 1, 5, 17],
+            [1, 3, 4, 29],
+        ] {
             // Few distinct values, so that there are ties everywhere.
             for distinct in [3, 1000] {
                 let len: usize = dims.iter().product();
@@ -245,6 +187,50 @@ mod tests {
         }
         assert_eq!(both(vec![1.0; 4], [1, 1, 2, 2], max_pool_2x2).1, [1.0, 0.0, 0.0, 0.0]);
         assert!(both(vec![1.0, f32::NAN, 3.0, 2.0], [1, 1, 2, 2], max_pool_2x2).0[0].is_nan());
+    }
+
+    #[test]
+    fn squares_beside_each_other_are_pooled_as_each_alone() {
+        let bits = |values: Vec<f32>| -> Vec<u32> { values.into_iter().map(f32::to_bits).collect() };
+        for (name, device) in crate::tests::devices() {
+            // Ties of both zeros, NaN in each place, and infinity.
+            let odd = [0.0, -0.0, f32::NAN, 1.0, f32::NEG_INFINITY, -1.0, f32::INFINITY];
+            let square =
+                |i: usize| -> [f32; 4] { std::array::from_fn(|place| odd[(i * (place + 3) + place) % odd.len()]) };
+            for squares in [2, 5, 8, 14] {
+                let mut values: Vec<f32> = (0..squares).flat_map(|i| [square(i)[0], square(i)[1]]).collect();
+                values.extend((0..squares).flat_map(|i| [square(i)[2], square(i)[3]]));
+                let input = Tensor::<4>::from_data(TensorData::new(values, [1, 1, 2, 2 * squares]), &device);
+                let together = vector(max_pool_2x2(input));
+                for (i, found) in together.into_iter().enumerate() {
+                    let [a, b, c, d] = square(i);
+                    let alone = Tensor::<4>::from_data(TensorData::new(vec![a, b, c, d], [1, 1, 2, 2]), &device);
+                    let alone = vector(max_pool_2x2(alone));
+                    assert!(
+                        bits(vec![found]) == bits(alone.clone()) || (found.is_nan() && alone[0].is_nan()),
+                        "{name}: {found} of {a} {b} {c} {d}, alone {alone:?}"
+                    );
+                    if name == "cpu" {
+                        let number = [a, b, c, d].iter().all(|value| !value.is_nan());
+                        assert_eq!(number, !found.is_nan(), "{found} of {a} {b} {c} {d}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_images_have_no_squares() {
+        for (_, device) in crate::tests::devices() {
+            let (pooled, gradient) = both_on(&device, Vec::new(), [0, 2, 4, 6], max_pool_2x2);
+            assert!(pooled.is_empty() && gradient.is_empty());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "pooling: the images in")]
+    fn another_type_of_floats_is_refused_by_its_name() {
+        let _ = max_pool_2x2(Tensor::<4>::zeros([1, 1, 2, 2], &Device::flex()).cast(burn::tensor::DType::F16));
     }
 
     #[test]

@@ -32,14 +32,20 @@ pub(crate) struct Operation(pub(crate) &'static str);
 impl Operation {
     /// Rows and classes of a student's logits, in float32. There may be no rows.
     pub(crate) fn logits(self, logits: &Tensor<2>) -> Result<[usize; 2], OperandError> {
-        if logits.dtype() != DType::F32 {
-            return Err(self.bad_type("the student", logits.dtype(), "float32"));
-        }
+        self.single("the student", logits.dtype())?;
         self.countable("the student", &logits.dims(), &logits.device())?;
         if logits.is_autodiff() {
             self.holdable("the student's gradient", &logits.dims(), &logits.device())?;
         }
         self.has_classes("the student", logits.dims())
+    }
+
+    /// An operand in float32.
+    pub(crate) fn single(self, operand: &'static str, found: DType) -> Result<(), OperandError> {
+        if found != DType::F32 {
+            return Err(self.bad_type(operand, found, "float32"));
+        }
+        Ok(())
     }
 
     /// An operand whose elements the kernels of its device can count. Every operation asks before it launches: what has no more

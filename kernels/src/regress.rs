@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 /// Both tensors are `rows x classes`, the logits in float32, the target in float32 or float16. Of no rows it is 0.
 ///
 /// A class of minus infinity in both is no distance; in one of them it is infinitely far, with the gradient of its side. NaN and
-/// infinity make the mean and the gradient of their place NaN.
+/// infinity make the mean and the gradient of their place NaN. Where the distance of finite values leaves float32 it is infinite.
 ///
 /// # Errors
 /// [`OperandError`] where shapes, types or devices do not fit, or a GPU cannot count so many elements or hold their gradient in

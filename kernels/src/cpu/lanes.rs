@@ -1,4 +1,7 @@
 //! Reductions and exponentials of rows.
+//!
+//! Written as loops: what an iterator's `fold` or `sum` is given, and a larger closure that is called more than once, may be compiled
+//! as functions of their own, without the wide instructions of the loop around them.
 
 #![expect(
     clippy::inline_always,
@@ -19,8 +22,14 @@ pub(super) fn maximum(row: &[f32]) -> f32 {
             *maximum = larger(*maximum, *value);
         }
     }
-    let maximum = maximum.iter().chain(rest);
-    maximum.fold(f32::NEG_INFINITY, |maximum, value| larger(maximum, *value))
+    let mut largest = f32::NEG_INFINITY;
+    for maximum in maximum {
+        largest = larger(largest, maximum);
+    }
+    for value in rest {
+        largest = larger(largest, *value);
+    }
+    largest
 }
 
 /// Values that are summed in float32 before their sum is added to others'.
@@ -39,7 +48,11 @@ pub(super) fn sum(row: &[f32]) -> f32 {
 /// The same, not rounded to float32 at the end.
 #[inline(always)]
 pub(crate) fn wide_sum(row: &[f32]) -> f64 {
-    row.chunks(BLOCK).map(|block| f64::from(sum_of_block(block))).sum()
+    let mut sum = 0.0;
+    for block in row.chunks(BLOCK) {
+        sum += f64::from(sum_of_block(block));
+    }
+    sum
 }
 
 #[inline(always)]

@@ -4,11 +4,13 @@
 //! are and not one bit of what comes out (but for products of matrices, which are another crate's). Rows are independent:
 //! threads change nothing either.
 
+pub(crate) mod adam;
 pub(crate) mod batch_norm;
 pub(crate) mod conv;
 pub(crate) mod ensemble;
 mod lanes;
 mod matmul;
+pub(crate) mod max_pool;
 pub(crate) mod row_loss;
 mod rows;
 pub(crate) mod softmax;

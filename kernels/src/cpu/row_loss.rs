@@ -132,17 +132,6 @@ impl Rows<'_> {
     #[inline(always)]
     fn distance(self, parts: &mut [f32], measure: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32) {
         let share = 1.0 / self.classes as f32;
-        // Where both mask a class they agree. Infinity is no logit.
-        let difference = |student: f32, teacher: f32| {
-            let larger = if student > teacher { student } else { teacher };
-            if larger == f32::INFINITY {
-                f32::NAN
-            } else if student == teacher {
-                0.0
-            } else {
-                student - teacher
-            }
-        };
         for ((gradient, student), teacher) in self.gradient.iter_mut().zip(self.student).zip(self.teacher) {
             *gradient = slope(difference(*student, *teacher), share);
         }
@@ -220,28 +209,20 @@ impl Rows<'_> {
             let row = i * classes..(i + 1) * classes;
             let [e, teachers_e, part] = [&mut *e, &mut *teachers_e, &mut *parts].map(|of| &mut of[row.clone()]);
             let left_out = labels.map(|labels| labels[i]);
-            let prepared = |values: &[f32], scale: f32, logarithm: bool, part: &mut [f32], to: &mut [f32]| {
-                if !logarithm && left_out.is_none() {
-                    below_maximum(values, scale, to);
-                    return;
-                }
-                for (part, value) in part.iter_mut().zip(values) {
-                    // Of negative values there is none: NaN.
-                    *part = if logarithm { ln(*value) } else { *value };
-                }
-                if let Some(label) = left_out
-                    && let Some(out) = part.get_mut(label)
-                {
-                    *out = f32::NEG_INFINITY;
-                }
-                below_maximum(part, scale, to);
-            };
             let probabilities = what.teacher == Teacher::Probabilities;
-            prepared(&self.student[row.clone()], inverse_temperature, false, part, e);
-            prepared(
+            exponents(
+                &self.student[row.clone()],
+                inverse_temperature,
+                false,
+                left_out,
+                part,
+                e,
+            );
+            exponents(
                 &self.teacher[row],
                 teacher_inverse_temperature,
                 probabilities,
+                left_out,
                 part,
                 teachers_e,
             );
@@ -297,6 +278,49 @@ impl Rows<'_> {
             }
         }
     }
+}
+
+/// How far two logits are from each other.
+#[inline(always)]
+fn difference(student: f32, teacher: f32) -> f32 {
+    // Where both mask a class they agree. Infinity is no logit.
+    let larger = if student > teacher { student } else { teacher };
+    if larger == f32::INFINITY {
+        f32::NAN
+    } else if student == teacher {
+        0.0
+    } else {
+        student - teacher
+    }
+}
+
+/// What one says of a row, as it goes into an exponential: of logits, or of probabilities, of which the logarithm is taken; without
+/// the class that is left out, if any. `part` is overwritten.
+///
+/// A function and no closure: a closure that is called twice is compiled on its own, without the wide instructions.
+#[inline(always)]
+fn exponents(
+    values: &[f32],
+    scale: f32,
+    probabilities: bool,
+    left_out: Option<usize>,
+    part: &mut [f32],
+    to: &mut [f32],
+) {
+    if !probabilities && left_out.is_none() {
+        below_maximum(values, scale, to);
+        return;
+    }
+    for (part, value) in part.iter_mut().zip(values) {
+        // Of negative values there is none: NaN.
+        *part = if probabilities { ln(*value) } else { *value };
+    }
+    if let Some(label) = left_out
+        && let Some(out) = part.get_mut(label)
+    {
+        *out = f32::NEG_INFINITY;
+    }
+    below_maximum(part, scale, to);
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use super::reference::{self, wide};
 use super::{both, devices, half_matrix, labels, matrix, vector};
 use crate::row_loss::{RowLoss, SoftmaxLoss, row_loss};
 use crate::{
-    Averaged, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, ensemble, entropy, log_softmax, mae, mse,
-    softmax, softmax_kl,
+    Averaged, Kl, Reduction, Sharpening, Teacher, Weights, cross_entropy, cross_entropy_kl, ensemble, entropy,
+    log_softmax, mae, mse, softmax, softmax_kl,
 };
 use burn::tensor::Tensor;
 
@@ -37,10 +37,12 @@ fn every_launch_gives_the_same_probabilities_and_averages() {
                 let entropies = entropy(matrix(&logits, [6, classes], &device), 2.0);
                 let parties: Tensor<3> = matrix(&logits, [6, classes], &device).reshape([3, 2, classes]);
                 let weights = Weights::Party(Tensor::from_data([0.3, 0.5, 0.2], &device));
+                let means = ensemble(parties.clone(), &weights, Averaged::Values, Sharpening::None);
                 let average = ensemble(parties, &weights, Averaged::Probabilities, Sharpening::Power(1.5));
                 [
                     vector(probabilities.unwrap()),
                     vector(entropies.unwrap()),
+                    vector(means.unwrap()),
                     vector(average.unwrap()),
                 ]
             };
@@ -62,6 +64,10 @@ fn every_launch_gives_the_same_bits_of_every_loss_and_gradient() {
                     of(&|student| cross_entropy(student, labels(&[0, 1, 2, 3, 4, 5, 9], &device)).unwrap()),
                     of(&|student| mae(student, other()).unwrap()),
                     of(&|student| mse(student, other()).unwrap()),
+                    of(&|student| {
+                        let labels = labels(&[0, 1, 2, 3, 4, 5, 9], &device);
+                        cross_entropy_kl(student, labels, other(), Kl::default(), [0.3, 0.7], true).unwrap()
+                    }),
                 ];
                 // Burn's sum on a GPU adds by float atomics, in any order: the sum itself is left out.
                 let gradients = [
@@ -142,6 +148,80 @@ fn a_vocabulary_of_131072_classes_fits() {
                     "{name}: {found} {slope}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn every_operation_takes_a_vocabulary_of_131072_classes() {
+    let classes = 131_072;
+    let (logits, others) = (values(1, 2 * classes, 10.0, false), values(2, 2 * classes, 10.0, false));
+    let rows = |values: &[f32]| -> Vec<Vec<f64>> { values.chunks_exact(classes).map(wide).collect() };
+    let (softmaxes, logarithms): (Vec<_>, Vec<_>) = rows(&logits)
+        .iter()
+        .map(|row| (reference::softmax(row), reference::log_softmax(row)))
+        .unzip();
+    let pairs = softmaxes.iter().zip(&logarithms);
+    let entropies: Vec<f64> = pairs
+        .map(|(p, log_p)| -p.iter().zip(log_p).map(|(p, log_p)| p * log_p).sum::<f64>())
+        .collect();
+    let mean: Vec<f64> = (0..classes)
+        .map(|class| f64::midpoint(softmaxes[0][class], softmaxes[1][class]))
+        .collect();
+    let distance = |squared| {
+        let (mean, gradient) = reference::distance(&wide(&logits), &wide(&others), squared);
+        (vec![mean], gradient)
+    };
+    let chosen = [5, 131_071];
+    let missed = -f64::midpoint(logarithms[0][chosen[0]], logarithms[1][chosen[1]]);
+    let slopes = softmaxes.iter().zip(chosen).flat_map(|(p, label)| {
+        let slope = move |(class, p): (usize, &f64)| (p - f64::from(u8::from(class == label))) / 2.0;
+        p.iter().enumerate().map(slope)
+    });
+    let cross_entropies = (vec![missed], slopes.collect::<Vec<f64>>());
+    for (name, device) in devices() {
+        let matrix = |values: &[f32]| matrix(values, [2, classes], &device);
+        let near = |what: &str, found: &[f32], expected: &[f64]| {
+            assert_eq!(found.len(), expected.len(), "{what} on the {name}");
+            let largest = expected.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(
+                    error <= 1e-5 * (expected.abs() + 0.1 * largest),
+                    "{what} on the {name}: {found} instead of {expected}"
+                );
+            }
+        };
+        let made = vector(softmax(matrix(&logits), 1.0).unwrap());
+        near("softmax", &made, &softmaxes.concat());
+        let made = vector(log_softmax(matrix(&logits), 1.0).unwrap());
+        near("log softmax", &made, &logarithms.concat());
+        near("entropy", &vector(entropy(matrix(&logits), 1.0).unwrap()), &entropies);
+        let parties: Tensor<3> = matrix(&logits).reshape([2, 1, classes]);
+        let made = ensemble(parties, &Weights::Equal, Averaged::Probabilities, Sharpening::None);
+        near("the mean of probabilities", &vector(made.unwrap()), &mean);
+        let losses = [
+            (
+                "MAE",
+                both(matrix(&logits), |student| mae(student, matrix(&others)).unwrap()),
+                distance(false),
+            ),
+            (
+                "MSE",
+                both(matrix(&logits), |student| mse(student, matrix(&others)).unwrap()),
+                distance(true),
+            ),
+            (
+                "cross entropy",
+                both(matrix(&logits), |student| {
+                    cross_entropy(student, labels(&chosen, &device)).unwrap()
+                }),
+                cross_entropies.clone(),
+            ),
+        ];
+        for (what, (loss, gradient), (expected, slopes)) in losses {
+            near(what, &loss, &expected);
+            near(what, &gradient, &slopes);
         }
     }
 }

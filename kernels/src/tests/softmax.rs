@@ -45,7 +45,7 @@ fn softmax_its_logarithm_and_entropy_are_those_of_float64() {
 
 fn gradients_agree_with_float64(case: &Case, device: &Device) -> Result<(), TestCaseError> {
     let count = case.rows * case.classes;
-    let logits = values(case.seed, count, case.magnitude.min(6e4), false);
+    let logits = values(case.seed, count, case.magnitude.min(6e4), case.masked);
     let slopes = values(case.seed.rotate_left(9), count, 1.0, false);
     let temperature = f64::from(case.temperature as f32);
     for logarithms in [false, true] {
