@@ -5,7 +5,7 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{below_maximum, exponentials, sum};
+use super::lanes::{below_maximum, exponentials, sum_within};
 use super::rows::{Values, at_once, buffers, in_blocks, in_blocks_of};
 
 /// Predictions of several parties and their weights.
@@ -109,7 +109,11 @@ impl pulp::WithSimd for Block<'_> {
                     let weight_row = if input.weight_rows == 1 { 0 } else { first_row + i };
                     let first = (party * input.weight_rows + weight_row) * input.weight_classes;
                     let weights = &input.weights[first..first + input.weight_classes];
-                    let total = if input.probabilities { sum(row) } else { 1.0 };
+                    let total = if input.probabilities {
+                        sum_within(values, i * classes..(i + 1) * classes)
+                    } else {
+                        1.0
+                    };
                     // Of nothing but masked classes there are no probabilities.
                     let scale = if total == 0.0 { 0.0 } else { 1.0 / total };
                     let (sums, lost) = sums.split_at_mut(classes);

@@ -8,6 +8,8 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
+use std::ops::Range;
+
 /// Values that are treated at once.
 const LANES: usize = 8;
 
@@ -55,8 +57,37 @@ pub(crate) fn wide_sum(row: &[f32]) -> f64 {
     sum
 }
 
+/// [`sum`] of a row within a larger slice, to the bit. Where the slice goes on behind the row, its last few values are added at once
+/// with what follows them in the place of 0: one by one they would take as long as all others of a short row.
+#[inline(always)]
+pub(super) fn sum_within(values: &[f32], row: Range<usize>) -> f32 {
+    let rest = row.len() % LANES;
+    let last = row.end - rest;
+    if row.len() <= BLOCK
+        && rest > 0
+        && let Some(eight) = values.get(last..last + LANES)
+    {
+        let mut lanes = added(&values[row.start..last]).0;
+        for (i, (sum, value)) in lanes.iter_mut().zip(eight).enumerate() {
+            *sum += if i < rest { *value } else { 0.0 };
+        }
+        return across(lanes);
+    }
+    sum(&values[row])
+}
+
 #[inline(always)]
 fn sum_of_block(row: &[f32]) -> f32 {
+    let (mut lanes, rest) = added(row);
+    for (sum, value) in lanes.iter_mut().zip(rest) {
+        *sum += *value;
+    }
+    across(lanes)
+}
+
+/// Sums by lanes, and the values that are too few for all of them.
+#[inline(always)]
+fn added(row: &[f32]) -> ([f32; LANES], &[f32]) {
     let (eights, rest) = row.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for eight in eights {
@@ -64,9 +95,12 @@ fn sum_of_block(row: &[f32]) -> f32 {
             *sum += *value;
         }
     }
-    for (sum, value) in lanes.iter_mut().zip(rest) {
-        *sum += *value;
-    }
+    (lanes, rest)
+}
+
+/// The sum across lanes.
+#[inline(always)]
+fn across(lanes: [f32; LANES]) -> f32 {
     let four: [f32; 4] = std::array::from_fn(|i| lanes[i] + lanes[i + 4]);
     (four[0] + four[2]) + (four[1] + four[3])
 }
@@ -170,6 +204,27 @@ mod tests {
         let mut below = [0.0; 2];
         below_maximum(&[1.0, f32::NAN], 1.0, &mut below);
         assert!(below[1].is_nan());
+    }
+
+    #[test]
+    fn the_sum_of_a_row_is_the_same_alone_and_before_others() {
+        let values: Vec<f32> = (0..3000)
+            .map(|i| match i % 7 {
+                0 => f32::NAN,
+                1 => f32::INFINITY,
+                _ => (i * 7919 % 104_729) as f32 * 1e-3,
+            })
+            .collect();
+        for len in (0..70).chain([1000, 1023, 1024, 1025, 2000]) {
+            // Sums of numbers: what follows the row has others among it.
+            let mut row: Vec<f32> = (0..len).map(|i| (i * 7919 % 104_729) as f32 * 1e-3 - 3.0).collect();
+            let alone = sum(&row);
+            assert_eq!(sum_within(&row, 0..len).to_bits(), alone.to_bits(), "{len}");
+            row.extend(&values);
+            assert_eq!(sum_within(&row, 0..len).to_bits(), alone.to_bits(), "{len}");
+            row.rotate_right(5);
+            assert_eq!(sum_within(&row, 5..5 + len).to_bits(), alone.to_bits(), "{len}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{below_maximum, exponentials, ln, sum};
+use super::lanes::{below_maximum, exponentials, ln, sum_within};
 use super::rows::{Values, at_once, buffers, in_blocks};
 use crate::row_loss::{RowLoss, SoftmaxLoss, Teacher};
 
@@ -138,8 +138,8 @@ impl Rows<'_> {
         for ((part, student), teacher) in parts.iter_mut().zip(self.student).zip(self.teacher) {
             *part = measure(difference(*student, *teacher));
         }
-        for (loss, parts) in self.losses.iter_mut().zip(parts.chunks_exact(self.classes)) {
-            *loss = sum(parts) * share;
+        for (i, loss) in self.losses.iter_mut().enumerate() {
+            *loss = sum_within(parts, i * self.classes..(i + 1) * self.classes) * share;
         }
     }
 
@@ -176,7 +176,7 @@ impl Rows<'_> {
                 }
                 continue;
             };
-            let total = sum(&e[row.clone()]);
+            let total = sum_within(e, row.clone());
             // A row whose classes are all masked says nothing.
             let scale = if total == 0.0 { 0.0 } else { weight / total };
             *loss += if total == 0.0 {
@@ -247,7 +247,7 @@ impl Rows<'_> {
                 }
                 continue;
             }
-            let (total, teachers_total) = (sum(&e[row.clone()]), sum(&teachers_e[row.clone()]));
+            let (total, teachers_total) = (sum_within(e, row.clone()), sum_within(teachers_e, row.clone()));
             // A row in which either gives no class any probability says nothing, unless the other is no number.
             if (total == 0.0 && !teachers_total.is_nan()) || (teachers_total == 0.0 && !total.is_nan()) {
                 if let Some(gradient) = self.gradient.get_mut(row)
@@ -257,7 +257,7 @@ impl Rows<'_> {
                 }
                 continue;
             }
-            let difference = sum(&parts[row.clone()]) / teachers_total;
+            let difference = sum_within(parts, row.clone()) / teachers_total;
             *loss += what.kl * (difference + ln(total / teachers_total));
             let (by, by_teachers) = (
                 inverse_temperature * what.kl / total,

@@ -5,7 +5,7 @@
     reason = "instructions are chosen for a whole loop, and only for what is compiled into it"
 )]
 
-use super::lanes::{below_maximum, exponentials, ln, sum};
+use super::lanes::{below_maximum, exponentials, ln, sum, sum_within};
 use super::rows::{Values, at_once, buffers, in_blocks};
 
 /// What is made of a row.
@@ -72,8 +72,8 @@ impl pulp::WithSimd for Block<'_> {
             exponentials(e);
             for (i, entropy) in entropies.iter_mut().enumerate() {
                 let row = i * classes..(i + 1) * classes;
+                let total = sum_within(e, row.clone());
                 let (exponents, e) = (&exponents[row.clone()], &mut e[row.clone()]);
-                let total = sum(e);
                 // A row of nothing but masked classes: all values stay as they are, 0 and minus infinity.
                 let (scale, shift) = if total == 0.0 {
                     (1.0, 0.0)
